@@ -1,0 +1,66 @@
+# Every target does its own set-up; a second run finds it done.
+
+PYTHON ?= python3
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PREREQUISITES := deploy/local-services/prerequisites.sh
+# uv notes no address and no path of this machine, so that the files are the same wherever they are made.
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint types pytest services services-setup bench simulate faults lock clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(INSTALLED) ## create .venv and install everything pinned
+
+$(INSTALLED): requirements/dev.txt pyproject.toml sdk/pyproject.toml
+	@$(PREREQUISITES) python "$(PYTHON)" 1>&2
+	@echo "Installing into $(VENV) ..." 1>&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 1>&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt 1>&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e . 1>&2
+	@touch $@
+
+run: setup ## try Conveyor: embedded mode with a simulated warehouse on http://127.0.0.1:$(PORT)
+	@exec $(BIN)/conveyor dev --port $(PORT)
+
+test: lint types pytest ## everything that CI checks
+
+lint: setup ## import rules, ruff, format
+	$(BIN)/lint-imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## pyright
+	$(BIN)/pyright
+
+pytest: setup services-setup ## all tests, with real Kafka, MongoDB protocol and Redis
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+services-setup: setup
+	@$(PREREQUISITES) services 1>&2
+
+services: setup services-setup ## start Kafka, MongoDB and Redis, print their settings, wait for Ctrl-C
+	@exec $(BIN)/python -m infrastructure.services
+
+bench: setup ## measure the embedded mode
+	@exec $(BIN)/conveyor bench --mode embedded --workflows 20000 --in-flight 1000
+
+simulate: setup ## seeded runs of the whole system with faults
+	$(BIN)/python -m pytest tests/simulation
+
+faults: setup services-setup ## kill real processes under load
+	$(BIN)/python -m pytest tests/faults
+
+lock: setup ## pin the newest versions that pyproject.toml allows
+	$(LOCK) --upgrade --group build -o requirements/run.txt
+	$(LOCK) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## remove everything that a target has made
+	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .pytest_cache .ruff_cache *.egg-info sdk/*.egg-info build sdk/build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

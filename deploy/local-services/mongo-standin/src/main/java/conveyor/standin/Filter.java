@@ -1,0 +1,96 @@
+package conveyor.standin;
+
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeSet;
+import java.util.UUID;
+
+import de.bwaldvogel.mongo.backend.ValueComparator;
+import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.bson.ObjectId;
+
+/** What a query demands of single fields, as far as an index can use it: the rest is left to the full match. */
+final class Filter {
+
+    /** What an absent field and an empty array are filed under. */
+    static final List<Object> ONLY_NULL = Collections.singletonList(null);
+
+    record End(Object value, boolean inclusive) { }
+
+    record Range(Optional<End> lower, Optional<End> upper) { }
+
+    private static final End ABOVE_NULL = new End(null, false);
+
+    private final List<Map.Entry<String, Object>> clauses = new ArrayList<>();
+
+    Filter(Document query) {
+        collect(query);
+    }
+
+    private void collect(Document query) {
+        for (Map.Entry<String, Object> clause : query.entrySet()) {
+            if (clause.getKey().equals("$and") && clause.getValue() instanceof Collection<?> parts) {
+                parts.forEach(part -> collect((Document) part));
+            } else if (!clause.getKey().startsWith("$")) {
+                clauses.add(clause);
+            }
+        }
+    }
+
+    Optional<List<Object>> equalTo(String field) {
+        for (Map.Entry<String, Object> clause : clauses) {
+            if (!clause.getKey().equals(field)) {
+                continue;
+            }
+            Object value = clause.getValue();
+            if (isScalar(value)) {
+                return Optional.of(List.of(value));
+            }
+            if (value instanceof Document operators) {
+                if (isScalar(operators.get("$eq"))) {
+                    return Optional.of(List.of(operators.get("$eq")));
+                }
+                if (operators.get("$in") instanceof Collection<?> values && values.stream().allMatch(Filter::isScalar)) {
+                    TreeSet<Object> distinct = new TreeSet<>(ValueComparator.asc());
+                    distinct.addAll(values);
+                    return Optional.of(List.copyOf(distinct));
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    Optional<Range> range(String field) {
+        for (Map.Entry<String, Object> clause : clauses) {
+            if (clause.getKey().equals(field) && clause.getValue() instanceof Document operators) {
+                Optional<End> lower = end(operators, "$gt", "$gte");
+                Optional<End> upper = end(operators, "$lt", "$lte");
+                if (lower.isPresent() || upper.isPresent()) {
+                    // Null sorts lowest but is below no value: without this an upper end alone would read every null.
+                    return Optional.of(new Range(lower.or(() -> Optional.of(ABOVE_NULL)), upper));
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    private static Optional<End> end(Document operators, String exclusive, String inclusive) {
+        if (isScalar(operators.get(exclusive))) {
+            return Optional.of(new End(operators.get(exclusive), false));
+        }
+        if (isScalar(operators.get(inclusive))) {
+            return Optional.of(new End(operators.get(inclusive), true));
+        }
+        return Optional.empty();
+    }
+
+    private static boolean isScalar(Object value) {
+        return value instanceof String || value instanceof Number || value instanceof Boolean
+            || value instanceof Instant || value instanceof ObjectId || value instanceof UUID;
+    }
+}

@@ -1,0 +1,56 @@
+package conveyor.standin;
+
+import java.util.List;
+import java.util.Optional;
+
+import de.bwaldvogel.mongo.MongoDatabase;
+import de.bwaldvogel.mongo.backend.CollectionOptions;
+import de.bwaldvogel.mongo.backend.CursorRegistry;
+import de.bwaldvogel.mongo.backend.Index;
+import de.bwaldvogel.mongo.backend.QueryResult;
+import de.bwaldvogel.mongo.backend.memory.MemoryCollection;
+import de.bwaldvogel.mongo.bson.Document;
+
+/** Keep in step with {@link IndexedH2Collection}: the two bases share no class that may be changed. */
+final class IndexedMemoryCollection extends MemoryCollection {
+
+    IndexedMemoryCollection(MongoDatabase database, String name, CollectionOptions options, CursorRegistry cursors) {
+        super(database, name, options, cursors);
+    }
+
+    @Override
+    public synchronized void addIndex(Index<Integer> index) {
+        super.addIndex(index);
+        OrderedIndexes.companionOf(index).ifPresent(super::addIndex);
+    }
+
+    @Override
+    public synchronized void dropIndex(String name) {
+        super.dropIndex(name);
+        OrderedIndexes.companionNameOf(name, getIndexes()).ifPresent(super::dropIndex);
+    }
+
+    @Override
+    public synchronized void removeDocument(Document document) {
+        OrderedIndexes.forget(getIndexes(), document);
+        super.removeDocument(document);
+    }
+
+    @Override
+    protected synchronized QueryResult queryDocuments(Document query, Document orderBy, int skip, int limit, int batchSize,
+                                                      Document fields) {
+        Optional<OrderedIndex.Scan<Integer>> scan = OrderedIndexes.bestScan(getIndexes(), query, orderBy);
+        if (scan.isEmpty()) {
+            return super.queryDocuments(query, orderBy, skip, limit, batchSize, fields);
+        }
+        Document stillToSort = scan.get().sorted() ? null : orderBy;
+        return matchDocumentsFromStream(
+            scan.get().positions().map(this::getDocument), query, stillToSort, skip, limit, batchSize, fields);
+    }
+
+    /** Encoding every document once more only to know the collection's size would cost a third of the throughput. */
+    @Override
+    protected boolean tracksDataSize() {
+        return false;
+    }
+}
