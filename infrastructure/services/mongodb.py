@@ -1,0 +1,64 @@
+"""A server of the MongoDB wire protocol: MongoDB itself is in no registry that this can rely on."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from infrastructure.services.maven_build import mongo_standin_jars
+from infrastructure.services.process import (
+    LOCALHOST,
+    LocalService,
+    accepts_connections,
+    free_port,
+    required_program,
+    start_process,
+    state_folder,
+)
+
+_START_SECONDS = 30
+
+#: `memory` is the quicker one, `h2` keeps its documents in a file of the folder.
+Backend = Literal["memory", "h2"]
+
+
+def start_mongo(
+    folder: Path | None = None, port: int | None = None, *, backend: Backend = "memory"
+) -> LocalService:
+    """Start the stand-in; `address` is its URI. With `h2` a folder used before is continued."""
+    java = required_program("java", "default-jdk-headless")
+    classpath = ":".join(f"{jars}/*" for jars in mongo_standin_jars())
+    state = state_folder("mongo", folder)
+    bound_port = port or free_port()
+    address = f"mongodb://{LOCALHOST}:{bound_port}"
+    storage = ["h2", str(state / "documents.mv.db")] if backend == "h2" else ["memory"]
+    return start_process(
+        "mongo",
+        [
+            java,
+            "-cp",
+            classpath,
+            "-Xmx1g",
+            "-XX:+UseSerialGC",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "conveyor.standin.Main",
+            LOCALHOST,
+            str(bound_port),
+            *storage,
+        ],
+        address=address,
+        folder=state,
+        removes_folder=folder is None,
+        answers=lambda: accepts_connections(bound_port) and _pings(address),
+        deadline_seconds=_START_SECONDS,
+    )
+
+
+def _pings(uri: str) -> bool:
+    try:
+        with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
+            client.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True

@@ -1,0 +1,54 @@
+"""Real servers for the tests that need them, and the two Hypothesis profiles.
+
+A server comes from the environment (TEST_KAFKA, TEST_MONGO, TEST_REDIS), else from Docker where an
+engine answers, else it is a local process. A test that needs one is never skipped.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import settings
+
+from infrastructure.services import RunningService, start_kafka, start_mongo, start_redis
+from infrastructure.services.containers import (
+    docker_answers,
+    start_kafka_container,
+    start_mongo_container,
+    start_redis_container,
+)
+
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> Iterator[str]:
+    """Bootstrap servers of a broker that all tests share: name topics and groups apart."""
+    yield from _address("TEST_KAFKA", start_kafka_container, start_kafka)
+
+
+@pytest.fixture(scope="session")
+def mongo_uri() -> Iterator[str]:
+    """URI of a MongoDB that all tests share: name databases apart."""
+    yield from _address("TEST_MONGO", start_mongo_container, start_mongo)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """URL of a Redis that all tests share: name keys apart."""
+    yield from _address("TEST_REDIS", start_redis_container, start_redis)
+
+
+def _address(
+    variable: str,
+    start_container: Callable[[], RunningService],
+    start_process: Callable[[], RunningService],
+) -> Iterator[str]:
+    given = os.environ.get(variable)
+    if given:
+        yield given
+        return
+    with start_container() if docker_answers() else start_process() as service:
+        yield service.address
