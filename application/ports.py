@@ -1,0 +1,321 @@
+"""What the application needs from the outside: one Protocol per role, implemented by `adapters/`.
+
+Errors are few: an adapter translates whatever its driver raises into `Unavailable` (try again later,
+the outcome of a write is unknown) or lets a bug be a bug. A lost race is an answer, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from conveyor.messages import MalformedEvent, Message, Record
+from domain.position import Position, TopicPartition
+
+#: A JSON-ready document: camelCase keys, times as RFC 3339 strings, nothing but JSON types.
+Document = dict[str, Any]
+
+
+class Unavailable(Exception):
+    """A server does not answer or refused for a passing reason; what was being written may or may not be there."""
+
+    def __init__(self, component: str, detail: str) -> None:
+        super().__init__(f"{component}: {detail}")
+        #: `kafka`, `eventStore` or `redis`, as in the health document.
+        self.component = component
+        self.detail = detail
+
+
+# -- the event log -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event as it is stored and published: `data` holds the whole published document (PROTOCOL rule 15)."""
+
+    type: str
+    data: Document
+    #: The name that a source document gives this sort of event (`SAGA_COMPENSATION`, ...), if any.
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one inbox message did to one instance."""
+
+    cause: Position
+    #: `<source> <id>` of the causing CloudEvent.
+    message_id: str
+    events: tuple[RecordedEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All changes of one instance in one batch: one document, the unit of the fence (PROTOCOL rule 5)."""
+
+    workflow_id: str
+    first_version: int
+    partition: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def id(self) -> str:
+        return commit_id(self.workflow_id, self.first_version)
+
+    @property
+    def last_version(self) -> int:
+        return self.first_version + sum(len(entry.events) for entry in self.entries) - 1
+
+
+def commit_id(workflow_id: str, first_version: int) -> str:
+    """The `_id` of the commit that begins at this version; a second writer of it is refused by the store."""
+    return f"{workflow_id}:{first_version:06d}"
+
+
+class EventLog(Protocol):
+    """The truth. Durable when `append` returns, or, where log and topics are one store, when the
+    `PublishEventPort.publish` that follows returns (nothing is visible before that either)."""
+
+    async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
+        """Write each commit unless its id exists; one answer per commit, in order: written or not.
+
+        A commit that exists never disturbs the others. Raises `Unavailable` when the outcome is unknown.
+        """
+        ...
+
+    async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
+        """For each id the commits that follow that version without a gap (found by exact commit id), in order.
+
+        Ids with nothing newer may be absent from the answer. Reads what a majority holds (PROTOCOL rule 14).
+        """
+        ...
+
+    async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
+        """Every commit with a cause at or above one of the positions (same topic id and partition, offset >=),
+        ordered by workflow id and version. Used once per assignment (PROTOCOL rule 6)."""
+        ...
+
+    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+        """Commits of one instance whose last version is above `after_version`, ascending, at most `limit` commits."""
+        ...
+
+    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
+        """The entry that this message caused, if any (PROTOCOL rules 8 and 9)."""
+        ...
+
+    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the ids of which no commit exists, by a linearizable read (PROTOCOL rule 14)."""
+        ...
+
+
+# -- projections ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InboxStart:
+    """How far an inbox partition is done: everything below `offset` is appended, published and projected."""
+
+    topic: str
+    partition: int
+    topic_id: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxLayout:
+    """What `init` found out and wrote down; an engine refuses another one (PROTOCOL rules 11 and 16)."""
+
+    #: topic name -> topic id
+    topic_ids: Mapping[str, str]
+    partitions: int
+    #: Signs internal messages (header `conveyor-mac`).
+    secret: bytes
+
+
+class Projections(Protocol):
+    """Documents that follow the log: whole states (`_id`, `version`, `partition`, `nextTimerAt`, ...)."""
+
+    async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
+        """The documents that exist, by id, read from the primary (majority)."""
+        ...
+
+    async def save(self, documents: Sequence[Document]) -> None:
+        """Insert or replace each document, only over a lower `version` (PROTOCOL rule 12); a newer one stays."""
+        ...
+
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[Document]:
+        """Documents of the partition with `nextTimerAt` <= `before`, soonest first."""
+        ...
+
+    async def starts(self) -> Sequence[InboxStart]:
+        """The stored start of every inbox partition."""
+        ...
+
+    async def save_starts(self, starts: Sequence[InboxStart]) -> None:
+        """Store starts; one with the same topic id is never moved backwards."""
+        ...
+
+    async def layout(self) -> InboxLayout | None:
+        """What `init` wrote, None before it ran."""
+        ...
+
+    async def save_layout(self, layout: InboxLayout) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowFilter:
+    """Filters of the list; empty means all."""
+
+    status: tuple[str, ...] = ()
+    active: bool | None = None
+    type: str | None = None
+    definition: str | None = None
+    correlation_id: str | None = None
+    user_id: str | None = None
+    wallet: str | None = None
+    labels: Mapping[str, str] | None = None
+    started_after: str | None = None
+    started_before: str | None = None
+    ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: Sequence[Document]
+    next_cursor: str | None
+
+
+class WorkflowQueries(Protocol):
+    """Lists over the projection; up to a second behind."""
+
+    async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Page:
+        """One page ordered by `startedAt` (newest first unless ascending), then id.
+
+        Raises ValueError for a cursor that it did not hand out.
+        """
+        ...
+
+    async def count_by_status(self) -> Mapping[str, int]: ...
+
+
+class WorkflowDefinitionRepository(Protocol):
+    """Registered definitions: documents as registered, immutable."""
+
+    async def get(self, name: str, version: int) -> Document | None: ...
+
+    async def latest(self, name: str) -> Document | None:
+        """The highest version registered."""
+        ...
+
+    async def all(self) -> Sequence[Document]:
+        """Every version of every definition, by name and version."""
+        ...
+
+    async def add(self, document: Document) -> bool:
+        """Store a new one; False if that name and version exists (whatever its content)."""
+        ...
+
+
+class HotState(Protocol):
+    """The newest state of active instances for fast readers, with the instance's lock key (Redis). Best effort."""
+
+    async def save(self, documents: Sequence[Document]) -> None:
+        """Write active instances over lower versions only, with `workflow:lock:{id}`; remove ended ones."""
+        ...
+
+
+# -- messaging -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One inbox message: where it stood, as it stood there, and what it decodes to."""
+
+    position: Position
+    record: Record
+    #: The broker's time of the record.
+    timestamp: datetime
+    message: Message | MalformedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """An inbox topic's partition at the moment of its assignment."""
+
+    topic: str
+    partition: int
+    topic_id: str
+    #: The group's committed offset, None if it has none.
+    committed: int | None
+    #: The offset after the last message.
+    end: int
+
+
+class InboxListener(Protocol):
+    """Told by the inbox, always while its owner waits in `Inbox.take` or `Inbox.restart`."""
+
+    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+        """Partitions held in *both* inbox topics (PROTOCOL rule 21); answers where to read from."""
+        ...
+
+    async def revoked(self, partitions: Sequence[int]) -> None:
+        """Still ours until this returns: project, commit, forget."""
+        ...
+
+    async def lost(self, partitions: Sequence[int]) -> None:
+        """No longer ours: forget, write nothing."""
+        ...
+
+
+class Inbox(Protocol):
+    """The two co-partitioned inbox topics, read by one consumer of the group."""
+
+    async def start(self, listener: InboxListener) -> None: ...
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
+        """What is there, at most `limit`, oldest first per lane; waits for the first one only.
+
+        Raises `Unavailable` when the broker is away (call again).
+        """
+        ...
+
+    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        """Everything below is done. Raises `Unavailable`; a commit that comes too late for the group is dropped."""
+        ...
+
+    async def restart(self, partitions: Sequence[int]) -> None:
+        """Begin again at the committed offsets: `lost`, then `assigned`, then reading from its answer."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the group; `revoked` is called first."""
+        ...
+
+
+class PublishEventPort(Protocol):
+    """Writes to topics, in the order given, with every guarantee on (PROTOCOL rule 7)."""
+
+    async def publish(self, messages: Sequence[Message | Record]) -> None:
+        """Returns when all are acknowledged. Raises `Unavailable` if one was not: nothing later may be sent then
+        until the partitions were restarted."""
+        ...
+
+
+class EventFeed(Protocol):
+    """Every workflow event from now on, for those who wait for outcomes (API, SDK)."""
+
+    def follow(self) -> AsyncIterator[Message]:
+        """Messages of `orchestration.workflow.events` published after the first iteration step began."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as the application sees it; virtual in the simulator."""
+
+    def now(self) -> datetime:
+        """UTC, whole milliseconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...

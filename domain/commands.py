@@ -1,0 +1,154 @@
+"""What a workflow can be asked or told: the commands of users and the messages of participants and timers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from domain.errors import WorkflowError
+from domain.events import StartFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartWorkflow:
+    workflow_id: str
+    facts: StartFacts
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseWorkflow:
+    reason: str | None = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeWorkflow:
+    reason: str | None = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelWorkflow:
+    """`compensate` None: as the definition's `onCancel` says."""
+
+    reason: str | None = None
+    compensate: bool | None = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompensateWorkflow:
+    reason: str | None = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForceCompensateWorkflow:
+    """Undo what can be undone; what cannot is taken as undone on the operator's word."""
+
+    reason: str | None = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryWorkflow:
+    reason: str | None = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalWorkflow:
+    name: str
+    payload: Any = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnableWaveless:
+    release_queue: str = "default"
+    batch_size: int = 10
+    processing_interval_ms: int = 1000
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuteStep:
+    """Dispatch a step now, or record its outcome in the participant's name (`output` or `error`)."""
+
+    step_id: str
+    input: Any = None
+    has_result: bool = False
+    output: Any = None
+    error: WorkflowError | None = None
+    actor: str = "system"
+
+
+class Purpose(StrEnum):
+    FORWARD = "forward"
+    UNDO = "undo"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandleStepReply:
+    """A participant's answer: success with `output`, or failure with `error`."""
+
+    step_id: str
+    attempt: int
+    round: int
+    purpose: Purpose = Purpose.FORWARD
+    output: Any = None
+    error: WorkflowError | None = None
+    execution_time_ms: int = 0
+    snapshot: Any = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandleSealAnswer:
+    step_id: str
+    round: int
+    performed: bool
+    output: Any = None
+    snapshot: Any = None
+    attempt: int | None = None
+    actor: str = "system"
+
+
+class TimerKind(StrEnum):
+    WORKFLOW_TIMEOUT = "workflow-timeout"
+    STEP_TIMEOUT = "step-timeout"
+    STEP_RETRY = "step-retry"
+    SEAL = "seal"
+    UNDO_TIMEOUT = "undo-timeout"
+    UNDO_RETRY = "undo-retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FireTimer:
+    """A timer is decided by this identity alone, never by the clock of who decides (PROTOCOL rule 13)."""
+
+    kind: TimerKind
+    step_id: str | None
+    attempt: int
+    round: int
+    actor: str = "system"
+
+
+Command = (
+    StartWorkflow
+    | PauseWorkflow
+    | ResumeWorkflow
+    | CancelWorkflow
+    | CompensateWorkflow
+    | ForceCompensateWorkflow
+    | RetryWorkflow
+    | SignalWorkflow
+    | EnableWaveless
+    | ExecuteStep
+    | HandleStepReply
+    | HandleSealAnswer
+    | FireTimer
+)

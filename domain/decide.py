@@ -1,0 +1,310 @@
+"""`decide(state, command, now)`: which events a command leads to, or why it is refused.
+
+One handler per command says what the command itself changes; the saga coordinator adds what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from domain import replies, timers
+from domain.commands import (
+    CancelWorkflow,
+    Command,
+    CompensateWorkflow,
+    EnableWaveless,
+    ExecuteStep,
+    FireTimer,
+    ForceCompensateWorkflow,
+    HandleSealAnswer,
+    HandleStepReply,
+    PauseWorkflow,
+    ResumeWorkflow,
+    RetryWorkflow,
+    SignalWorkflow,
+    StartWorkflow,
+)
+from domain.definition import OnCancel
+from domain.errors import Rejection, RejectionCode
+from domain.events import (
+    DomainEvent,
+    WavelessProcessingEnabled,
+    WorkflowCancelled,
+    WorkflowPaused,
+    WorkflowResumed,
+    WorkflowRetried,
+    WorkflowSignalled,
+    WorkflowStarted,
+)
+from domain.evolve import evolve
+from domain.instance import WorkflowInstance
+from domain.saga import next_events, schedule_step, seal_open_steps, start_compensation
+from domain.status import CompensationStatus, StepStatus, WorkflowStatus
+
+Handled = Sequence[DomainEvent] | Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The command applies: what happens, and the state after it."""
+
+    events: tuple[DomainEvent, ...]
+    instance: WorkflowInstance
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The start that made this instance, once more: answered as it was answered then (PROTOCOL rule 17)."""
+
+
+Decision = Decided | Rejection | Duplicate
+
+
+def decide(instance: WorkflowInstance | None, command: Command, now: datetime) -> Decision:
+    """The decision on one command. `now` never runs backwards within an instance (PROTOCOL rule 13)."""
+    if isinstance(command, StartWorkflow):
+        return _start(instance, command, now)
+    if instance is None:
+        return Rejection(RejectionCode.WORKFLOW_NOT_FOUND, "there is no workflow with this id")
+    now = max(now, instance.updated_at)
+    handled = _HANDLERS[type(command)](instance, command, now)
+    return handled if isinstance(handled, Rejection) else settle(instance, handled, now)
+
+
+def settle(
+    instance: WorkflowInstance, primary: Sequence[DomainEvent], now: datetime
+) -> Decided:
+    """The events with everything that follows from them by itself."""
+    happened: list[DomainEvent] = []
+    following = primary
+    while following:
+        for event in following:
+            instance = evolve(instance, event)
+        happened.extend(following)
+        following = next_events(instance, now)
+    return Decided(tuple(happened), instance)
+
+
+# -- start ---------------------------------------------------------------------------------------
+
+
+def _start(instance: WorkflowInstance | None, command: StartWorkflow, now: datetime) -> Decision:
+    facts = command.facts
+    if instance is not None:
+        return _start_again(instance, command)
+    faults = facts.definition.input_faults(facts.input)
+    if faults:
+        listed = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults)
+        return Rejection(
+            RejectionCode.INVALID_INPUT, f"input of {facts.definition.id}: {listed}", faults
+        )
+    started = WorkflowStarted(occurred_at=now, actor=command.actor, facts=facts)
+    begun = evolve(None, started, command.workflow_id)
+    decided = settle(begun, next_events(begun, now), now)
+    return Decided((started, *decided.events), decided.instance)
+
+
+def _start_again(instance: WorkflowInstance, command: StartWorkflow) -> Decision:
+    known, asked = instance.facts, command.facts
+    if known.idempotency_key is not None and known.idempotency_key == asked.idempotency_key:
+        if known.payload_hash == asked.payload_hash:
+            return Duplicate()
+        return Rejection(
+            RejectionCode.IDEMPOTENCY_CONFLICT,
+            f"the idempotency key '{asked.idempotency_key}' already started {instance.id} with another payload;"
+            " use a new key for a new workflow",
+        )
+    return Rejection(
+        RejectionCode.WORKFLOW_EXISTS,
+        f"{instance.id} exists ({instance.status}); choose another id or leave it out",
+    )
+
+
+# -- control -------------------------------------------------------------------------------------
+
+
+def _illegal(instance: WorkflowInstance, verb: str, needs: str) -> Rejection:
+    return Rejection(
+        RejectionCode.ILLEGAL_STATUS, f"{instance.id} is {instance.status}; {verb} needs {needs}"
+    )
+
+
+def _pause(instance: WorkflowInstance, command: PauseWorkflow, now: datetime) -> Handled:
+    if instance.status is not WorkflowStatus.EXECUTING:
+        return _illegal(instance, "pause", "EXECUTING")
+    return (WorkflowPaused(occurred_at=now, actor=command.actor, reason=command.reason),)
+
+
+def _resume(instance: WorkflowInstance, command: ResumeWorkflow, now: datetime) -> Handled:
+    if instance.status is not WorkflowStatus.PAUSED:
+        return _illegal(instance, "resume", "PAUSED")
+    return (WorkflowResumed(occurred_at=now, actor=command.actor, reason=command.reason),)
+
+
+_CANCELLABLE = (WorkflowStatus.PENDING, WorkflowStatus.EXECUTING, WorkflowStatus.PAUSED)
+
+
+def _past_pivot(instance: WorkflowInstance, verb: str) -> Rejection | None:
+    if instance.is_past_pivot:
+        detail = f"{instance.id} is past its pivot and only goes forward; {verb} is not possible"
+        return Rejection(RejectionCode.PAST_PIVOT, detail)
+    pivot = instance.open_pivot
+    if pivot is not None:
+        detail = f"the pivot {pivot} of {instance.id} may have happened; {verb} once it has answered"
+        return Rejection(RejectionCode.PAST_PIVOT, detail)
+    return None
+
+
+def _cancel(instance: WorkflowInstance, command: CancelWorkflow, now: datetime) -> Handled:
+    if instance.status not in _CANCELLABLE:
+        return _illegal(instance, "cancel", "PENDING, EXECUTING or PAUSED")
+    refused = _past_pivot(instance, "cancel")
+    if refused is not None:
+        return refused
+    wanted = command.compensate
+    if wanted is None:
+        wanted = instance.definition.on_cancel is OnCancel.COMPENSATE
+    begun = any(step.attempt for step in instance.steps.values())
+    will_compensate = wanted and begun
+    cancelled = WorkflowCancelled(
+        occurred_at=now,
+        actor=command.actor,
+        reason=command.reason,
+        will_compensate=will_compensate,
+    )
+    if will_compensate:
+        return (
+            cancelled,
+            start_compensation(instance, now, command.reason, "CANCEL", command.actor),
+        )
+    return (cancelled, *seal_open_steps(instance, now))
+
+
+def _compensate(instance: WorkflowInstance, command: CompensateWorkflow, now: datetime) -> Handled:
+    if instance.status not in (WorkflowStatus.FAILED, WorkflowStatus.COMPLETED):
+        return _illegal(instance, "compensate", "FAILED or COMPLETED")
+    refused = _past_pivot(instance, "compensate")
+    if refused is not None:
+        return refused
+    return (start_compensation(instance, now, command.reason, "COMMAND", command.actor),)
+
+
+_FORCEABLE = (
+    WorkflowStatus.FAILED,
+    WorkflowStatus.COMPLETED,
+    WorkflowStatus.CANCELLED,
+    WorkflowStatus.COMPENSATING,
+)
+
+
+def _force(
+    instance: WorkflowInstance, command: ForceCompensateWorkflow, now: datetime
+) -> Handled:
+    if instance.status not in _FORCEABLE:
+        return _illegal(
+            instance, "force-compensate", "FAILED, COMPLETED, CANCELLED or COMPENSATING"
+        )
+    return (start_compensation(instance, now, command.reason, "FORCE", command.actor),)
+
+
+def _retry(instance: WorkflowInstance, command: RetryWorkflow, now: datetime) -> Handled:
+    nothing_undone = instance.compensation_status is CompensationStatus.NONE
+    if instance.status is not WorkflowStatus.FAILED or not nothing_undone:
+        return _illegal(instance, "retry", "FAILED with nothing compensated")
+    if instance.retry_count >= instance.facts.max_retries:
+        return Rejection(
+            RejectionCode.RETRIES_EXHAUSTED,
+            f"{instance.id} was retried {instance.retry_count} times of {instance.facts.max_retries};"
+            " compensate it or start a new one",
+        )
+    failed = (s.step_id for s in instance.steps.values() if s.status is StepStatus.FAILED)
+    return (
+        WorkflowRetried(
+            occurred_at=now,
+            actor=command.actor,
+            retry_count=instance.retry_count + 1,
+            max_retries=instance.facts.max_retries,
+            from_step_id=next(failed, None),
+            reason=command.reason,
+        ),
+    )
+
+
+def _signal(instance: WorkflowInstance, command: SignalWorkflow, now: datetime) -> Handled:
+    if instance.status not in _CANCELLABLE:
+        return _illegal(instance, "signal", "PENDING, EXECUTING or PAUSED")
+    return (
+        WorkflowSignalled(
+            occurred_at=now, actor=command.actor, name=command.name, payload=command.payload
+        ),
+    )
+
+
+def _waveless(instance: WorkflowInstance, command: EnableWaveless, now: datetime) -> Handled:
+    if not instance.can_transition_to_waveless:
+        return Rejection(
+            RejectionCode.NOT_WAVELESS,
+            f"{instance.id} ({instance.definition.type}, {instance.status}) cannot be released without waves",
+        )
+    return (
+        WavelessProcessingEnabled(
+            occurred_at=now,
+            actor=command.actor,
+            release_queue=command.release_queue,
+            batch_size=command.batch_size,
+            processing_interval_ms=command.processing_interval_ms,
+        ),
+    )
+
+
+def _execute_step(instance: WorkflowInstance, command: ExecuteStep, now: datetime) -> Handled:
+    if instance.status is not WorkflowStatus.EXECUTING:
+        return _illegal(instance, "execute step", "EXECUTING")
+    if not instance.definition.has_step(command.step_id):
+        known = ", ".join(instance.steps)
+        return Rejection(
+            RejectionCode.INVALID_INPUT,
+            f"{instance.definition.id} has no step '{command.step_id}'; it has {known}",
+        )
+    step = instance.definition.step(command.step_id)
+    execution = instance.steps[step.id]
+    unfinished = execution.status in (StepStatus.EXECUTING, StepStatus.FAILED)
+    if command.has_result:
+        if not unfinished:
+            return Rejection(
+                RejectionCode.ILLEGAL_STATUS,
+                f"{step.id} is {execution.status}; a result needs EXECUTING or FAILED",
+            )
+        return replies.record_result(instance, step, command, now)
+    if execution.status is not StepStatus.PENDING and execution.next_attempt_at is None:
+        return Rejection(
+            RejectionCode.ILLEGAL_STATUS,
+            f"{step.id} is {execution.status}; to dispatch it, it must be PENDING or wait for its retry",
+        )
+    if not instance.dependencies_hold(step):
+        missing = [d for d in step.depends_on if not instance.steps[d].status.is_satisfied]
+        return Rejection(
+            RejectionCode.DEPENDENCY_NOT_MET, f"{step.id} waits for {', '.join(missing)}"
+        )
+    return (
+        schedule_step(instance, step, now, input=command.input, actor=command.actor),
+    )
+
+
+_HANDLERS: dict[type[Any], Callable[[WorkflowInstance, Any, datetime], Handled]] = {
+    PauseWorkflow: _pause,
+    ResumeWorkflow: _resume,
+    CancelWorkflow: _cancel,
+    CompensateWorkflow: _compensate,
+    ForceCompensateWorkflow: _force,
+    RetryWorkflow: _retry,
+    SignalWorkflow: _signal,
+    EnableWaveless: _waveless,
+    ExecuteStep: _execute_step,
+    HandleStepReply: replies.handle_reply,
+    HandleSealAnswer: replies.handle_seal_answer,
+    FireTimer: timers.fire,
+}

@@ -1,0 +1,114 @@
+"""What can go wrong with a step, and what a refused command is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class ErrorType:
+    """The named error types; the list is open, a participant may send any other (S-002-15)."""
+
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    TIMEOUT = "TIMEOUT"
+    BUSINESS_RULE_VIOLATION = "BUSINESS_RULE_VIOLATION"
+    UNKNOWN = "UNKNOWN"
+    INTERNAL = "INTERNAL"
+
+
+_RECOVERABLE = frozenset({ErrorType.SERVICE_UNAVAILABLE, ErrorType.TIMEOUT, ErrorType.UNKNOWN})
+
+
+def is_recoverable_type(error_type: str) -> bool:
+    """Whether errors of this type are worth a retry when the participant does not say."""
+    return error_type in _RECOVERABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowError:
+    """An error of a step, or of the whole workflow when `step_id` is None."""
+
+    step_id: str | None
+    service_name: str | None
+    error_code: str
+    message: str
+    error_type: str
+    recoverable: bool
+    attempt: int | None = None
+    occurred_at: datetime | None = None
+
+    @staticmethod
+    def create(
+        step_id: str,
+        service_name: str,
+        error_code: str,
+        message: str,
+        error_type: str,
+        recoverable: bool | None = None,
+    ) -> WorkflowError:
+        """An error whose `recoverable` is the type's default unless given (S-003-20)."""
+        return WorkflowError(
+            step_id=step_id,
+            service_name=service_name,
+            error_code=error_code,
+            message=message,
+            error_type=error_type,
+            recoverable=is_recoverable_type(error_type) if recoverable is None else recoverable,
+        )
+
+    @staticmethod
+    def from_exception(step_id: str, service_name: str, exception: BaseException) -> WorkflowError:
+        """TIMEOUT, SERVICE_UNAVAILABLE or VALIDATION_ERROR where the exception says so, else INTERNAL (S-003-21)."""
+        if isinstance(exception, TimeoutError):
+            error_type = ErrorType.TIMEOUT
+        elif isinstance(exception, ConnectionError):
+            error_type = ErrorType.SERVICE_UNAVAILABLE
+        elif isinstance(exception, ValueError):
+            error_type = ErrorType.VALIDATION_ERROR
+        else:
+            error_type = ErrorType.INTERNAL
+        return WorkflowError.create(
+            step_id, service_name, type(exception).__name__, str(exception), error_type
+        )
+
+    @property
+    def requires_compensation(self) -> bool:
+        """What was done before has to be undone, whatever the error was, once it is final (CONTRACT 1)."""
+        return True
+
+    @property
+    def leaves_outcome_open(self) -> bool:
+        """This error cannot promise that the attempt did nothing (PROTOCOL rule 3)."""
+        return self.error_type == ErrorType.UNKNOWN
+
+
+class RejectionCode(StrEnum):
+    WORKFLOW_NOT_FOUND = "WORKFLOW_NOT_FOUND"
+    WORKFLOW_EXISTS = "WORKFLOW_EXISTS"
+    UNKNOWN_DEFINITION = "UNKNOWN_DEFINITION"
+    INVALID_INPUT = "INVALID_INPUT"
+    ILLEGAL_STATUS = "ILLEGAL_STATUS"
+    RETRIES_EXHAUSTED = "RETRIES_EXHAUSTED"
+    DEPENDENCY_NOT_MET = "DEPENDENCY_NOT_MET"
+    NOT_WAVELESS = "NOT_WAVELESS"
+    PAST_PIVOT = "PAST_PIVOT"
+    LOCKED = "LOCKED"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    DEFINITION_EXISTS = "DEFINITION_EXISTS"
+    TOO_LARGE = "TOO_LARGE"
+    INTERNAL = "INTERNAL"
+    ACTION_NOT_ALLOWED = "ACTION_NOT_ALLOWED"
+    ACTOR_NOT_ALLOWED = "ACTOR_NOT_ALLOWED"
+    VERSION_MISMATCH = "VERSION_MISMATCH"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A refusal is a value: it is stored with its reason and comes back as the command's outcome."""
+
+    code: RejectionCode
+    detail: str
+    faults: tuple[Mapping[str, str], ...] = field(default=())

@@ -1,0 +1,382 @@
+"""`evolve(state, event) -> state`: the only way in which an instance changes, live and in replay alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from domain.errors import WorkflowError
+from domain.events import (
+    CommandRejected,
+    CompensationCompleted,
+    CompensationStarted,
+    DomainEvent,
+    IncidentRaised,
+    IncidentResolved,
+    StartFacts,
+    StepCompensated,
+    StepCompensationFailed,
+    StepExecuted,
+    StepFailed,
+    StepReplyIgnored,
+    StepRetryScheduled,
+    StepScheduled,
+    StepSealed,
+    StepSkipped,
+    StepUnresolved,
+    WavelessProcessingEnabled,
+    WorkflowAccepted,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowPaused,
+    WorkflowReleased,
+    WorkflowResumed,
+    WorkflowRetried,
+    WorkflowSignalled,
+    WorkflowStarted,
+)
+from domain.instance import WorkflowInstance
+from domain.status import CompensationStatus, StepStatus, WorkflowStatus, checked, checked_step
+from domain.step import StepExecution
+
+#: An instance shows its newest errors; all of them are in its history.
+ERRORS_KEPT = 50
+
+
+class HistoryError(Exception):
+    """The history is none: it does not begin with a beginning, or has an event that no instance can have."""
+
+
+def evolve(
+    instance: WorkflowInstance | None, event: DomainEvent, workflow_id: str = ""
+) -> WorkflowInstance:
+    """The state after the event. `workflow_id` is needed for the first event only."""
+    if instance is None:
+        if isinstance(event, (WorkflowStarted, WorkflowAccepted)):
+            return _begin(event, workflow_id)
+        raise HistoryError(f"{event.TYPE} before the workflow began")
+    apply = _APPLY.get(type(event))
+    if apply is None:
+        raise HistoryError(f"{event.TYPE} is no event of a running workflow")
+    return apply(instance, event)
+
+
+def _begin(event: WorkflowStarted | WorkflowAccepted, workflow_id: str) -> WorkflowInstance:
+    facts = event.facts
+    started = isinstance(event, WorkflowStarted)
+    at = event.occurred_at
+    return WorkflowInstance(
+        id=workflow_id,
+        facts=facts,
+        version=1,
+        status=WorkflowStatus.EXECUTING if started else WorkflowStatus.PENDING,
+        steps={step.id: StepExecution.create(step) for step in facts.definition.steps},
+        created_at=at,
+        updated_at=at,
+        started_at=at if started else None,
+        timeout_at=_timeout_from(facts, at) if started else None,
+        waveless=facts.release_queue is not None,
+        release_queue=facts.release_queue,
+    )
+
+
+def _timeout_from(facts: StartFacts, at: datetime) -> datetime | None:
+    return at + timedelta(seconds=facts.timeout_seconds) if facts.timeout_seconds else None
+
+
+def _next(instance: WorkflowInstance, event: DomainEvent, **changes: Any) -> WorkflowInstance:
+    return replace(
+        instance, version=instance.version + 1, updated_at=event.occurred_at, **changes
+    )
+
+
+def _with_step(
+    instance: WorkflowInstance, event: DomainEvent, step: StepExecution, **changes: Any
+) -> WorkflowInstance:
+    before = instance.steps[step.step_id].status
+    if step.status is not before:
+        checked_step(before, step.status)
+    steps = {**instance.steps, step.step_id: step}
+    return _next(instance, event, steps=steps, **changes)
+
+
+# -- workflow ------------------------------------------------------------------------------------
+
+
+def _started(instance: WorkflowInstance, event: WorkflowStarted) -> WorkflowInstance:
+    at = event.occurred_at
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.EXECUTING),
+        started_at=at,
+        timeout_at=_timeout_from(instance.facts, at),
+    )
+
+
+def _completed(instance: WorkflowInstance, event: WorkflowCompleted) -> WorkflowInstance:
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.COMPLETED),
+        output=event.output,
+        completed_at=event.occurred_at,
+        timeout_at=None,
+    )
+
+
+def _failed(instance: WorkflowInstance, event: WorkflowFailed) -> WorkflowInstance:
+    errors = instance.errors
+    if not errors or errors[-1] != event.error:
+        errors = (*errors, event.error)[-ERRORS_KEPT:]
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.FAILED),
+        errors=errors,
+        completed_at=event.occurred_at,
+        timeout_at=None,
+        clock_round=instance.clock_round + 1,
+    )
+
+
+def _paused(instance: WorkflowInstance, event: WorkflowPaused) -> WorkflowInstance:
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.PAUSED),
+        paused_at=event.occurred_at,
+    )
+
+
+def _resumed(instance: WorkflowInstance, event: WorkflowResumed) -> WorkflowInstance:
+    timeout_at = instance.timeout_at
+    if timeout_at is not None and instance.paused_at is not None:
+        timeout_at += event.occurred_at - instance.paused_at
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.EXECUTING),
+        paused_at=None,
+        timeout_at=timeout_at,
+        clock_round=instance.clock_round + 1,
+    )
+
+
+def _cancelled(instance: WorkflowInstance, event: WorkflowCancelled) -> WorkflowInstance:
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.CANCELLED),
+        cancel_reason=event.reason,
+        completed_at=event.occurred_at,
+        paused_at=None,
+        timeout_at=None,
+    )
+
+
+def _retried(instance: WorkflowInstance, event: WorkflowRetried) -> WorkflowInstance:
+    steps = {
+        step_id: step.reset_retries(event.occurred_at) if step.status is StepStatus.FAILED else step
+        for step_id, step in instance.steps.items()
+    }
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.EXECUTING),
+        steps=steps,
+        retry_count=event.retry_count,
+        completed_at=None,
+        timeout_at=_timeout_from(instance.facts, event.occurred_at),
+        clock_round=instance.clock_round + 1,
+    )
+
+
+def _signalled(instance: WorkflowInstance, event: WorkflowSignalled) -> WorkflowInstance:
+    return _next(instance, event, signals={**instance.signals, event.name: event.payload})
+
+
+def _waveless(instance: WorkflowInstance, event: WavelessProcessingEnabled) -> WorkflowInstance:
+    return _next(instance, event, waveless=True, release_queue=event.release_queue)
+
+
+def _unchanged(instance: WorkflowInstance, event: DomainEvent) -> WorkflowInstance:
+    return _next(instance, event)
+
+
+# -- steps ---------------------------------------------------------------------------------------
+
+
+def _step_scheduled(instance: WorkflowInstance, event: StepScheduled) -> WorkflowInstance:
+    step = instance.steps[event.step_id]
+    deadline = event.request.deadline
+    if event.purpose is None:
+        step = step.execute(
+            attempt=event.attempt,
+            round=event.round,
+            input=event.request.input,
+            now=event.occurred_at,
+            deadline=deadline,
+        )
+    else:
+        step = step.compensate(
+            attempt=event.attempt, verifying=event.purpose == "verify", deadline=deadline
+        )
+    return _with_step(instance, event, step)
+
+
+def _next_order(instance: WorkflowInstance) -> int:
+    return 1 + max(step.completion_order for step in instance.steps.values())
+
+
+def _step_executed(instance: WorkflowInstance, event: StepExecuted) -> WorkflowInstance:
+    step = instance.steps[event.step_id].mark_completed(
+        event.output,
+        event.execution_time_ms,
+        event.occurred_at,
+        _next_order(instance),
+        event.snapshot,
+    )
+    return _with_step(instance, event, step)
+
+
+def _step_failed(instance: WorkflowInstance, event: StepFailed) -> WorkflowInstance:
+    error = WorkflowError(
+        step_id=event.step_id,
+        service_name=event.service_name,
+        error_code=event.error_code,
+        message=event.message,
+        error_type=event.error_type,
+        recoverable=event.recoverable,
+        attempt=event.attempt,
+        occurred_at=event.occurred_at,
+    )
+    step = instance.steps[event.step_id].mark_failed(
+        error, event.attempt if event.answered else None, event.next_attempt_at
+    )
+    return _with_step(instance, event, step, errors=(*instance.errors, error)[-ERRORS_KEPT:])
+
+
+def _step_skipped(instance: WorkflowInstance, event: StepSkipped) -> WorkflowInstance:
+    return _with_step(instance, event, instance.steps[event.step_id].skip(event.occurred_at))
+
+
+def _step_unresolved(instance: WorkflowInstance, event: StepUnresolved) -> WorkflowInstance:
+    step = instance.steps[event.step_id].ask_seal(event.next_seal_at)
+    return _with_step(instance, event, step)
+
+
+def _step_sealed(instance: WorkflowInstance, event: StepSealed) -> WorkflowInstance:
+    step = instance.steps[event.step_id]
+    if not event.performed:
+        return _with_step(instance, event, step.mark_sealed())
+    step = step.mark_completed(
+        event.output, 0, event.occurred_at, _next_order(instance), event.snapshot
+    )
+    return _with_step(instance, event, step)
+
+
+def _reply_ignored(instance: WorkflowInstance, event: StepReplyIgnored) -> WorkflowInstance:
+    if event.resolves is None or event.step_id is None:
+        return _next(instance, event)
+    step = instance.steps[event.step_id]
+    unanswered = step.without(event.resolves)
+    seal_due_at = step.seal_due_at if unanswered else None
+    step = replace(step, unanswered=unanswered, seal_due_at=seal_due_at)
+    return _with_step(instance, event, step)
+
+
+# -- compensation --------------------------------------------------------------------------------
+
+
+def _compensation_started(
+    instance: WorkflowInstance, event: CompensationStarted
+) -> WorkflowInstance:
+    steps = {
+        step_id: step.reset_undo() if step.undo.status is CompensationStatus.FAILED else step
+        for step_id, step in instance.steps.items()
+    }
+    status = instance.status
+    if status is not WorkflowStatus.COMPENSATING:
+        status = checked(status, WorkflowStatus.COMPENSATING)
+    return _next(
+        instance,
+        event,
+        status=status,
+        steps=steps,
+        compensation_status=CompensationStatus.RUNNING,
+        compensation_reason=event.reason,
+        compensation_started_at=event.occurred_at,
+        completed_at=None,
+        forced=instance.forced or event.trigger == "FORCE",
+    )
+
+
+def _compensation_completed(
+    instance: WorkflowInstance, event: CompensationCompleted
+) -> WorkflowInstance:
+    target = WorkflowStatus.COMPENSATED if event.success else WorkflowStatus.FAILED
+    outcome = CompensationStatus.COMPLETED if event.success else CompensationStatus.FAILED
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, target),
+        compensation_status=outcome,
+        completed_at=event.occurred_at,
+    )
+
+
+def _step_compensated(instance: WorkflowInstance, event: StepCompensated) -> WorkflowInstance:
+    step = instance.steps[event.step_id].mark_compensated(event.occurred_at)
+    return _with_step(
+        instance, event, step, compensated_steps=(*instance.compensated_steps, event.step_id)
+    )
+
+
+def _step_compensation_failed(
+    instance: WorkflowInstance, event: StepCompensationFailed
+) -> WorkflowInstance:
+    error = WorkflowError(
+        step_id=event.step_id,
+        service_name=event.service_name,
+        error_code=event.error_code,
+        message=event.message,
+        error_type=event.error_type,
+        recoverable=event.recoverable,
+        attempt=event.attempt,
+        occurred_at=event.occurred_at,
+    )
+    step = instance.steps[event.step_id].mark_compensation_failed(error, event.next_attempt_at)
+    return _with_step(instance, event, step, errors=(*instance.errors, error)[-ERRORS_KEPT:])
+
+
+_APPLY: dict[type[DomainEvent], Callable[[WorkflowInstance, Any], WorkflowInstance]] = {
+    WorkflowStarted: _started,
+    WorkflowReleased: _unchanged,
+    WorkflowCompleted: _completed,
+    WorkflowFailed: _failed,
+    WorkflowPaused: _paused,
+    WorkflowResumed: _resumed,
+    WorkflowCancelled: _cancelled,
+    WorkflowRetried: _retried,
+    WorkflowSignalled: _signalled,
+    WavelessProcessingEnabled: _waveless,
+    StepScheduled: _step_scheduled,
+    StepExecuted: _step_executed,
+    StepFailed: _step_failed,
+    StepRetryScheduled: _unchanged,
+    StepSkipped: _step_skipped,
+    StepUnresolved: _step_unresolved,
+    StepSealed: _step_sealed,
+    StepReplyIgnored: _reply_ignored,
+    StepCompensated: _step_compensated,
+    StepCompensationFailed: _step_compensation_failed,
+    CompensationStarted: _compensation_started,
+    CompensationCompleted: _compensation_completed,
+    IncidentRaised: _unchanged,
+    IncidentResolved: _unchanged,
+    CommandRejected: _unchanged,
+}

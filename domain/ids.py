@@ -1,0 +1,66 @@
+"""Identities: workflow ids, idempotency keys, derived start ids (CONTRACT 1, PROTOCOL rules 10 and 17)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,35}")
+_KEY_PART = re.compile(r"[^/]+")
+
+#: Path words of the REST routes (C-33) and the prefixes of aggregates that are no workflows.
+RESERVED_IDS = frozenset(
+    "actions batch cleanup compensatable config dashboard dead-letters events health incidents jobs locks metrics"
+    " rebalance recovery replay search statistics status system audit".split()
+)
+RESERVED_PREFIXES = ("inbox:", "lock:", "queue:")
+
+
+def id_fault(workflow_id: str) -> str | None:
+    """Why this is no workflow id, or None."""
+    if not _ID.fullmatch(workflow_id):
+        return (
+            f"'{workflow_id[:60]}' is no workflow id: 1 to 36 characters, letters, digits and . _ : -,"
+            " beginning with a letter or digit"
+        )
+    if workflow_id in RESERVED_IDS or workflow_id.startswith(RESERVED_PREFIXES):
+        return f"'{workflow_id}' is a reserved word; choose another id"
+    return None
+
+
+def derived_id(tenant: str, definition: str, seed: str) -> str:
+    """The id of a start that names none: the same start twice is one workflow.
+
+    `seed` is the idempotency key, or without one the CloudEvent's source and id.
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:{tenant}:{definition}:{seed}"))
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """The idempotency key of all attempts of one round of a step: `<workflow>/<step>[/<item>]/<round>[/undo|/verify]`."""
+
+    workflow_id: str
+    step_id: str
+    round: int
+    item: str | None = None
+    #: `undo` or `verify`, None for the forward step.
+    purpose: str | None = None
+
+    def __str__(self) -> str:
+        item = f"/{self.item}" if self.item is not None else ""
+        purpose = f"/{self.purpose}" if self.purpose is not None else ""
+        return f"{self.workflow_id}/{self.step_id}{item}/{self.round}{purpose}"
+
+    @staticmethod
+    def parse(key: str) -> StepKey:
+        """The parts of a key. Raises ValueError for what no step key looks like."""
+        parts = key.split("/")
+        purpose = parts.pop() if parts[-1] in ("undo", "verify") else None
+        if len(parts) not in (3, 4) or not all(_KEY_PART.fullmatch(part) for part in parts):
+            raise ValueError(f"'{key}' is no step key: <workflow>/<step>[/<item>]/<round>")
+        if not parts[-1].isascii() or not parts[-1].isdigit() or int(parts[-1]) < 1:
+            raise ValueError(f"'{key}' is no step key: the round '{parts[-1]}' is no number from 1")
+        item = parts[2] if len(parts) == 4 else None
+        return StepKey(parts[0], parts[1], int(parts[-1]), item, purpose)

@@ -1,0 +1,215 @@
+"""The aggregate: one run of one definition version (S-003-10, S-002-06 to S-002-09)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from domain.definition import StepDefinition, WorkflowDefinition
+from domain.errors import WorkflowError
+from domain.events import StartFacts
+from domain.status import CompensationStatus, StepStatus, WorkflowStatus
+from domain.step import StepExecution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowInstance:
+    """The state that the events of one workflow add up to. `version` counts them, from 1."""
+
+    id: str
+    facts: StartFacts
+    version: int
+    status: WorkflowStatus
+    #: Step id -> execution, in execution order.
+    steps: Mapping[str, StepExecution]
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    #: When the workflow times out, None while its clock stands still or it has no time-out.
+    timeout_at: datetime | None = None
+    #: Grows when the clock starts again, so that a time-out of before is not mistaken for one of now.
+    clock_round: int = 1
+    paused_at: datetime | None = None
+    retry_count: int = 0
+    waveless: bool = False
+    release_queue: str | None = None
+    output: Any = None
+    errors: tuple[WorkflowError, ...] = ()
+    cancel_reason: str | None = None
+    compensation_status: CompensationStatus = CompensationStatus.NONE
+    compensation_reason: str | None = None
+    compensation_started_at: datetime | None = None
+    #: In the order of their undoing.
+    compensated_steps: tuple[str, ...] = ()
+    #: What cannot be undone is taken as undone (force-compensate).
+    forced: bool = False
+    signals: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def definition(self) -> WorkflowDefinition:
+        return self.facts.definition
+
+    @property
+    def is_active(self) -> bool:
+        return self.status.is_active
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status.is_terminal
+
+    @property
+    def is_past_pivot(self) -> bool:
+        """From here the saga only goes forward."""
+        return any(
+            self.steps[step_id].status is StepStatus.COMPLETED for step_id in self.definition.pivots
+        )
+
+    @property
+    def open_pivot(self) -> str | None:
+        """A pivot that may have happened without our knowing, if any."""
+        for step_id in self.definition.pivots:
+            if self.steps[step_id].unanswered:
+                return step_id
+        return None
+
+    @property
+    def executed_steps(self) -> tuple[str, ...]:
+        """Steps whose effect happened (undone or not), in the order of their completion."""
+        done = [step for step in self.steps.values() if step.completion_order]
+        return tuple(
+            step.step_id for step in sorted(done, key=lambda step: step.completion_order)
+        )
+
+    @property
+    def unresolved(self) -> tuple[str, ...]:
+        return tuple(step.step_id for step in self.steps.values() if step.is_unresolved)
+
+    @property
+    def steps_requiring_compensation(self) -> tuple[str, ...]:
+        """Completed steps with an undo, in the order of their undoing: last completed first."""
+        return tuple(
+            step_id
+            for step_id in reversed(self.executed_steps)
+            if self.steps[step_id].needs_undo
+            and self.definition.step(step_id).compensation is not None
+        )
+
+    @property
+    def all_steps_completed(self) -> bool:
+        return all(step.status.is_satisfied for step in self.steps.values())
+
+    @property
+    def progress(self) -> int:
+        """Percent of the steps that are completed or skipped, undone ones included (0 to 100)."""
+        done = sum(
+            step.status.is_satisfied or step.completion_order > 0 for step in self.steps.values()
+        )
+        return 100 * done // len(self.steps)
+
+    @property
+    def compensation_progress(self) -> int:
+        """Percent of the undos that are done (0 to 100)."""
+        done = len(self.compensated_steps)
+        remaining = len(self.steps_requiring_compensation)
+        if self.compensation_status is CompensationStatus.COMPLETED:
+            return 100
+        return 100 * done // (done + remaining) if done else 0
+
+    @property
+    def current_step_id(self) -> str | None:
+        """The step that is worked on, or would be next; None at the end."""
+        if self.status.is_terminal:
+            return None
+        wanted: tuple[StepStatus, ...] = (
+            StepStatus.EXECUTING,
+            StepStatus.COMPENSATING,
+            StepStatus.FAILED,
+            StepStatus.PENDING,
+        )
+        for status in wanted:
+            for step in self.steps.values():
+                if step.status is status:
+                    return step.step_id
+        return None
+
+    def has_timed_out(self, now: datetime) -> bool:
+        return self.timeout_at is not None and now >= self.timeout_at
+
+    def is_ready(self, step: StepDefinition) -> bool:
+        """Its turn has come: it has not begun and everything that it depends on is satisfied."""
+        return self.steps[step.id].status is StepStatus.PENDING and self.dependencies_hold(step)
+
+    def dependencies_hold(self, step: StepDefinition) -> bool:
+        steps = self.steps
+        return all(steps[dependency].status.is_satisfied for dependency in step.depends_on)
+
+    @property
+    def can_transition_to_waveless(self) -> bool:
+        return (
+            (self.definition.waveless or self.definition.type.supports_waveless)
+            and not self.waveless
+            and self.status in (WorkflowStatus.PENDING, WorkflowStatus.EXECUTING)
+        )
+
+    @property
+    def allowed_commands(self) -> tuple[str, ...]:
+        """What would not be refused now, for people and their buttons."""
+        match self.status:
+            case WorkflowStatus.PENDING:
+                return ("cancel",)
+            case WorkflowStatus.EXECUTING:
+                return ("pause", "cancel", "signal")
+            case WorkflowStatus.PAUSED:
+                return ("resume", "cancel", "signal")
+            case WorkflowStatus.COMPLETED:
+                return () if self.is_past_pivot else ("compensate",)
+            case WorkflowStatus.FAILED:
+                return self._allowed_when_failed()
+            case WorkflowStatus.COMPENSATING | WorkflowStatus.CANCELLED:
+                return ("force-compensate",)
+            case WorkflowStatus.COMPENSATED:
+                return ()
+
+    def _allowed_when_failed(self) -> tuple[str, ...]:
+        if self.compensation_status is CompensationStatus.FAILED:
+            return ("compensate", "force-compensate")
+        retry = ("retry",) if self.retry_count < self.facts.max_retries else ()
+        if self.is_past_pivot or self.open_pivot is not None:
+            return (*retry, "force-compensate")
+        return (*retry, "compensate", "force-compensate")
+
+    def document(self) -> dict[str, Any]:
+        """What expressions see: the execution context with the input (S-002-05)."""
+        facts = self.facts
+        return {
+            "input": facts.input,
+            "steps": {
+                step.step_id: {"output": step.output, "status": step.status.value}
+                for step in self.steps.values()
+            },
+            "signals": self.signals,
+            "context": {
+                "workflowId": self.id,
+                "correlationId": facts.correlation_id,
+                "tenant": facts.tenant,
+                "userId": facts.user_id,
+                "priority": facts.priority.value,
+                "labels": facts.labels,
+                "metadata": facts.metadata,
+            },
+        }
+
+    def request_context(self) -> dict[str, Any]:
+        """What every request tells its participant about the workflow."""
+        facts = self.facts
+        return {
+            "correlationId": facts.correlation_id,
+            "definition": facts.definition.name,
+            "definitionVersion": facts.definition.version,
+            "tenant": facts.tenant,
+            "userId": facts.user_id,
+            "fencingToken": None,
+        }

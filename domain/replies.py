@@ -1,0 +1,289 @@
+"""What participants answer: steps, undos, verifications, seals (PROTOCOL rules 1 to 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from domain.commands import ExecuteStep, HandleSealAnswer, HandleStepReply, Purpose
+from domain.definition import StepDefinition
+from domain.errors import ErrorType, WorkflowError
+from domain.events import (
+    DomainEvent,
+    StepCompensated,
+    StepCompensationFailed,
+    StepExecuted,
+    StepFailed,
+    StepReplyIgnored,
+    StepRetryScheduled,
+    StepSealed,
+)
+from domain.instance import WorkflowInstance
+from domain.saga import schedule_undo
+from domain.status import StepStatus, WorkflowStatus
+from domain.step import StepExecution
+
+_RETRYING = (WorkflowStatus.EXECUTING, WorkflowStatus.PAUSED)
+
+
+def handle_reply(
+    instance: WorkflowInstance, reply: HandleStepReply, now: datetime
+) -> Sequence[DomainEvent]:
+    """A reply to a step or its undo; one that changes nothing is recorded as ignored."""
+    execution = instance.steps.get(reply.step_id)
+    if execution is None:
+        return (_ignored(reply, now, "the definition has no such step"),)
+    if reply.round != execution.round:
+        return (_ignored(reply, now, f"round {execution.round} is under way"),)
+    step = instance.definition.step(reply.step_id)
+    if reply.purpose is not Purpose.FORWARD:
+        return _undo_answered(instance, step, execution, reply, now)
+    if not 1 <= reply.attempt <= execution.attempt:
+        return (_ignored(reply, now, "that attempt was never sent"),)
+    if reply.error is None:
+        return _succeeded(step, execution, reply, now)
+    return _failed(instance, step, execution, reply, reply.error, now)
+
+
+def _ignored(
+    reply: HandleStepReply, now: datetime, reason: str, resolves: int | None = None
+) -> StepReplyIgnored:
+    return StepReplyIgnored(
+        occurred_at=now,
+        actor=reply.actor,
+        step_id=reply.step_id,
+        reason=reason,
+        attempt=reply.attempt,
+        round=reply.round,
+        resolves=resolves,
+    )
+
+
+def _succeeded(
+    step: StepDefinition, execution: StepExecution, reply: HandleStepReply, now: datetime
+) -> Sequence[DomainEvent]:
+    """Success of any attempt completes an unfinished step: all attempts share one key (PROTOCOL rule 4)."""
+    unfinished = execution.status in (StepStatus.EXECUTING, StepStatus.FAILED)
+    if not unfinished or execution.sealed:
+        return (_ignored(reply, now, f"the step is {execution.status}"),)
+    return (
+        StepExecuted(
+            occurred_at=now,
+            actor=reply.actor,
+            step_id=step.id,
+            service_name=step.service,
+            operation=step.operation,
+            attempt=reply.attempt,
+            round=execution.round,
+            output=reply.output,
+            execution_time_ms=reply.execution_time_ms,
+            snapshot=reply.snapshot,
+        ),
+    )
+
+
+def _failed(
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    execution: StepExecution,
+    reply: HandleStepReply,
+    error: WorkflowError,
+    now: datetime,
+) -> Sequence[DomainEvent]:
+    """Only the running attempt can fail the step; an older one is answered and, that apart, ignored."""
+    answered = not error.leaves_outcome_open
+    if execution.status is StepStatus.EXECUTING and reply.attempt == execution.attempt:
+        return fail_attempt(instance, step, error, now, answered=answered, actor=reply.actor)
+    resolves = reply.attempt if answered and reply.attempt in execution.unanswered else None
+    reason = f"the step is {execution.status} at attempt {execution.attempt}"
+    return (_ignored(reply, now, reason, resolves),)
+
+
+def fail_attempt(
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    error: WorkflowError,
+    now: datetime,
+    *,
+    answered: bool,
+    actor: str = "system",
+) -> Sequence[DomainEvent]:
+    """The running attempt failed: forward recovery, if the error and the policy allow it (S-003-26)."""
+    execution = instance.steps[step.id]
+    retries = execution.retry_count
+    # Past the pivot there is no way back, so what can be repeated is repeated until it succeeds.
+    allowed = instance.is_past_pivot or step.retry.has_retries_left(retries)
+    will_retry = error.recoverable and allowed and instance.status in _RETRYING
+    retry_at = None
+    if will_retry:
+        key = execution.key(instance.id)
+        retry_at = now + step.retry.delay(retries, key, execution.attempt)
+    failed = StepFailed(
+        occurred_at=now,
+        actor=actor,
+        step_id=step.id,
+        service_name=step.service,
+        operation=step.operation,
+        attempt=execution.attempt,
+        round=execution.round,
+        error_code=error.error_code,
+        error_type=error.error_type,
+        message=error.message,
+        recoverable=error.recoverable,
+        will_retry=will_retry,
+        answered=answered,
+        next_attempt_at=retry_at,
+    )
+    if retry_at is None:
+        return (failed,)
+    return (
+        failed,
+        StepRetryScheduled(
+            occurred_at=now,
+            step_id=step.id,
+            attempt=execution.attempt + 1,
+            round=execution.round,
+            due_at=retry_at,
+        ),
+    )
+
+
+def record_result(
+    instance: WorkflowInstance, step: StepDefinition, command: ExecuteStep, now: datetime
+) -> Sequence[DomainEvent]:
+    """An operator tells a step's outcome in the participant's name."""
+    execution = instance.steps[step.id]
+    reply = HandleStepReply(
+        step_id=step.id,
+        attempt=execution.attempt,
+        round=execution.round,
+        output=command.output,
+        actor=command.actor,
+    )
+    if command.error is None:
+        return _succeeded(step, execution, reply, now)
+    return _failed(instance, step, execution, reply, command.error, now)
+
+
+def handle_seal_answer(
+    instance: WorkflowInstance, answer: HandleSealAnswer, now: datetime
+) -> Sequence[DomainEvent]:
+    """`performed` (then it counts as completed) or never to be; asked for or ignored."""
+    execution = instance.steps.get(answer.step_id)
+    asked = (
+        execution is not None
+        and execution.round == answer.round
+        and execution.seal_attempt > 0
+        and bool(execution.unanswered)
+        and execution.status is StepStatus.FAILED
+    )
+    if not asked:
+        return (
+            StepReplyIgnored(
+                occurred_at=now,
+                actor=answer.actor,
+                step_id=answer.step_id if execution is not None else None,
+                reason="no seal is open",
+                attempt=answer.attempt,
+                round=answer.round,
+            ),
+        )
+    return (
+        StepSealed(
+            occurred_at=now,
+            actor=answer.actor,
+            step_id=answer.step_id,
+            round=answer.round,
+            performed=answer.performed,
+            output=answer.output,
+            snapshot=answer.snapshot,
+            attempt=answer.attempt,
+        ),
+    )
+
+
+# -- undo ----------------------------------------------------------------------------------------
+
+
+def _undo_answered(
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    execution: StepExecution,
+    reply: HandleStepReply,
+    now: datetime,
+) -> Sequence[DomainEvent]:
+    undo = execution.undo
+    verifying = reply.purpose is Purpose.VERIFY
+    waiting = undo.deadline is not None or undo.next_attempt_at is not None
+    if (
+        execution.status is not StepStatus.COMPENSATING
+        or not waiting
+        or undo.verifying is not verifying
+    ):
+        return (_ignored(reply, now, f"no {reply.purpose} is open"),)
+    error = reply.error
+    if error is None and verifying and _says_no(reply.output):
+        error = WorkflowError.create(
+            step.id, step.service, "NOT_VERIFIED", f"the undo of {step.id} did not hold", "NOT_VERIFIED"
+        )
+    if error is not None:
+        if undo.deadline is None or reply.attempt != undo.attempt:
+            return (_ignored(reply, now, f"attempt {undo.attempt} of the {reply.purpose} counts"),)
+        return fail_undo(instance, step, error, now, actor=reply.actor)
+    action = step.compensation
+    assert action is not None
+    if action.verify is not None and not verifying:
+        return (schedule_undo(instance, step, now, Purpose.VERIFY),)
+    return (
+        StepCompensated(
+            occurred_at=now,
+            actor=reply.actor,
+            step_id=step.id,
+            service_name=action.service_name,
+            operation=action.operation,
+            attempt=reply.attempt,
+            execution_time_ms=reply.execution_time_ms,
+        ),
+    )
+
+
+def _says_no(output: object) -> bool:
+    return isinstance(output, dict) and output.get("verified") is False  # pyright: ignore[reportUnknownMemberType]
+
+
+def fail_undo(
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    error: WorkflowError,
+    now: datetime,
+    actor: str = "system",
+) -> Sequence[DomainEvent]:
+    """The running attempt of an undo failed: again after the step's backoff, or for good."""
+    action = step.compensation
+    assert action is not None
+    execution = instance.steps[step.id]
+    undo = execution.undo
+    retry_at = None
+    if error.recoverable and step.retry.has_retries_left(undo.retry_count):
+        key = f"{execution.key(instance.id)}/undo"
+        retry_at = now + step.retry.delay(undo.retry_count, key, undo.attempt)
+    return (
+        StepCompensationFailed(
+            occurred_at=now,
+            actor=actor,
+            step_id=step.id,
+            service_name=action.service_name,
+            operation=action.operation,
+            attempt=undo.attempt,
+            error_code=error.error_code,
+            error_type=error.error_type,
+            message=error.message,
+            recoverable=error.recoverable,
+            will_retry=retry_at is not None,
+            next_attempt_at=retry_at,
+        ),
+    )
+
+
+def timeout_error(step_id: str, service: str, message: str) -> WorkflowError:
+    return WorkflowError.create(step_id, service, ErrorType.TIMEOUT, message, ErrorType.TIMEOUT)

@@ -1,0 +1,238 @@
+"""One step of a running workflow: its attempts, what is not yet known about them, and its undo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from domain.definition import StepDefinition
+from domain.errors import WorkflowError
+from domain.ids import StepKey
+from domain.status import CompensationStatus, StepStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What a participant answered."""
+
+    step_id: str
+    output: Any = None
+    error: WorkflowError | None = None
+    execution_time_ms: int = 0
+
+    @property
+    def is_success(self) -> bool:
+        return self.error is None
+
+    @staticmethod
+    def success(step_id: str, output: Any, execution_time_ms: int) -> StepResult:
+        return StepResult(step_id=step_id, output=output, execution_time_ms=execution_time_ms)
+
+    @staticmethod
+    def failure(step_id: str, error: WorkflowError, execution_time_ms: int = 0) -> StepResult:
+        return StepResult(step_id=step_id, error=error, execution_time_ms=execution_time_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo:
+    """The compensation of one step while it runs; `attempt` counts over undo and verification."""
+
+    status: CompensationStatus = CompensationStatus.NONE
+    attempt: int = 0
+    #: Whether the running attempt is the verification of an undo that was done.
+    verifying: bool = False
+    retry_count: int = 0
+    #: When the running attempt is given up; None when none runs.
+    deadline: datetime | None = None
+    next_attempt_at: datetime | None = None
+    completed_at: datetime | None = None
+    error: WorkflowError | None = None
+
+
+NO_UNDO = Undo()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepExecution:
+    """The state of one step of one instance.
+
+    `attempt` never restarts within a round; `round` grows when the step runs again after having been
+    compensated or sealed (PROTOCOL rule 10). `unanswered` are the attempts of this round that have no
+    answer of their own: as long as there are any, nobody knows whether the step was done (rule 1).
+    """
+
+    step_id: str
+    status: StepStatus = StepStatus.PENDING
+    attempt: int = 0
+    round: int = 1
+    retry_count: int = 0
+    unanswered: tuple[int, ...] = ()
+    input: Any = None
+    output: Any = None
+    snapshot: Any = None
+    error: WorkflowError | None = None
+    execution_time_ms: int | None = None
+    scheduled_at: datetime | None = None
+    #: When the running attempt is timed out.
+    deadline: datetime | None = None
+    next_attempt_at: datetime | None = None
+    completed_at: datetime | None = None
+    #: Seal requests sent so far; 0 while nobody asked. The next one is due at `seal_due_at`.
+    seal_attempt: int = 0
+    seal_due_at: datetime | None = None
+    sealed: bool = False
+    #: Place in the order of completion over the whole instance, from 1.
+    completion_order: int = 0
+    undo: Undo = NO_UNDO
+
+    @staticmethod
+    def create(step: StepDefinition) -> StepExecution:
+        return StepExecution(step_id=step.id)
+
+    def key(self, workflow_id: str) -> str:
+        """The idempotency key of all attempts of this round."""
+        return str(StepKey(workflow_id, self.step_id, self.round))
+
+    @property
+    def is_unresolved(self) -> bool:
+        """Nobody knows whether its effect happened, and it is not running any more by our account."""
+        return self.status is StepStatus.FAILED and bool(self.unanswered)
+
+    @property
+    def needs_undo(self) -> bool:
+        return self.status in (StepStatus.COMPLETED, StepStatus.COMPENSATING)
+
+    def has_timed_out(self, now: datetime) -> bool:
+        return self.deadline is not None and now >= self.deadline
+
+    # What happened to it -------------------------------------------------------------------------
+
+    def execute(
+        self, *, attempt: int, round: int, input: Any, now: datetime, deadline: datetime
+    ) -> StepExecution:
+        """An attempt was sent out."""
+        same_round = round == self.round
+        return replace(
+            self,
+            status=StepStatus.EXECUTING,
+            attempt=attempt,
+            round=round,
+            unanswered=(*self.unanswered, attempt) if same_round else (attempt,),
+            input=input,
+            scheduled_at=now,
+            deadline=deadline,
+            next_attempt_at=None,
+            sealed=False,
+            seal_attempt=0,
+            seal_due_at=None,
+        )
+
+    def mark_completed(
+        self, output: Any, execution_time_ms: int, now: datetime, order: int, snapshot: Any = None
+    ) -> StepExecution:
+        """Its effect happened, exactly once: all attempts share one key, so no other attempt can do it again."""
+        return replace(
+            self,
+            status=StepStatus.COMPLETED,
+            unanswered=(),
+            output=output,
+            snapshot=snapshot,
+            error=None,
+            execution_time_ms=execution_time_ms,
+            deadline=None,
+            next_attempt_at=None,
+            seal_due_at=None,
+            completed_at=now,
+            completion_order=order,
+        )
+
+    def mark_failed(
+        self, error: WorkflowError, answered: int | None, retry_at: datetime | None
+    ) -> StepExecution:
+        """The running attempt failed; `answered` is None when it has no answer of its own."""
+        return replace(
+            self,
+            status=StepStatus.FAILED,
+            error=error,
+            unanswered=self.without(answered),
+            deadline=None,
+            next_attempt_at=retry_at,
+            retry_count=self.retry_count + (retry_at is not None),
+        )
+
+    def without(self, attempt: int | None) -> tuple[int, ...]:
+        """The unanswered attempts but this one."""
+        return tuple(open_ for open_ in self.unanswered if open_ != attempt)
+
+    def skip(self, now: datetime) -> StepExecution:
+        return replace(self, status=StepStatus.SKIPPED, completed_at=now)
+
+    def ask_seal(self, due_at: datetime) -> StepExecution:
+        """Its service was asked to seal it; asked again at `due_at`."""
+        return replace(
+            self,
+            status=StepStatus.FAILED,
+            deadline=None,
+            next_attempt_at=None,
+            seal_attempt=self.seal_attempt + 1,
+            seal_due_at=due_at,
+        )
+
+    def mark_sealed(self) -> StepExecution:
+        """It was not performed and never will be in this round."""
+        return replace(self, unanswered=(), sealed=True, seal_due_at=None)
+
+    def reset_retries(self, now: datetime) -> StepExecution:
+        """An operator's retry: due now, with the policy's retries anew; attempt numbers go on."""
+        return replace(self, retry_count=0, next_attempt_at=now)
+
+    def compensate(self, *, attempt: int, verifying: bool, deadline: datetime) -> StepExecution:
+        """An undo, or the verification of one, was sent out."""
+        undo = replace(
+            self.undo,
+            status=CompensationStatus.RUNNING,
+            attempt=attempt,
+            verifying=verifying,
+            deadline=deadline,
+            next_attempt_at=None,
+            retry_count=0 if verifying and not self.undo.verifying else self.undo.retry_count,
+        )
+        return replace(self, status=StepStatus.COMPENSATING, undo=undo)
+
+    def mark_compensation_failed(
+        self, error: WorkflowError, retry_at: datetime | None
+    ) -> StepExecution:
+        undo = replace(
+            self.undo,
+            status=CompensationStatus.RUNNING if retry_at else CompensationStatus.FAILED,
+            error=error,
+            deadline=None,
+            next_attempt_at=retry_at,
+            retry_count=self.undo.retry_count + (retry_at is not None),
+        )
+        return replace(self, undo=undo)
+
+    def reset_undo(self) -> StepExecution:
+        """A failed undo may be tried again."""
+        undo = replace(
+            self.undo, status=CompensationStatus.NONE, retry_count=0, next_attempt_at=None
+        )
+        return replace(self, undo=undo)
+
+    def mark_compensated(self, now: datetime) -> StepExecution:
+        undo = replace(
+            self.undo,
+            status=CompensationStatus.COMPLETED,
+            deadline=None,
+            next_attempt_at=None,
+            completed_at=now,
+            error=None,
+        )
+        return replace(self, status=StepStatus.COMPENSATED, undo=undo)
+
+
+def deadline_after(now: datetime, timeout_ms: int) -> datetime:
+    return now + timedelta(milliseconds=timeout_ms)
+
+

@@ -1,0 +1,165 @@
+"""Time as part of the saga: which timers a state has, and what their firing means (PROTOCOL rules 12 and 13).
+
+A timer is no object that somebody keeps: it follows from the state, so it can neither be lost nor leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.commands import FireTimer, Purpose, TimerKind
+from domain.errors import ErrorType, WorkflowError
+from domain.events import DomainEvent, StepFailed, StepReplyIgnored
+from domain.instance import WorkflowInstance
+from domain.replies import fail_attempt, fail_undo, timeout_error
+from domain.saga import ask_seal, fail, schedule_step, schedule_undo
+from domain.status import StepStatus, WorkflowStatus
+from domain.step import StepExecution
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Something that is due at a time; `firing` is its identity."""
+
+    due_at: datetime
+    firing: FireTimer
+
+
+def timers_of(instance: WorkflowInstance) -> list[Timer]:
+    """Every timer that the state has."""
+    status = instance.status
+    found: list[Timer] = []
+    timeout_at = _timeout_of(instance)
+    if timeout_at is not None:
+        firing = FireTimer(
+            kind=TimerKind.WORKFLOW_TIMEOUT,
+            step_id=None,
+            attempt=instance.clock_round,
+            round=instance.clock_round,
+        )
+        found.append(Timer(timeout_at, firing))
+    for step in instance.steps.values():
+        due_at, kind = _step_timer(step, status)
+        if due_at is not None and kind is not None:
+            found.append(Timer(due_at, _firing(step, kind)))
+    return found
+
+
+def next_due(instance: WorkflowInstance) -> datetime | None:
+    """When the first of its timers is due; None if it has none."""
+    first = _timeout_of(instance)
+    status = instance.status
+    for step in instance.steps.values():
+        due_at, _ = _step_timer(step, status)
+        if due_at is not None and (first is None or due_at < first):
+            first = due_at
+    return first
+
+
+def _timeout_of(instance: WorkflowInstance) -> datetime | None:
+    """The workflow's own time-out; it ends with the pivot, after which there is only forward."""
+    if instance.status is not WorkflowStatus.EXECUTING or instance.timeout_at is None:
+        return None
+    for pivot in instance.definition.pivots:
+        step = instance.steps[pivot]
+        if step.status is StepStatus.COMPLETED or step.seal_attempt:
+            return None
+    return instance.timeout_at
+
+
+def _step_timer(
+    step: StepExecution, status: WorkflowStatus
+) -> tuple[datetime | None, TimerKind | None]:
+    """A step waits for at most one thing at a time."""
+    if step.status is StepStatus.EXECUTING:
+        return step.deadline, TimerKind.STEP_TIMEOUT
+    if step.status is StepStatus.FAILED:
+        if step.seal_due_at is not None:
+            return step.seal_due_at, TimerKind.SEAL
+        if status is WorkflowStatus.EXECUTING:
+            return step.next_attempt_at, TimerKind.STEP_RETRY
+    elif step.status is StepStatus.COMPENSATING and status is WorkflowStatus.COMPENSATING:
+        if step.undo.deadline is not None:
+            return step.undo.deadline, TimerKind.UNDO_TIMEOUT
+        return step.undo.next_attempt_at, TimerKind.UNDO_RETRY
+    return None, None
+
+
+def _firing(step: StepExecution, kind: TimerKind) -> FireTimer:
+    attempt = step.attempt
+    if kind is TimerKind.SEAL:
+        attempt = step.seal_attempt
+    elif kind in (TimerKind.UNDO_TIMEOUT, TimerKind.UNDO_RETRY):
+        attempt = step.undo.attempt
+    return FireTimer(kind=kind, step_id=step.step_id, attempt=attempt, round=step.round)
+
+
+def fire(instance: WorkflowInstance, firing: FireTimer, now: datetime) -> Sequence[DomainEvent]:
+    """What a fired timer changes; one that the state no longer has is recorded as ignored."""
+    if not any(timer.firing == firing for timer in timers_of(instance)):
+        return (
+            StepReplyIgnored(
+                occurred_at=now,
+                step_id=firing.step_id if firing.step_id in instance.steps else None,
+                reason=f"the timer {firing.kind} was settled before it fired",
+                attempt=firing.attempt,
+                round=firing.round,
+            ),
+        )
+    if firing.step_id is None:
+        return _workflow_timed_out(instance, now)
+    step = instance.definition.step(firing.step_id)
+    late = timeout_error(step.id, step.service, f"no answer within {step.timeout_ms} ms")
+    match firing.kind:
+        case TimerKind.STEP_TIMEOUT:
+            return fail_attempt(instance, step, late, now, answered=False)
+        case TimerKind.STEP_RETRY:
+            return (schedule_step(instance, step, now),)
+        case TimerKind.SEAL:
+            return (ask_seal(instance, step, now),)
+        case TimerKind.UNDO_TIMEOUT:
+            return fail_undo(instance, step, late, now)
+        case TimerKind.UNDO_RETRY:
+            verifying = instance.steps[step.id].undo.verifying
+            purpose = Purpose.VERIFY if verifying else Purpose.UNDO
+            return (schedule_undo(instance, step, now, purpose),)
+        case TimerKind.WORKFLOW_TIMEOUT:
+            return _workflow_timed_out(instance, now)
+
+
+def _workflow_timed_out(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
+    """The whole workflow took too long. An open pivot is resolved first: it decides between back and forward."""
+    error = WorkflowError(
+        step_id=instance.current_step_id,
+        service_name=None,
+        error_code="WORKFLOW_TIMEOUT",
+        message=f"not done within {instance.facts.timeout_seconds} s",
+        error_type=ErrorType.TIMEOUT,
+        recoverable=True,
+        occurred_at=now,
+    )
+    pivot = instance.open_pivot
+    if pivot is None:
+        return fail(instance, error, now)
+    execution = instance.steps[pivot]
+    step = instance.definition.step(pivot)
+    if execution.status is not StepStatus.EXECUTING:
+        return (ask_seal(instance, step, now),)
+    return (
+        StepFailed(
+            occurred_at=now,
+            step_id=step.id,
+            service_name=step.service,
+            operation=step.operation,
+            attempt=execution.attempt,
+            round=execution.round,
+            error_code=error.error_code,
+            error_type=error.error_type,
+            message=error.message,
+            recoverable=True,
+            will_retry=False,
+            answered=False,
+        ),
+    )
