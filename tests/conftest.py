@@ -6,6 +6,7 @@ engine answers, else it is a local process. A test that needs one is never skipp
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -26,7 +27,9 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 @pytest.fixture(scope="session")
 def kafka_bootstrap() -> Iterator[str]:
     """Bootstrap servers of a broker that all tests share: name topics and groups apart."""
-    yield from _address("TEST_KAFKA", start_kafka_container, start_kafka)
+    yield from _address(
+        "TEST_KAFKA", start_kafka_container, partial(start_kafka, is_short_lived=True)
+    )
 
 
 @pytest.fixture(scope="session")
