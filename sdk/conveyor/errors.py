@@ -1,0 +1,59 @@
+"""What a participant's handler may raise, and what its servers may answer.
+
+StepError                a handler's outcome that is not a success
+├── TerminalError        did nothing; trying again would not help
+├── RetryableError       did nothing; a later attempt may succeed
+└── UnknownOutcomeError  may have done something; nobody knows
+ServerUnavailableError   a broker or store does not answer; the runner tries again
+"""
+
+from __future__ import annotations
+
+
+class StepError(Exception):
+    """The step failed: `code` for programs, `message` for people, `type` for the retry policy."""
+
+    retryable = False
+
+    def __init__(self, code: str, message: str, type: str = "INTERNAL") -> None:  # noqa: A002
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.type = type
+
+
+class TerminalError(StepError):
+    """The step was refused and had no effect; the engine compensates what was done before."""
+
+    def __init__(self, code: str, message: str, type: str = "BUSINESS_RULE_VIOLATION") -> None:  # noqa: A002
+        super().__init__(code, message, type)
+
+
+class RetryableError(StepError):
+    """The step had no effect this time; the engine tries again by the step's retry policy."""
+
+    retryable = True
+
+    def __init__(self, code: str, message: str, type: str = "SERVICE_UNAVAILABLE") -> None:  # noqa: A002
+        super().__init__(code, message, type)
+
+
+class UnknownOutcomeError(StepError):
+    """The effect may or may not have happened (a connection lost after sending).
+
+    Answered with the type UNKNOWN, a promise of nothing: the step stays unresolved (rule 3).
+    """
+
+    retryable = True
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message, "UNKNOWN")
+
+
+class ServerUnavailableError(Exception):
+    """A server does not answer; what was being written may or may not be there. Call again."""
+
+    def __init__(self, component: str, detail: str) -> None:
+        super().__init__(f"{component}: {detail}")
+        self.component = component
+        self.detail = detail

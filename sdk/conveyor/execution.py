@@ -1,0 +1,143 @@
+"""Deciding a request by its keys, and running its handler: from opened records to new ones."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Any, cast
+
+from conveyor.errors import StepError, TerminalError, UnknownOutcomeError
+from conveyor.handlers import StepContext, encode_result
+from conveyor.keys import (
+    LOST_CLAIM,
+    Action,
+    Failure,
+    failed,
+    on_request,
+    on_seal,
+    on_undo,
+    performed,
+    unknown,
+)
+from conveyor.requests import Request
+from conveyor.wire import CompensationRequest, StepRequest
+
+log = logging.getLogger(__name__)
+
+_MAX_MESSAGE_CHARACTERS = 4_000
+
+
+def decide(request: Request, now: datetime) -> bool:
+    """Whether the handler is to run; if not, the request is decided."""
+    body, records = request.body, request.records
+    if not isinstance(body, StepRequest):
+        _seal(request)
+        return False
+    operation = request.operation
+    on_lost_claim = "run" if operation is None else operation.on_lost_claim
+    expired = body.deadline is not None and body.deadline < now
+    record = records[request.key]
+    if isinstance(body, CompensationRequest) and request.step_key in records:
+        action, records[request.key], records[request.step_key] = on_undo(
+            record,
+            records[request.step_key],
+            body.attempt,
+            expired=expired,
+            on_lost_claim=on_lost_claim,
+            known_done=body.step_output is not None,
+        )
+    else:
+        action, records[request.key] = on_request(
+            record, body.attempt, expired=expired, on_lost_claim=on_lost_claim
+        )
+    if action is Action.ANSWER_UNKNOWN:
+        request.failure = LOST_CLAIM
+    return action is Action.RUN
+
+
+def _seal(request: Request) -> None:
+    action, request.records[request.key] = on_seal(request.records[request.key])
+    request.withheld = action is Action.WITHHOLD
+    if request.withheld:
+        log.warning("Cannot seal %s: it was begun and its outcome is unknown", request.key)
+
+
+def run(request: Request) -> Awaitable[None] | None:
+    """Run the handler: None when the request is decided, else what to await until it is."""
+    started = time.perf_counter()
+    try:
+        result = _call(request)
+        if not hasattr(result, "__await__"):
+            _succeed(request, result, started)
+            return None
+    except Exception as error:  # noqa: BLE001 - logged and answered by _fail
+        _fail(request, error)
+        return None
+    return _run_on(request, cast("Awaitable[Any]", result), started)
+
+
+async def _run_on(request: Request, result: Awaitable[Any], started: float) -> None:
+    try:
+        _succeed(request, await result, started)
+    except Exception as error:  # noqa: BLE001 - logged and answered by _fail
+        _fail(request, error)
+
+
+def _call(request: Request) -> Any:
+    body, operation = cast("StepRequest", request.body), request.operation
+    if operation is None:
+        raise TerminalError(
+            "UNKNOWN_OPERATION",
+            f"no handler for {body.service}.{body.operation} ({request.kind})",
+            "VALIDATION_ERROR",
+        )
+    handler = operation.handler
+    return handler.call(body.input, _context(request, body) if handler.takes_context else None)
+
+
+def _context(request: Request, body: StepRequest) -> StepContext:
+    context = body.context
+    common: dict[str, Any] = {
+        "workflow_id": body.workflow_id,
+        "step_id": body.step_id,
+        "idempotency_key": request.key,
+        "attempt": body.attempt,
+        "round": body.round,
+        "deadline": body.deadline,
+        "correlation_id": request.taken.message.extensions.get("correlationid"),
+        "fencing_token": context.get("fencingToken"),
+        "recovered": request.records[request.key].claimed > 0,
+        "context": context,
+    }
+    if isinstance(body, CompensationRequest):
+        common |= {
+            "strategy": body.strategy,
+            "reason": body.reason,
+            "step_output": body.step_output,
+            "snapshot": body.snapshot,
+        }
+    return StepContext(**common)
+
+
+def _succeed(request: Request, result: Any, started: float) -> None:
+    output, snapshot = encode_result(result)
+    elapsed = round((time.perf_counter() - started) * 1000)
+    request.records[request.key] = performed(
+        request.attempt, output, snapshot=snapshot, execution_time_ms=elapsed
+    )
+
+
+def _fail(request: Request, error: Exception) -> None:
+    if not isinstance(error, StepError):
+        log.error("The handler of %s failed unexpectedly", request.key, exc_info=error)
+        error = StepError("INTERNAL", f"{type(error).__name__}: {error}")
+    message = error.message[:_MAX_MESSAGE_CHARACTERS]
+    failure = Failure(error.code, message, error.type, error.retryable)
+    if isinstance(error, UnknownOutcomeError):
+        record = request.records[request.key]
+        request.records[request.key] = unknown(record, request.attempt)
+        request.failure = failure
+    else:
+        request.records[request.key] = failed(request.attempt, failure)

@@ -1,0 +1,144 @@
+"""Calling a handler: from request data to typed arguments, from its result to JSON."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, get_type_hints
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from conveyor.errors import TerminalError, UnknownOutcomeError
+
+#: Of an output and of a snapshot each; a whole reply may have 1 MiB.
+MAX_OUTPUT_BYTES = 480 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """What a handler may want to know besides its input; ask for it with a second parameter."""
+
+    workflow_id: str
+    step_id: str
+    #: The same for every attempt of the step: hand it on to whatever has the effect.
+    idempotency_key: str
+    attempt: int
+    round: int
+    #: Not begun after it; None: no limit.
+    deadline: datetime | None
+    correlation_id: str | None
+    #: The grant number of the workflow's business lock, if it holds one.
+    fencing_token: int | None
+    #: This key was begun before and nobody knows how that ended: the effect may be there already.
+    recovered: bool
+    #: The engine's `context` (definition, definitionVersion, tenant, userId, ...).
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    #: Compensations only: how to undo (`REVERSE_OPERATION`, ...) and why.
+    strategy: str | None = None
+    reason: str | None = None
+    #: Compensations only: what the step answered, None if that is not known.
+    step_output: Mapping[str, Any] | None = None
+    snapshot: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A handler's output together with the snapshot that a RESTORE_STATE compensation needs."""
+
+    output: BaseModel | Mapping[str, Any] | None
+    snapshot: Mapping[str, Any]
+
+
+class Encoded(NamedTuple):
+    """A result as JSON."""
+
+    output: bytes
+    snapshot: bytes | None
+
+
+class Handler:
+    """A function with its signature understood once, at registration."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        """Raises TypeError when the function takes anything but an input and a `StepContext`."""
+        self._function = function
+        name = getattr(function, "__qualname__", repr(function))
+        try:
+            hints = get_type_hints(function)
+        except NameError as error:
+            raise TypeError(
+                f"{name}: {error}; annotations of a handler name types of its module"
+            ) from None
+        parameters = list(inspect.signature(function).parameters)
+        inputs = [p for p in parameters if hints.get(p) is not StepContext]
+        if len(inputs) > 1 or len(parameters) > 2:
+            raise TypeError(
+                f"{name} takes {parameters}; a handler takes an input and a StepContext"
+            )
+        self._names_input = bool(inputs)
+        self.takes_context = len(parameters) > len(inputs)
+        self._context_first = self.takes_context and parameters[0] not in inputs
+        hint = hints.get(inputs[0]) if inputs else None
+        is_model = isinstance(hint, type) and issubclass(hint, BaseModel)
+        self._model: type[BaseModel] | None = hint if is_model else None
+
+    def call(self, data: dict[str, Any], context: StepContext | None) -> Any:
+        """What the function returns, perhaps awaitable.
+
+        Raises `TerminalError` with the type VALIDATION_ERROR when the input does not fit, and
+        whatever the function raises. `context` is given if `takes_context`.
+        """
+        if not self._names_input:
+            return self._function(context) if self.takes_context else self._function()
+        argument = data if self._model is None else _validated(self._model, data)
+        if not self.takes_context:
+            return self._function(argument)
+        if self._context_first:
+            return self._function(context, argument)
+        return self._function(argument, context)
+
+
+def _validated(model: type[BaseModel], data: dict[str, Any]) -> BaseModel:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        raise TerminalError("INVALID_INPUT", faults, "VALIDATION_ERROR") from None
+
+
+def encode_result(result: Any) -> Encoded:
+    """The JSON of what a handler returned.
+
+    Raises `UnknownOutcomeError` for what is no JSON object: the effect is there, its output lost.
+    """
+    if isinstance(result, StepResult):
+        return Encoded(_encode(result.output), _encode(result.snapshot))
+    return Encoded(_encode(result), None)
+
+
+def _encode(value: Any) -> bytes:
+    if value is None:
+        return b"{}"
+    try:
+        if isinstance(value, BaseModel):
+            data = value.model_dump_json(by_alias=True).encode()
+        else:
+            data = orjson.dumps(value)
+    except (TypeError, PydanticSerializationError) as error:
+        raise UnknownOutcomeError("INVALID_OUTPUT", str(error)) from None
+    if len(data) > MAX_OUTPUT_BYTES:
+        raise UnknownOutcomeError(
+            "OUTPUT_TOO_LARGE", f"{len(data)} bytes, at most {MAX_OUTPUT_BYTES} fit into a reply"
+        )
+    if not data.startswith(b"{"):
+        raise UnknownOutcomeError(
+            "INVALID_OUTPUT", f"a handler returns an object, not {type(value).__name__}"
+        )
+    return data

@@ -1,0 +1,249 @@
+"""Requests and replies over Kafka: one consumer group per participant."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Message as Received
+
+from conveyor import topics
+from conveyor.cloudevents import decode
+from conveyor.dead_letters import dead_letter
+from conveyor.errors import ServerUnavailableError
+from conveyor.kafka_writer import KafkaWriter
+from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.transport import Taken
+from conveyor.wire import rfc3339
+
+log = logging.getLogger(__name__)
+
+GROUP_PREFIX = "conveyor-participant-"
+
+
+class _Place(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+
+
+class _Refused(NamedTuple):
+    place: _Place
+    letter: Record
+
+
+@dataclass(slots=True)
+class _Lane:
+    """An assigned partition: what was taken and is not finished, in order of offsets."""
+
+    #: After the last message taken; None before the first.
+    next_offset: int | None = None
+    unfinished: dict[int, None] = field(default_factory=dict[int, None])
+
+    @property
+    def committable(self) -> int | None:
+        return next(iter(self.unfinished), self.next_offset)
+
+
+class KafkaTransport:
+    """The `Transport` over Kafka.
+
+    The offset of the lowest unfinished request is committed about every second, and whenever
+    partitions move. What is redelivered after a crash is answered from the key records.
+    `properties` are librdkafka's (`security.protocol`, ...).
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        topic_prefix: str = "",
+        session_timeout_ms: int = 10_000,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._prefix = topic_prefix
+        self._session_timeout_ms = session_timeout_ms
+        self._properties = dict(properties or {})
+        self._writer = KafkaWriter(bootstrap_servers, self._properties, topic_prefix)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="conveyor-consumer")
+        self._consumer: Consumer | None = None
+        #: (topic, partition) -> lane; changed in the consumer's thread and on the event loop.
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._lanes_lock = threading.Lock()
+        #: Read while the partitions were being paused.
+        self._kept: list[Received] = []
+
+    async def start(self, participant: str, services: Sequence[str]) -> None:
+        await self._in_thread(self._subscribe, participant, services)
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Taken]:
+        if limit == 0:
+            await self._in_thread(self._keep_membership)
+            return ()
+        taken, refused = await self._in_thread(self._take, limit, wait_seconds)
+        if refused:
+            await self._writer.write([each.letter for each in refused])
+            self._advance([each.place for each in refused])
+        return taken
+
+    async def finish(self, done: Sequence[Taken], replies: Sequence[Message | Record]) -> None:
+        if replies:
+            await self._writer.write(replies)
+        self._advance([_Place(each.message.topic, each.partition, each.offset) for each in done])
+
+    async def close(self) -> None:
+        if self._consumer is not None:
+            await self._in_thread(self._consumer.close)
+        self._thread.shutdown(wait=False)
+        await self._writer.close()
+
+    async def _in_thread(self, call: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+
+    # -- in the consumer's thread ----------------------------------------------------------------
+
+    def _subscribe(self, participant: str, services: Sequence[str]) -> None:
+        if self._consumer is not None:
+            return
+        self._consumer = Consumer(
+            {
+                "group.id": self._prefix + GROUP_PREFIX + participant,
+                "auto.offset.reset": "earliest",
+                "enable.auto.offset.store": False,
+                "enable.auto.commit": True,
+                "auto.commit.interval.ms": 1_000,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": self._session_timeout_ms,
+                "topic.metadata.refresh.interval.ms": 10_000,
+                **self._properties,
+                "bootstrap.servers": self._bootstrap_servers,
+            }
+        )
+        self._consumer.subscribe(
+            [self._prefix + topics.step_requests(service) for service in services],
+            on_assign=self._on_assign,
+            on_revoke=self._on_gone,
+            on_lost=self._on_gone,
+        )
+
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        with self._lanes_lock:
+            for each in partitions:
+                self._lanes[self._name(each.topic), each.partition] = _Lane()
+
+    def _on_gone(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        with self._lanes_lock:
+            for each in partitions:
+                self._lanes.pop((self._name(each.topic), each.partition), None)
+
+    def _name(self, topic: str) -> str:
+        return topic[len(self._prefix) :]
+
+    def _keep_membership(self) -> None:
+        """Poll, as the group protocol demands, without taking anything new."""
+        consumer = self._connected()
+        assigned = consumer.assignment()
+        consumer.pause(assigned)
+        if (received := consumer.poll(0)) is not None:
+            self._kept.append(received)
+        consumer.resume(assigned)
+
+    def _take(self, limit: int, wait_seconds: float) -> tuple[list[Taken], list[_Refused]]:
+        consumer = self._connected()
+        messages, self._kept = self._kept, []
+        try:
+            # `consume` waits for all that it is asked for, so the first one is polled for alone.
+            if not messages and (first := consumer.poll(wait_seconds)) is not None:
+                messages.append(first)
+            if 0 < len(messages) < limit:
+                messages += consumer.consume(limit - len(messages), 0)
+        except KafkaException as error:
+            self._kept = messages
+            raise ServerUnavailableError("kafka", str(error)) from error
+        with self._lanes_lock:
+            return self._read(messages)
+
+    def _read(self, messages: Sequence[Received]) -> tuple[list[Taken], list[_Refused]]:
+        taken: list[Taken] = []
+        refused: list[_Refused] = []
+        for received in messages:
+            if (error := received.error()) is not None:
+                log.warning("Kafka says: %s", error.str())
+                continue
+            place = _Place(
+                self._name(received.topic() or ""),
+                received.partition() or 0,
+                received.offset() or 0,
+            )
+            lane = self._lanes.get((place.topic, place.partition))
+            if lane is None:
+                continue
+            lane.unfinished[place.offset] = None
+            lane.next_offset = place.offset + 1
+            record = _record(received, place.topic)
+            try:
+                taken.append(Taken(decode(record), place.partition, place.offset))
+            except MalformedEvent as malformed:
+                refused.append(_Refused(place, _dead_letter(record, place, malformed)))
+        return taken, refused
+
+    def _connected(self) -> Consumer:
+        if self._consumer is None:
+            raise RuntimeError("start() comes first")
+        return self._consumer
+
+    # -- on the event loop -----------------------------------------------------------------------
+
+    def _advance(self, places: Sequence[_Place]) -> None:
+        """Let the next commit cover what is finished; nothing for partitions that moved away."""
+        changed: dict[tuple[str, int], _Lane] = {}
+        offsets: list[TopicPartition] = []
+        with self._lanes_lock:
+            for topic, partition, offset in places:
+                lane = self._lanes.get((topic, partition))
+                if lane is not None:
+                    lane.unfinished.pop(offset, None)
+                    changed[topic, partition] = lane
+            for (topic, partition), lane in changed.items():
+                if (committable := lane.committable) is not None:
+                    offsets.append(TopicPartition(self._prefix + topic, partition, committable))
+        if not offsets:
+            return
+        try:
+            self._connected().store_offsets(offsets=offsets)
+        except KafkaException as error:
+            log.debug("A partition moved away before its offset was stored: %s", error)
+
+
+def _dead_letter(record: Record, place: _Place, malformed: MalformedEvent) -> Record:
+    log.warning("Refused a message: %s (%s)", malformed.detail, malformed.code)
+    return dead_letter(
+        record,
+        reason=malformed.code,
+        detail=malformed.detail,
+        partition=place.partition,
+        offset=place.offset,
+        time=rfc3339(datetime.now(UTC)),
+    )
+
+
+def _record(received: Received, topic: str) -> Record:
+    headers = cast("list[tuple[str, bytes | None]]", received.headers() or [])
+    return Record(
+        topic=topic,
+        key=_bytes(received.key()),
+        value=_bytes(received.value()),
+        headers=tuple([(name, value or b"") for name, value in headers]),
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,215 @@
+"""What a participant remembers per idempotency key, and what follows (PROTOCOL rules 1-4, 10).
+
+One record per key: no effect yet, performed, failed up to some attempt, or sealed; besides, the
+attempt of a claim that nobody resolved. `on_request`, `on_undo` and `on_seal` say what a request
+means for it; `performed`, `failed` and `unknown` what a handler's outcome makes of it. All pure.
+
+An answer is read off the record alone, so the same question gets the same answer for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+UNDO_SUFFIX = "/undo"
+
+#: What to do with a claim that a dead process left behind, whose step may have been done or not.
+OnLostClaim = Literal["run", "refuse"]
+
+
+class KeyState(StrEnum):
+    """What is certain about a key."""
+
+    #: No effect so far.
+    NONE = "none"
+    #: The effect is there, and its output known.
+    PERFORMED = "performed"
+    #: Attempts up to `attempt` had no effect and never will.
+    FAILED = "failed"
+    #: There is no effect and never will be.
+    SEALED = "sealed"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed; the `error` of its reply."""
+
+    code: str
+    message: str
+    type: str
+    retryable: bool
+
+
+EXPIRED = Failure("EXPIRED", "The request's deadline passed before it was begun", "TIMEOUT", True)
+SEALED = Failure(
+    "SEALED", "The step was sealed; it is never performed under this key", "SEALED", False
+)
+LOST_CLAIM = Failure(
+    "LOST_CLAIM", "The process that began this step died; its outcome is unknown", "UNKNOWN", False
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """The memory of one idempotency key; JSON values are kept as bytes."""
+
+    state: KeyState = KeyState.NONE
+    #: The attempt that performed, or the highest that failed.
+    attempt: int = 0
+    output: bytes = b"{}"
+    snapshot: bytes | None = None
+    execution_time_ms: int = 0
+    #: Of the highest failed attempt.
+    failure: Failure | None = None
+    #: The attempt that somebody began and did not resolve; 0: none.
+    claimed: int = 0
+
+
+class Action(Enum):
+    """What is to be done with a request."""
+
+    #: Call the handler.
+    RUN = "run"
+    #: Answer from the record.
+    ANSWER = "answer"
+    #: Answer that the outcome is unknown.
+    ANSWER_UNKNOWN = "answer-unknown"
+    #: Say nothing: an answer would have to guess. The engine asks again.
+    WITHHOLD = "withhold"
+
+
+class Decision(NamedTuple):
+    """An action, and the key's record from now on."""
+
+    action: Action
+    record: KeyRecord
+
+
+class UndoDecision(NamedTuple):
+    """As `Decision`, with the record of the step's own key."""
+
+    action: Action
+    record: KeyRecord
+    forward: KeyRecord
+
+
+def on_request(
+    record: KeyRecord, attempt: int, *, expired: bool, on_lost_claim: OnLostClaim
+) -> Decision:
+    """A request to perform; `expired` says that its deadline has passed."""
+    state = record.state
+    if state is KeyState.PERFORMED or state is KeyState.SEALED:
+        return Decision(Action.ANSWER, record)
+    if state is KeyState.FAILED and attempt <= record.attempt:
+        return Decision(Action.ANSWER, record)
+    if record.claimed:
+        # It was begun: "expired before it was begun" would be a false promise.
+        action = Action.RUN if on_lost_claim == "run" else Action.ANSWER_UNKNOWN
+        return Decision(action, record)
+    if expired:
+        return Decision(Action.ANSWER, failed(attempt, EXPIRED))
+    return Decision(Action.RUN, record)
+
+
+def on_undo(
+    undo: KeyRecord,
+    forward: KeyRecord,
+    attempt: int,
+    *,
+    expired: bool,
+    on_lost_claim: OnLostClaim,
+    known_done: bool,
+) -> UndoDecision:
+    """A request to undo a step whose own key this participant keeps too.
+
+    A step that was not performed is sealed by it, so that nothing is performed after its undo. One
+    that certainly was not, and that the engine does not report as done (`known_done`), needs none.
+    """
+    if forward.state is KeyState.PERFORMED:
+        action, record = on_request(undo, attempt, expired=expired, on_lost_claim=on_lost_claim)
+        return UndoDecision(action, record, forward)
+    begun = undo.state is not KeyState.NONE or undo.claimed
+    if not (begun or known_done or forward.claimed):
+        return UndoDecision(Action.ANSWER, performed(attempt, b"{}"), _sealed(forward))
+    action, record = on_request(undo, attempt, expired=expired, on_lost_claim=on_lost_claim)
+    return UndoDecision(action, record, _sealed(forward))
+
+
+def on_seal(record: KeyRecord) -> Decision:
+    """A request to say whether the step was performed, and never to perform it from now on."""
+    if record.state is KeyState.PERFORMED:
+        return Decision(Action.ANSWER, record)
+    if record.claimed:
+        return Decision(Action.WITHHOLD, record)
+    return Decision(Action.ANSWER, _sealed(record))
+
+
+def performed(
+    attempt: int, output: bytes, *, snapshot: bytes | None = None, execution_time_ms: int = 0
+) -> KeyRecord:
+    """The record after a success; `output` and `snapshot` are JSON."""
+    return KeyRecord(
+        state=KeyState.PERFORMED,
+        attempt=attempt,
+        output=output,
+        snapshot=snapshot,
+        execution_time_ms=execution_time_ms,
+    )
+
+
+def failed(attempt: int, failure: Failure) -> KeyRecord:
+    """The record after an attempt that had no effect."""
+    return KeyRecord(state=KeyState.FAILED, attempt=attempt, failure=failure)
+
+
+def unknown(record: KeyRecord, attempt: int) -> KeyRecord:
+    """The record after an attempt of which nobody knows whether it had an effect."""
+    return replace(record, claimed=attempt)
+
+
+def _sealed(record: KeyRecord) -> KeyRecord:
+    if record.state is KeyState.SEALED and not record.claimed:
+        return record
+    return KeyRecord(state=KeyState.SEALED)
+
+
+def dumps(record: KeyRecord) -> bytes:
+    """The record as JSON, without what is at its default."""
+    document: dict[str, Any] = {"state": record.state.value}
+    if record.attempt:
+        document["attempt"] = record.attempt
+    if record.state is KeyState.PERFORMED:
+        document["output"] = orjson.Fragment(record.output)
+        document["executionTimeMs"] = record.execution_time_ms
+        if record.snapshot is not None:
+            document["snapshot"] = orjson.Fragment(record.snapshot)
+    if (failure := record.failure) is not None:
+        document["error"] = {
+            "code": failure.code,
+            "message": failure.message,
+            "type": failure.type,
+            "retryable": failure.retryable,
+        }
+    if record.claimed:
+        document["claimed"] = record.claimed
+    return orjson.dumps(document)
+
+
+def loads(data: bytes | str) -> KeyRecord:
+    """The record that `dumps` wrote."""
+    document: dict[str, Any] = orjson.loads(data)
+    snapshot = document.get("snapshot")
+    error = document.get("error")
+    return KeyRecord(
+        state=KeyState(document["state"]),
+        attempt=document.get("attempt", 0),
+        output=orjson.dumps(document.get("output", {})),
+        snapshot=None if snapshot is None else orjson.dumps(snapshot),
+        execution_time_ms=document.get("executionTimeMs", 0),
+        failure=None if error is None else Failure(**error),
+        claimed=document.get("claimed", 0),
+    )

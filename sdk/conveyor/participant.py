@@ -1,0 +1,120 @@
+"""Declaring what a participant does: typed handlers for steps, compensations beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from conveyor.handlers import Handler
+from conveyor.keys import OnLostClaim
+
+P = ParamSpec("P")
+R = TypeVar("R")
+P2 = ParamSpec("P2")
+R2 = TypeVar("R2")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One registered handler."""
+
+    handler: Handler
+    on_lost_claim: OnLostClaim
+    #: Compensations only: the step that it undoes is performed by this participant too, which
+    #: therefore knows by the step's own key whether there is anything to undo.
+    tied: bool = False
+
+
+class Step(Generic[P, R]):
+    """A registered step: still the plain function, and the place to hang its compensation on."""
+
+    def __init__(self, participant: Participant, service: str, function: Callable[P, R]) -> None:
+        self._participant = participant
+        self._service = service
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._function(*args, **kwargs)
+
+    def compensation(
+        self, operation: str, *, service: str | None = None, on_lost_claim: OnLostClaim = "run"
+    ) -> Callable[[Callable[P2, R2]], Callable[P2, R2]]:
+        """Register the function that undoes this step.
+
+        It is not called for a step that this participant never performed: such an undo succeeds
+        without effect, and seals the step.
+        """
+        return self._participant.compensation(
+            service or self._service, operation, undoes=self, on_lost_claim=on_lost_claim
+        )
+
+
+class Participant:
+    """A service's side of the orchestration: which operations of which services it performs.
+
+    Handlers take the input (a pydantic model, or a dict), and a `StepContext` if they ask for it.
+    They return a pydantic model, a dict, None or a `StepResult`, or something awaitable. A handler
+    that returns at once is called on the event loop, so work that blocks belongs into an async one.
+
+    The contract of a handler: whatever it raises, other than `UnknownOutcomeError`, says that
+    this attempt had no effect and never will. Its effect is atomic with the idempotency key, or
+    idempotent by it, since a handler whose process died is run again (`context.recovered`). One
+    that must not be run twice is registered with `on_lost_claim="refuse"`: a step whose process
+    died is answered UNKNOWN then, and left to an operator.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.steps: dict[tuple[str, str], Operation] = {}
+        self.compensations: dict[tuple[str, str], Operation] = {}
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services whose request topics it reads."""
+        return tuple(sorted({service for service, _ in [*self.steps, *self.compensations]}))
+
+    def step(
+        self, service: str, operation: str, *, on_lost_claim: OnLostClaim = "run"
+    ) -> Callable[[Callable[P, R]], Step[P, R]]:
+        """Register the decorated function as a step's handler.
+
+        Raises ValueError for an operation that has one, TypeError for a signature that fits none.
+        """
+
+        def register(function: Callable[P, R]) -> Step[P, R]:
+            self._add(self.steps, service, operation, Operation(Handler(function), on_lost_claim))
+            return Step(self, service, function)
+
+        return register
+
+    def compensation(
+        self,
+        service: str,
+        operation: str,
+        *,
+        undoes: Step[..., Any] | None = None,
+        on_lost_claim: OnLostClaim = "run",
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Register the decorated function as the undo of a step.
+
+        Without `undoes` the step belongs to another participant, and the undo is always called.
+        """
+
+        def register(function: Callable[P, R]) -> Callable[P, R]:
+            entry = Operation(Handler(function), on_lost_claim, undoes is not None)
+            self._add(self.compensations, service, operation, entry)
+            return function
+
+        return register
+
+    def _add(
+        self,
+        table: dict[tuple[str, str], Operation],
+        service: str,
+        operation: str,
+        entry: Operation,
+    ) -> None:
+        if (service, operation) in table:
+            raise ValueError(f"{self.name} has a handler for {service}.{operation} already")
+        table[service, operation] = entry

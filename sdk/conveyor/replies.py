@@ -1,0 +1,100 @@
+"""The reply to a decided request, read off its record."""
+
+from __future__ import annotations
+
+import orjson
+
+from conveyor import topics, types
+from conveyor.keys import SEALED, Failure, KeyState
+from conveyor.messages import Message
+from conveyor.requests import Request
+
+
+def reply_to(request: Request, source: str, instance: str, time: str) -> Message:
+    """The answer to a decided request; its id follows from the request's."""
+    asked = request.taken.message
+    if request.kind == "seal":
+        reply_type, data = types.STEP_SEALED, _sealed_data(request, instance)
+    elif (failure := _failure(request)) is not None:
+        reply_type, data = types.STEP_FAILED, _failed_data(request, failure, instance)
+    else:
+        reply_type, data = types.STEP_COMPLETED, _completed_data(request, instance)
+    extensions = {
+        name: value
+        for name, value in asked.extensions.items()
+        if name in ("idempotencykey", "correlationid", "traceparent")
+    }
+    extensions["causationid"] = asked.id
+    workflow_id = request.body.workflow_id
+    return Message(
+        topic=topics.REPLIES,
+        key=workflow_id,
+        type=reply_type,
+        source=source,
+        id=asked.id + "/reply",
+        data=data,
+        subject=workflow_id,
+        time=time,
+        dataschema=types.dataschema(reply_type),
+        extensions=extensions,
+    )
+
+
+def _failure(request: Request) -> Failure | None:
+    if request.failure is not None:
+        return request.failure
+    record = request.records[request.key]
+    return SEALED if record.state is KeyState.SEALED else record.failure
+
+
+def _completed_data(request: Request, instance: str) -> bytes:
+    body, record = request.body, request.records[request.key]
+    return orjson.dumps(
+        {
+            "workflowId": body.workflow_id,
+            "stepId": body.step_id,
+            "attempt": request.attempt,
+            "round": body.round,
+            "compensation": request.kind == "undo",
+            "output": orjson.Fragment(record.output),
+            "executionTimeMs": record.execution_time_ms,
+            "snapshot": None if record.snapshot is None else orjson.Fragment(record.snapshot),
+            "instance": instance,
+        }
+    )
+
+
+def _failed_data(request: Request, failure: Failure, instance: str) -> bytes:
+    body = request.body
+    return orjson.dumps(
+        {
+            "workflowId": body.workflow_id,
+            "stepId": body.step_id,
+            "attempt": request.attempt,
+            "round": body.round,
+            "compensation": request.kind == "undo",
+            "error": {
+                "code": failure.code,
+                "message": failure.message,
+                "type": failure.type,
+                "retryable": failure.retryable,
+            },
+            "instance": instance,
+        }
+    )
+
+
+def _sealed_data(request: Request, instance: str) -> bytes:
+    body, record = request.body, request.records[request.key]
+    done = record.state is KeyState.PERFORMED
+    return orjson.dumps(
+        {
+            "workflowId": body.workflow_id,
+            "stepId": body.step_id,
+            "round": body.round,
+            "performed": done,
+            "output": orjson.Fragment(record.output) if done else None,
+            "attempt": record.attempt if done else None,
+            "instance": instance,
+        }
+    )
