@@ -1,0 +1,1 @@
+"""Apache Kafka: the inbox, the publisher, the feed of events and the topics that they use."""

@@ -1,0 +1,169 @@
+"""Questions and orders to the brokers: they block, so they are given from a thread.
+
+Each is answered or raises `Unavailable`. Topic names here are those of the broker.
+"""
+# The client's admin package has half-typed signatures and does not mark what it exports.
+# pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import cast
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ListOffsetsResultInfo,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+    TopicDescription,
+)
+
+from adapters.kafka.errors import LEADER_CHANGES, ClientErrors, error_of
+from adapters.kafka.settings import KafkaSettings
+from application.ports import Unavailable
+
+#: How long one question may take.
+TIMEOUT_SECONDS = 10.0
+_RETRY_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class TopicLayout:
+    """Identity and size of one topic."""
+
+    id: str
+    partitions: int
+    replication_factor: int
+    #: Partitions with fewer replicas in sync than assigned.
+    under_replicated: int
+
+
+class Cluster:
+    """The brokers behind one set of settings."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._errors = ClientErrors()
+        # Its log is off: what matters comes as an error, with the connection's error as the cause.
+        self._admin = AdminClient({**settings.client(), "log_level": 0}, error_cb=self._errors)
+
+    def layouts(self, topics: Sequence[str]) -> dict[str, TopicLayout]:
+        """Those of the topics that exist."""
+        answers: Mapping[str, Future[TopicDescription]]
+        answers = self._admin.describe_topics(
+            TopicCollection(list(topics)), request_timeout=TIMEOUT_SECONDS
+        )
+        found: dict[str, TopicLayout] = {}
+        for topic, answer in answers.items():
+            try:
+                found[topic] = _layout(answer.result())
+            except KafkaException as error:
+                if error_of(error).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise self._unavailable(error) from error
+        return found
+
+    def ends(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+        """The offset after the last message of each partition."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            try:
+                return self._ends(places)
+            except KafkaException as error:
+                passing = error_of(error).code() in LEADER_CHANGES
+                if not passing or time.monotonic() > deadline:
+                    raise self._unavailable(error) from error
+            time.sleep(_RETRY_SECONDS)
+
+    def _ends(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+        latest = cast(OffsetSpec, OffsetSpec.latest())
+        answers: Mapping[TopicPartition, Future[ListOffsetsResultInfo]]
+        answers = self._admin.list_offsets(
+            dict.fromkeys(places, latest), request_timeout=TIMEOUT_SECONDS
+        )
+        return {
+            (place.topic, place.partition): answer.result().offset
+            for place, answer in answers.items()
+        }
+
+    def await_topics(self, topics: Sequence[str]) -> dict[str, TopicLayout]:
+        """All of the topics, once every one of them, just created, is known everywhere."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while len(found := self.layouts(topics)) < len(set(topics)):
+            if time.monotonic() > deadline:
+                absent = sorted(set(topics) - found.keys())
+                raise Unavailable("kafka", f"no leader yet for {', '.join(absent)}")
+            time.sleep(_RETRY_SECONDS)
+        return found
+
+    def create(self, topics: Sequence[NewTopic]) -> None:
+        """Create them; one that somebody else was faster to create is left as it is."""
+        if not topics:
+            return
+        for answer in self._admin.create_topics(
+            list(topics), request_timeout=TIMEOUT_SECONDS
+        ).values():
+            try:
+                answer.result()
+            except KafkaException as error:
+                if error_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._unavailable(error) from error
+
+    def configure(self, configs: Mapping[str, Mapping[str, str]]) -> None:
+        """Set these properties of existing topics and leave their others."""
+        if not configs:
+            return
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                topic,
+                incremental_configs=[
+                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                    for name, value in config.items()
+                ],
+            )
+            for topic, config in configs.items()
+        ]
+        try:
+            for answer in self._admin.incremental_alter_configs(
+                resources, request_timeout=TIMEOUT_SECONDS
+            ).values():
+                answer.result()
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def topics(self) -> list[str]:
+        """The names of all topics."""
+        try:
+            return list(self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def brokers(self, timeout_seconds: float) -> int:
+        """How many brokers the cluster has, now."""
+        try:
+            return len(self._admin.list_topics(timeout=timeout_seconds).brokers)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: KafkaException) -> Unavailable:
+        self._errors.forget()
+        self._admin.poll(0)
+        return self._errors.explain(error)
+
+
+def _layout(topic: TopicDescription) -> TopicLayout:
+    partitions = topic.partitions
+    return TopicLayout(
+        id=str(topic.topic_id),
+        partitions=len(partitions),
+        replication_factor=len(partitions[0].replicas),
+        under_replicated=sum(len(each.isr) < len(each.replicas) for each in partitions),
+    )

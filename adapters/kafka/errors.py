@@ -1,0 +1,67 @@
+"""Kafka's failures in the terms of the ports."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException
+
+from application.ports import Unavailable
+
+#: The message wanted next is gone; nobody may go on elsewhere by himself (PROTOCOL rule 16).
+OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
+#: The group has given the partitions away: whoever has them now decides what is done.
+COMMIT_TOO_LATE = (
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError.FENCED_MEMBER_EPOCH,
+    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
+)
+ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
+#: A partition is between two leaders, or so new that its leader does not know it yet.
+LEADER_CHANGES = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+#: The producer has ended with a fatal error.
+NOT_WRITTEN = KafkaError(KafkaError._FATAL)  # noqa: SLF001
+#: The client was closed under a call.
+CLOSED = KafkaError(KafkaError._DESTROY)  # noqa: SLF001
+
+
+class TopicMismatchError(Exception):
+    """The topics on the broker are not those that are needed; the text says how and what to do."""
+
+
+def error_of(exception: KafkaException) -> KafkaError:
+    """The client's error inside its exception."""
+    error: KafkaError = exception.args[0]
+    return error
+
+
+def unavailable(failure: KafkaError | KafkaException) -> Unavailable:
+    """The port's error for whatever the client reports."""
+    error = error_of(failure) if isinstance(failure, KafkaException) else failure
+    return Unavailable("kafka", error.str())
+
+
+class ClientErrors:
+    """An `error_cb` that remembers what a client reports about its connections."""
+
+    def __init__(self) -> None:
+        #: Set when the last connection is gone; only whoever asks a broker learns that one is back.
+        self.all_down = False
+        self._cause: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() == ALL_BROKERS_DOWN:
+            self.all_down = True
+        else:
+            self._cause = error
+
+    def explain(self, failure: KafkaException | None = None) -> Unavailable:
+        """A broken connection says more than the request that failed by it."""
+        if self._cause is not None:
+            return unavailable(self._cause)
+        return unavailable(failure) if failure else Unavailable("kafka", "all brokers are down")
+
+    def forget(self) -> None:
+        self.all_down = False
+        self._cause = None

@@ -1,0 +1,295 @@
+"""The two inbox topics, read by one consumer of the engines' group.
+
+The consumer is used in one thread of its own: there it polls, and there the client calls back on a
+rebalance, which blocks that thread until the listener on the event loop is done. Commits have a
+second thread, because the listener commits while the first one waits for it.
+
+A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that
+the listener answers. When it cannot answer, the partition waits and the next `take` asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Place
+
+from adapters.kafka.assignment import Assignment, Lane
+from adapters.kafka.cluster import Cluster
+from adapters.kafka.errors import (
+    COMMIT_TOO_LATE,
+    OUT_OF_RANGE,
+    ClientErrors,
+    error_of,
+    unavailable,
+)
+from adapters.kafka.lanes import inbox_layouts, read_lanes
+from adapters.kafka.received import BrokerMessage, received
+from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
+from application.ports import InboxListener, Received, Unavailable
+from domain.position import TopicPartition
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_RECONNECT_PROBE_SECONDS = 1.0
+
+
+class KafkaInbox:
+    """`Inbox` on Kafka. One task at a time calls `take` and `restart`; `commit` may overlap."""
+
+    _loop: asyncio.AbstractEventLoop
+    _listener: InboxListener
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._cluster = Cluster(settings)
+        self._client_errors = ClientErrors()
+        self._consumer = Consumer(
+            {**settings.group_member(), "error_cb": self._client_errors}, logger=CLIENT_LOG
+        )
+        self._assignment = Assignment(settings, self._consumer)
+        self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox-poll")
+        self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox-commit")
+        #: Polled and not yet taken: outlives a `take` that is cancelled.
+        self._ready: list[Received] = []
+        #: Partitions that cannot go on by themselves, and why.
+        self._stopped: dict[int, str] = {}
+        self._fault: Unavailable | None = None
+        self._is_closed = False
+
+    @property
+    def problem(self) -> str | None:
+        """For the health document: why messages are not read, None if all is well."""
+        if self._client_errors.all_down:
+            return self._client_errors.explain().detail
+        if self._stopped:
+            return "; ".join(f"partition {p}: {why}" for p, why in sorted(self._stopped.items()))
+        return None
+
+    async def start(self, listener: InboxListener) -> None:
+        """Join the group. Raises `TopicMismatchError`, `Unavailable`."""
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        await self._loop.run_in_executor(self._poll_thread, self._subscribe)
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
+        await self._loop.run_in_executor(self._poll_thread, self._fill, limit, wait_seconds)
+        taken = self._ready[:limit]
+        del self._ready[:limit]
+        return taken
+
+    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        if next_offsets:
+            places = [
+                Place(self._settings.on_broker(topic), partition, offset)
+                for (topic, partition), offset in next_offsets.items()
+            ]
+            await self._loop.run_in_executor(self._commit_thread, self._commit, places)
+
+    async def restart(self, partitions: Sequence[int]) -> None:
+        """Also for a partition that was stopped; one that the group took away is left out."""
+        await self._loop.run_in_executor(self._poll_thread, self._restart, partitions)
+
+    async def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await asyncio.get_running_loop().run_in_executor(self._poll_thread, self._leave)
+        self._poll_thread.shutdown()
+        self._commit_thread.shutdown()
+
+    # -- in the poll thread ----------------------------------------------------------------------
+
+    def _subscribe(self) -> None:
+        inbox_layouts(self._settings, self._cluster)
+        self._consumer.subscribe(
+            [self._settings.on_broker(topic) for topic in self._settings.inbox_topics],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    def _fill(self, limit: int, wait_seconds: float) -> None:
+        self._try_open()
+        wait = 0.0 if self._ready or self._fault else wait_seconds
+        # One, then the rest: `consume` waits its whole time-out unless it gets all it asks for.
+        first = self._consumer.consume(1, wait)
+        if first:
+            self._accept(first)
+            self._accept(self._consumer.consume(max(1, limit - len(self._ready)), 0))
+        if not self._ready:
+            self._raise_fault()
+
+    def _accept(self, messages: Sequence[BrokerMessage]) -> None:
+        lanes = self._assignment.lanes
+        failed: list[tuple[KafkaError, BrokerMessage]] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                failed.append((error, message))
+                continue
+            lane = lanes.get((message.topic() or "", message.partition() or 0))
+            offset = message.offset() or 0
+            # The client may hand out what it had fetched before a rebalance or restart.
+            if lane is None or offset < lane.next_offset:
+                continue
+            lane.next_offset = offset + 1
+            self._ready.append(received(message, lane, offset))
+        for error, message in failed:
+            self._on_consumer_error(error, message)
+
+    def _raise_fault(self) -> None:
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        if self._client_errors.all_down:
+            try:
+                self._cluster.brokers(_RECONNECT_PROBE_SECONDS)
+            except Unavailable:
+                raise self._client_errors.explain() from None
+            self._client_errors.forget()
+            log.info("kafka is back", action="kafka.reconnected")
+
+    def _try_open(self) -> None:
+        try:
+            self._open()
+        except Unavailable as fault:
+            log.warning("assignment waits", action="inbox.assignment_waits", detail=str(fault))
+            self._fault = fault
+
+    def _open(self) -> None:
+        """Begin to read what is complete and not yet read."""
+        waiting = sorted(
+            self._assignment.complete() - self._assignment.open() - self._stopped.keys()
+        )
+        if not waiting:
+            return
+        states = read_lanes(self._settings, self._cluster, self._consumer, waiting)
+        try:
+            starts = self._tell(self._listener.assigned(states))
+        except TimeoutError:
+            self._tell(self._listener.lost(waiting))
+            raise Unavailable(
+                "kafka", f"assignment of {waiting} was not answered in time"
+            ) from None
+        self._assignment.begin(
+            {
+                (self._settings.on_broker(state.topic), state.partition): Lane(
+                    topic=state.topic,
+                    partition=state.partition,
+                    topic_id=state.topic_id,
+                    next_offset=starts[TopicPartition(state.topic, state.partition)],
+                )
+                for state in states
+            }
+        )
+        log.info("partitions assigned", action="inbox.assigned", partitions=waiting)
+
+    def _restart(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._stopped.pop(partition, None)
+        self._give_up(partitions, in_order=False)
+        self._assignment.stop(partitions)
+        self._open()
+
+    def _leave(self) -> None:
+        # The client refuses commits once it closes, so the listener is asked before.
+        open_partitions = self._assignment.open()
+        if open_partitions:
+            self._give_up(open_partitions, in_order=True)
+            self._assignment.stop(open_partitions)
+        self._consumer.close()
+
+    def _give_up(self, partitions: Collection[int], *, in_order: bool) -> None:
+        """Tell the listener; what was polled and not taken is dropped."""
+        concerned = sorted(self._assignment.open() & set(partitions))
+        if not concerned:
+            return
+        self._ready = [each for each in self._ready if each.position.partition not in concerned]
+        if in_order:
+            try:
+                self._tell(self._listener.revoked(concerned))
+            except (Unavailable, TimeoutError) as error:
+                log.warning(
+                    "revocation failed, partitions count as lost",
+                    action="inbox.revocation_failed",
+                    partitions=concerned,
+                    detail=str(error) or "timed out",
+                )
+            else:
+                return
+        self._tell(self._listener.lost(concerned))
+
+    def _tell(self, call: Coroutine[Any, Any, T]) -> T:
+        """Run it on the event loop and wait. Raises what it raises, and TimeoutError."""
+        answer = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return answer.result(self._settings.rebalance_timeout_seconds)
+        except TimeoutError:
+            answer.cancel()
+            raise
+
+    # -- called by the client, in the poll thread ------------------------------------------------
+
+    def _on_assign(self, _: Consumer, places: list[Place]) -> None:
+        self._assignment.given(places)
+        self._try_open()
+
+    def _on_revoke(self, _: Consumer, places: list[Place]) -> None:
+        self._withdraw(places, in_order=True)
+
+    def _on_lost(self, _: Consumer, places: list[Place]) -> None:
+        self._withdraw(places, in_order=False)
+
+    def _withdraw(self, places: list[Place], *, in_order: bool) -> None:
+        partitions = {place.partition for place in places}
+        self._give_up(partitions, in_order=in_order)
+        self._assignment.withdrawn(places)
+        for partition in partitions:
+            self._stopped.pop(partition, None)
+        log.info(
+            "partitions withdrawn",
+            action="inbox.withdrawn",
+            partitions=sorted(partitions),
+            lost=not in_order,
+        )
+
+    def _on_consumer_error(self, error: KafkaError, message: BrokerMessage) -> None:
+        partition = message.partition()
+        if error.code() in OUT_OF_RANGE and partition is not None:
+            self._give_up([partition], in_order=False)
+            self._assignment.stop([partition])
+            self._stopped[partition] = f"{message.topic()}: {error.str()}"
+            log.error(
+                "ALARM: the next message is gone from the topic. The partition stands still until"
+                " an operator has compared topic, group offset and stored start",
+                action="inbox.partition_stopped",
+                topic=message.topic(),
+                partition=partition,
+                detail=error.str(),
+            )
+        elif error.fatal():
+            self._give_up(self._assignment.open(), in_order=False)
+            raise KafkaException(error)
+        else:
+            self._fault = unavailable(error)
+
+    # -- in the commit thread --------------------------------------------------------------------
+
+    def _commit(self, places: list[Place]) -> None:
+        try:
+            committed = self._consumer.commit(offsets=places, asynchronous=False)
+            errors = [place.error for place in committed if place.error is not None]
+        except KafkaException as exception:
+            errors = [error_of(exception)]
+        for error in errors:
+            if error.code() not in COMMIT_TOO_LATE:
+                raise unavailable(error)
+            log.debug("commit came too late", action="inbox.commit_dropped", detail=error.str())

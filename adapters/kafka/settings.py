@@ -1,0 +1,73 @@
+"""How this service reaches Kafka and what its topics and group are called."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from conveyor import topics
+
+#: librdkafka's own lines (connections refused, rebalances, ...).
+CLIENT_LOG = logging.getLogger("librdkafka")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """Everything outside this package speaks of topics without the prefix."""
+
+    #: `host:port`, several separated by commas.
+    bootstrap_servers: str
+    #: Stands before every topic name on the broker, so that a trial run has topics of its own.
+    topic_prefix: str = ""
+    commands_topic: str = topics.COMMANDS
+    replies_topic: str = topics.REPLIES
+    events_topic: str = topics.EVENTS
+    group_id: str = "conveyor-engine"
+    #: Static membership: a restart within the session time-out keeps the partitions.
+    instance_id: str | None = None
+    #: `consumer` (brokers from 4.0) rebalances incrementally; the broker sets its session time-out.
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    #: After this silence a member's partitions go to others (classic protocol only).
+    session_timeout_ms: int = 10_000
+    #: How long a rebalance waits for the inbox's listener before its partitions count as lost.
+    rebalance_timeout_seconds: float = 60.0
+    #: librdkafka properties for every client: `security.protocol`, `sasl.*`, `ssl.*`, ...
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def inbox_topics(self) -> tuple[str, str]:
+        """The two co-partitioned inbox topics, without the prefix."""
+        return (self.commands_topic, self.replies_topic)
+
+    def on_broker(self, topic: str) -> str:
+        """The broker's name of a topic."""
+        return self.topic_prefix + topic
+
+    def client(self) -> dict[str, Any]:
+        """What every client is configured with."""
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.instance_id or "conveyor",
+            **self.properties,
+        }
+
+    def group_member(self) -> dict[str, Any]:
+        """What the consumer of the inbox is configured with."""
+        properties: dict[str, Any] = {
+            "group.id": self.group_id,
+            "group.protocol": self.group_protocol,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            # A frozen broker is noticed within this time.
+            "socket.timeout.ms": 10_000,
+        }
+        if self.group_protocol == "classic":
+            properties["partition.assignment.strategy"] = "range"
+            properties["session.timeout.ms"] = self.session_timeout_ms
+        else:
+            properties["group.remote.assignor"] = "range"
+        if self.instance_id is not None:
+            properties["group.instance.id"] = self.instance_id
+        return properties | self.client()
