@@ -311,6 +311,18 @@ class EventFeed(Protocol):
         ...
 
 
+class Telemetry(Protocol):
+    """Told what happened, for logs and metrics; must not fail and must be quick."""
+
+    def recorded(self, events: Sequence[RecordedEvent]) -> None:
+        """These events are appended and published."""
+        ...
+
+    def counted(self, what: str, amount: int = 1) -> None:
+        """Something without an event: `dead_letters`, `orphans`, `rerouted`, `conflicts`, `restarts`."""
+        ...
+
+
 class Clock(Protocol):
     """Time as the application sees it; virtual in the simulator."""
 

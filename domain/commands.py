@@ -103,7 +103,8 @@ class HandleStepReply:
     error: WorkflowError | None = None
     execution_time_ms: int = 0
     snapshot: Any = None
-    actor: str = "system"
+    #: Who answers, if not the step's own service.
+    actor: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,8 @@ class HandleSealAnswer:
     output: Any = None
     snapshot: Any = None
     attempt: int | None = None
-    actor: str = "system"
+    #: Who answers, if not the step's own service.
+    actor: str | None = None
 
 
 class TimerKind(StrEnum):

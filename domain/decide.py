@@ -40,6 +40,7 @@ from domain.events import (
     WorkflowStarted,
 )
 from domain.evolve import evolve
+from domain.expression import ExpressionError
 from domain.instance import WorkflowInstance
 from domain.saga import next_events, schedule_step, seal_open_steps, start_compensation
 from domain.status import CompensationStatus, StepStatus, WorkflowStatus
@@ -167,8 +168,7 @@ def _cancel(instance: WorkflowInstance, command: CancelWorkflow, now: datetime) 
     wanted = command.compensate
     if wanted is None:
         wanted = instance.definition.on_cancel is OnCancel.COMPENSATE
-    begun = any(step.attempt for step in instance.steps.values())
-    will_compensate = wanted and begun
+    will_compensate = wanted and any(step.may_be_done for step in instance.steps.values())
     cancelled = WorkflowCancelled(
         occurred_at=now,
         actor=command.actor,
@@ -289,9 +289,10 @@ def _execute_step(instance: WorkflowInstance, command: ExecuteStep, now: datetim
         return Rejection(
             RejectionCode.DEPENDENCY_NOT_MET, f"{step.id} waits for {', '.join(missing)}"
         )
-    return (
-        schedule_step(instance, step, now, input=command.input, actor=command.actor),
-    )
+    try:
+        return (schedule_step(instance, step, now, input=command.input, actor=command.actor),)
+    except ExpressionError as fault:
+        return Rejection(RejectionCode.INVALID_INPUT, f"the input of {step.id}: {fault}")
 
 
 _HANDLERS: dict[type[Any], Callable[[WorkflowInstance, Any, datetime], Handled]] = {

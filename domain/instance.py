@@ -159,11 +159,11 @@ class WorkflowInstance:
         """What would not be refused now, for people and their buttons."""
         match self.status:
             case WorkflowStatus.PENDING:
-                return ("cancel",)
+                return ("cancel", "signal")
             case WorkflowStatus.EXECUTING:
-                return ("pause", "cancel", "signal")
+                return ("pause", *self._cancel_if_possible(), "signal")
             case WorkflowStatus.PAUSED:
-                return ("resume", "cancel", "signal")
+                return ("resume", *self._cancel_if_possible(), "signal")
             case WorkflowStatus.COMPLETED:
                 return () if self.is_past_pivot else ("compensate",)
             case WorkflowStatus.FAILED:
@@ -172,6 +172,9 @@ class WorkflowInstance:
                 return ("force-compensate",)
             case WorkflowStatus.COMPENSATED:
                 return ()
+
+    def _cancel_if_possible(self) -> tuple[str, ...]:
+        return () if self.is_past_pivot or self.open_pivot is not None else ("cancel",)
 
     def _allowed_when_failed(self) -> tuple[str, ...]:
         if self.compensation_status is CompensationStatus.FAILED:

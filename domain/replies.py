@@ -41,7 +41,7 @@ def handle_reply(
     if not 1 <= reply.attempt <= execution.attempt:
         return (_ignored(reply, now, "that attempt was never sent"),)
     if reply.error is None:
-        return _succeeded(step, execution, reply, now)
+        return _succeeded(instance, step, execution, reply, now)
     return _failed(instance, step, execution, reply, reply.error, now)
 
 
@@ -50,7 +50,7 @@ def _ignored(
 ) -> StepReplyIgnored:
     return StepReplyIgnored(
         occurred_at=now,
-        actor=reply.actor,
+        actor=reply.actor or "system",
         step_id=reply.step_id,
         reason=reason,
         attempt=reply.attempt,
@@ -60,16 +60,24 @@ def _ignored(
 
 
 def _succeeded(
-    step: StepDefinition, execution: StepExecution, reply: HandleStepReply, now: datetime
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    execution: StepExecution,
+    reply: HandleStepReply,
+    now: datetime,
 ) -> Sequence[DomainEvent]:
-    """Success of any attempt completes an unfinished step: all attempts share one key (PROTOCOL rule 4)."""
+    """Success of any attempt completes an unfinished step: all attempts share one key (PROTOCOL rule 4).
+
+    In a COMPENSATED workflow nothing is unresolved, so a success there breaks an earlier answer's promise.
+    """
     unfinished = execution.status in (StepStatus.EXECUTING, StepStatus.FAILED)
-    if not unfinished or execution.sealed:
+    undone = instance.status is WorkflowStatus.COMPENSATED
+    if not unfinished or execution.sealed or undone:
         return (_ignored(reply, now, f"the step is {execution.status}"),)
     return (
         StepExecuted(
             occurred_at=now,
-            actor=reply.actor,
+            actor=reply.actor or step.service,
             step_id=step.id,
             service_name=step.service,
             operation=step.operation,
@@ -93,7 +101,9 @@ def _failed(
     """Only the running attempt can fail the step; an older one is answered and, that apart, ignored."""
     answered = not error.leaves_outcome_open
     if execution.status is StepStatus.EXECUTING and reply.attempt == execution.attempt:
-        return fail_attempt(instance, step, error, now, answered=answered, actor=reply.actor)
+        return fail_attempt(
+            instance, step, error, now, answered=answered, actor=reply.actor or step.service
+        )
     resolves = reply.attempt if answered and reply.attempt in execution.unanswered else None
     reason = f"the step is {execution.status} at attempt {execution.attempt}"
     return (_ignored(reply, now, reason, resolves),)
@@ -161,7 +171,7 @@ def record_result(
         actor=command.actor,
     )
     if command.error is None:
-        return _succeeded(step, execution, reply, now)
+        return _succeeded(instance, step, execution, reply, now)
     return _failed(instance, step, execution, reply, command.error, now)
 
 
@@ -181,7 +191,7 @@ def handle_seal_answer(
         return (
             StepReplyIgnored(
                 occurred_at=now,
-                actor=answer.actor,
+                actor=answer.actor or "system",
                 step_id=answer.step_id if execution is not None else None,
                 reason="no seal is open",
                 attempt=answer.attempt,
@@ -191,7 +201,7 @@ def handle_seal_answer(
     return (
         StepSealed(
             occurred_at=now,
-            actor=answer.actor,
+            actor=answer.actor or instance.definition.step(answer.step_id).service,
             step_id=answer.step_id,
             round=answer.round,
             performed=answer.performed,
@@ -213,6 +223,8 @@ def _undo_answered(
     now: datetime,
 ) -> Sequence[DomainEvent]:
     undo = execution.undo
+    if not 1 <= reply.attempt <= undo.attempt:
+        return (_ignored(reply, now, "that attempt was never sent"),)
     verifying = reply.purpose is Purpose.VERIFY
     waiting = undo.deadline is not None or undo.next_attempt_at is not None
     if (
@@ -229,7 +241,7 @@ def _undo_answered(
     if error is not None:
         if undo.deadline is None or reply.attempt != undo.attempt:
             return (_ignored(reply, now, f"attempt {undo.attempt} of the {reply.purpose} counts"),)
-        return fail_undo(instance, step, error, now, actor=reply.actor)
+        return fail_undo(instance, step, error, now, actor=reply.actor or step.service)
     action = step.compensation
     assert action is not None
     if action.verify is not None and not verifying:
@@ -237,7 +249,7 @@ def _undo_answered(
     return (
         StepCompensated(
             occurred_at=now,
-            actor=reply.actor,
+            actor=reply.actor or step.service,
             step_id=step.id,
             service_name=action.service_name,
             operation=action.operation,

@@ -20,11 +20,13 @@ class RetryPolicy:
 
     def calculate_delay(self, retries: int) -> int:
         """Milliseconds to wait after `retries` retries: min(max, initial x multiplier^retries)."""
-        if not self.exponential_backoff:
+        if not self.exponential_backoff or not self.initial_delay_ms:
             return min(self.max_delay_ms, self.initial_delay_ms)
-        # Beyond 64 doublings the cap holds anyway; the bound keeps the power from overflowing.
-        factor = self.backoff_multiplier ** min(retries, 64)
-        return int(min(float(self.max_delay_ms), self.initial_delay_ms * factor))
+        try:
+            delay_ms = self.initial_delay_ms * self.backoff_multiplier**retries
+        except OverflowError:
+            return self.max_delay_ms
+        return int(min(float(self.max_delay_ms), delay_ms))
 
     def delay(self, retries: int, key: str, attempt: int) -> timedelta:
         """The delay with jitter: within `jitter` x delay around it, drawn from key and attempt, so replay agrees."""

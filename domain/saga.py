@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from domain.commands import Purpose
-from domain.definition import OnFailure, StepDefinition, WorkflowDefinition
+from domain.definition import OnFailure, StepDefinition, StepKind, WorkflowDefinition
 from domain.errors import ErrorType, WorkflowError
 from domain.events import (
     CompensationCompleted,
@@ -63,7 +63,7 @@ def _forward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
                 scheduled.append(event)
         elif status is StepStatus.FAILED:
             if execution.next_attempt_at is None and execution.error is not None:
-                return _give_up(instance, step, execution, now)
+                return fail(instance, execution.error, now)
             if execution.next_attempt_at is not None and execution.next_attempt_at <= now:
                 scheduled.append(schedule_step(instance, step, now))
     if scheduled:
@@ -106,10 +106,10 @@ def schedule_step(
 ) -> StepScheduled:
     """The next attempt of a step; a new round after it was compensated or sealed (PROTOCOL rule 10).
 
-    A later attempt sends the same input as the first of its round. Raises ExpressionError.
+    Its service may have sealed it as soon as it was asked to, whatever resolved the step in the end. A later attempt sends the same input as the first of its round. Raises ExpressionError.
     """
     execution = instance.steps[step.id]
-    new_round = execution.sealed or execution.status is StepStatus.COMPENSATED
+    new_round = execution.seal_attempt > 0 or execution.status is StepStatus.COMPENSATED
     round = execution.round + new_round
     if input is None:
         same_round = execution.attempt > 0 and not new_round
@@ -140,20 +140,16 @@ def schedule_step(
     )
 
 
-def _give_up(
-    instance: WorkflowInstance, step: StepDefinition, execution: StepExecution, now: datetime
-) -> Sequence[DomainEvent]:
-    """A step is FAILED for good. A pivot that may have happened is resolved before anything else."""
-    if step.id in instance.definition.pivots and execution.unanswered:
-        return () if execution.seal_attempt else (ask_seal(instance, step, now),)
-    assert execution.error is not None
-    return fail(instance, execution.error, now)
-
-
 def fail(
     instance: WorkflowInstance, error: WorkflowError, now: datetime
 ) -> Sequence[DomainEvent]:
-    """The workflow fails and, unless it holds or is past a pivot, compensates in the same commit (S-003-29)."""
+    """The workflow fails and, unless it holds or is past a pivot, compensates in the same commit (S-003-29).
+
+    A pivot that may have happened decides between back and forward, so it is resolved before anything else.
+    """
+    pivot = instance.open_pivot
+    if pivot is not None:
+        return _resolve(instance, pivot, now)
     past_pivot = instance.is_past_pivot
     will_compensate = not past_pivot and instance.definition.on_failure is OnFailure.COMPENSATE
     failed = WorkflowFailed(
@@ -176,6 +172,14 @@ def fail(
             ),
         )
     return (failed,)
+
+
+def _resolve(instance: WorkflowInstance, step_id: str, now: datetime) -> Sequence[DomainEvent]:
+    """Wait for the running attempt or the seal's answer; ask for the seal once nothing runs any more."""
+    execution = instance.steps[step_id]
+    if execution.status is StepStatus.EXECUTING or execution.seal_attempt:
+        return ()
+    return (ask_seal(instance, instance.definition.step(step_id), now),)
 
 
 def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
@@ -275,10 +279,10 @@ def _backward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent
 
 
 def _may_be_undone(instance: WorkflowInstance, step: StepDefinition) -> bool:
-    """It is done, and nothing that depends on it is still done or unknown."""
+    """Its undo has not begun, or failed before, and nothing that depends on it is still done or unknown."""
     execution = instance.steps[step.id]
     return (
-        execution.status is StepStatus.COMPLETED
+        execution.awaits_undo
         and step.compensation is not None
         and all(
             _is_clear(instance.definition, instance.steps[dependent])
@@ -353,12 +357,12 @@ def _render_undo(instance: WorkflowInstance, template: Template) -> Any:
 
 
 def _give_up_seals(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:
-    """Forced: who does not answer is not waited for, and somebody has to look at what it did."""
+    """Forced: each is asked, but not waited for, and somebody has to look at what it did."""
     events: list[DomainEvent] = []
     for step in instance.steps.values():
         if not step.unanswered:
             continue
-        if step.status is StepStatus.EXECUTING:
+        if not step.seal_attempt:
             events.append(ask_seal(instance, instance.definition.step(step.step_id), now))
             continue
         events.append(
@@ -429,5 +433,5 @@ def consistency_faults(definition: WorkflowDefinition) -> tuple[str, ...]:
     return tuple(
         step.id
         for step in definition.steps
-        if step.compensation is None and step.kind.value == "compensatable"
+        if step.compensation is None and step.kind is StepKind.COMPENSATABLE
     )

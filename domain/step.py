@@ -100,8 +100,20 @@ class StepExecution:
         return self.status is StepStatus.FAILED and bool(self.unanswered)
 
     @property
+    def may_be_done(self) -> bool:
+        """Its effect happened, or may have happened without our knowing."""
+        return self.status is StepStatus.COMPLETED or bool(self.unanswered)
+
+    @property
     def needs_undo(self) -> bool:
         return self.status in (StepStatus.COMPLETED, StepStatus.COMPENSATING)
+
+    @property
+    def awaits_undo(self) -> bool:
+        """It is done and no undo is under way: none began, or the one that failed may be tried again."""
+        if self.status is StepStatus.COMPENSATING:
+            return self.undo.status is CompensationStatus.NONE
+        return self.status is StepStatus.COMPLETED
 
     def has_timed_out(self, now: datetime) -> bool:
         return self.deadline is not None and now >= self.deadline

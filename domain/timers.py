@@ -108,7 +108,7 @@ def fire(instance: WorkflowInstance, firing: FireTimer, now: datetime) -> Sequen
                 round=firing.round,
             ),
         )
-    if firing.step_id is None:
+    if firing.kind is TimerKind.WORKFLOW_TIMEOUT or firing.step_id is None:
         return _workflow_timed_out(instance, now)
     step = instance.definition.step(firing.step_id)
     late = timeout_error(step.id, step.service, f"no answer within {step.timeout_ms} ms")
@@ -125,8 +125,6 @@ def fire(instance: WorkflowInstance, firing: FireTimer, now: datetime) -> Sequen
             verifying = instance.steps[step.id].undo.verifying
             purpose = Purpose.VERIFY if verifying else Purpose.UNDO
             return (schedule_undo(instance, step, now, purpose),)
-        case TimerKind.WORKFLOW_TIMEOUT:
-            return _workflow_timed_out(instance, now)
 
 
 def _workflow_timed_out(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
@@ -141,12 +139,10 @@ def _workflow_timed_out(instance: WorkflowInstance, now: datetime) -> Sequence[D
         occurred_at=now,
     )
     pivot = instance.open_pivot
-    if pivot is None:
+    if pivot is None or instance.steps[pivot].status is not StepStatus.EXECUTING:
         return fail(instance, error, now)
     execution = instance.steps[pivot]
     step = instance.definition.step(pivot)
-    if execution.status is not StepStatus.EXECUTING:
-        return (ask_seal(instance, step, now),)
     return (
         StepFailed(
             occurred_at=now,

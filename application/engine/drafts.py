@@ -1,0 +1,326 @@
+"""Deciding a batch in memory: nothing here is visible to anybody until the drafts are appended.
+
+A draft collects what the messages of one batch do to one aggregate: the entries of its commit, the
+messages that follow, and the state after it. All is serialised and measured here (PROTOCOL rule 15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from application.codec.commands import Inbound, StartIntent, is_command, start_command
+from application.codec.events import record, record_refusal
+from application.engine.hot import Hot, Memory, Refusals, inbox_id
+from application.outputs import entry_outputs
+from application.ports import Commit, Entry
+from conveyor.messages import Message
+from domain.commands import Command, FireTimer, HandleSealAnswer, HandleStepReply, StartWorkflow
+from domain.decide import Decided, Duplicate, decide
+from domain.definition import WorkflowDefinition
+from domain.errors import ErrorType, Rejection, RejectionCode, WorkflowError
+from domain.events import CommandRejected, DomainEvent, IncidentRaised
+from domain.evolve import evolve
+from domain.instance import WorkflowInstance
+from domain.position import Position
+
+log = structlog.get_logger("WorkflowEngine")
+
+#: A commit holds at most this much; what does not fit waits for the next insert of the same batch (rule 5).
+COMMIT_EVENTS_MAX: Final = 1000
+COMMIT_BYTES_MAX: Final = 1_000_000
+#: Bytes of data of one message; topics take 1 MiB with headers.
+MESSAGE_BYTES_MAX: Final = 1_000_000
+#: Bytes of all events of an instance, so that its document (which repeats outputs) stays under 16 MB.
+INSTANCE_BYTES_MAX: Final = 6_000_000
+
+DefinitionFor = Callable[[str, int | None], WorkflowDefinition | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One understood message."""
+
+    position: Position
+    message: Message
+    inbound: Inbound
+    #: The event's own time, or without one the record's, in milliseconds since 1970.
+    at_ms: int
+
+    @property
+    def is_command(self) -> bool:
+        return is_command(self.message.type)
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a batch does to one instance, or would do if it existed (`instance` None)."""
+
+    workflow_id: str
+    partition: int
+    instance: WorkflowInstance | None
+    memory: Memory
+    first_version: int = 1
+    entries: list[Entry] = field(default_factory=list[Entry])
+    messages: list[Message] = field(default_factory=list[Message])
+    bytes: int = 0
+    events: int = 0
+    #: Commands that were answered before: their ids, to be answered again from the log.
+    repeats: list[str] = field(default_factory=list[str])
+    #: Command ids that left the memory's window and were found in the log.
+    known_from_log: set[str] = field(default_factory=set[str])
+    #: The first start came once more.
+    repeats_start: bool = False
+    #: Messages for the next insert of the same batch.
+    left: Sequence[Work] = ()
+
+    @staticmethod
+    def of(hot: Hot, partition: int) -> Draft:
+        instance = hot.instance
+        return Draft(instance.id, partition, instance, hot.memory, instance.version + 1)
+
+    @staticmethod
+    def of_nothing(workflow_id: str, partition: int) -> Draft:
+        return Draft(workflow_id, partition, None, Memory())
+
+    @property
+    def commit(self) -> Commit | None:
+        if not self.entries:
+            return None
+        return Commit(self.workflow_id, self.first_version, self.partition, tuple(self.entries))
+
+
+class Unloaded(Exception):
+    """The draft assumed that the workflow is new, and something in the batch needs to know."""
+
+
+class Drafter:
+    """Decides messages against drafts; one per batch."""
+
+    def __init__(
+        self, partition: int, refusals: Refusals, definition_for: DefinitionFor, now: datetime
+    ) -> None:
+        self._partition = partition
+        self._definition_for = definition_for
+        self._now = now
+        inbox = inbox_id(partition)
+        #: The refusals of this batch, as a draft of the inbox aggregate.
+        self.refusals = Draft(inbox, partition, None, refusals.memory, refusals.version + 1)
+        #: Replies and timers for workflows that do not exist.
+        self.orphans = 0
+
+    def decide_all(self, draft: Draft, works: Sequence[Work], *, assumed_new: bool = False) -> None:
+        """Decide the messages for one instance in order, until the commit is full.
+
+        With `assumed_new` nobody looked whether the instance exists: the fence will tell for a start,
+        and `Unloaded` is raised for anything else.
+        """
+        for place, work in enumerate(works):
+            if draft.events >= COMMIT_EVENTS_MAX or draft.bytes >= COMMIT_BYTES_MAX:
+                draft.left = works[place:]
+                return
+            if not draft.memory.has_applied(work.position):
+                self._decide(draft, work, assumed_new)
+
+    def _decide(self, draft: Draft, work: Work, assumed_new: bool) -> None:
+        message_id = work.message.message_id
+        if work.is_command and (
+            message_id in draft.memory.command_ids or message_id in draft.known_from_log
+        ):
+            draft.repeats.append(message_id)
+            return
+        command = self._command(work)
+        if draft.instance is None and assumed_new and not isinstance(command, StartWorkflow):
+            raise Unloaded
+        if isinstance(command, Rejection):
+            self._refuse(draft, work, command)
+            return
+        try:
+            decision = decide(draft.instance, command, self._now)
+        except Exception as bug:  # any bug in deciding must cost one message, not the partition (rule 15)
+            log.exception("deciding failed", workflow_id=draft.workflow_id, type=work.message.type)
+            self._refuse_internal(draft, work, bug)
+            return
+        match decision:
+            case Decided():
+                self._accept(draft, work, decision, command)
+            case Duplicate():
+                draft.repeats_start = True
+            case Rejection():
+                if draft.instance is None and assumed_new:
+                    raise Unloaded
+                self._refuse(draft, work, decision)
+
+    def _command(self, work: Work) -> Command | Rejection:
+        intent = work.inbound.intent
+        if not isinstance(intent, StartIntent):
+            return intent
+        definition = self._definition_for(intent.reference, intent.version)
+        return start_command(work.inbound, intent, definition)
+
+    def _accept(self, draft: Draft, work: Work, decided: Decided, command: Command) -> None:
+        entry = self._entry(draft, work, decided.events, decided.instance)
+        messages = entry_outputs(entry)
+        size = sum(len(message.data) for message in messages)
+        too_large = self._too_large(draft, command, messages, size)
+        if too_large is not None:
+            self._refuse_size(draft, work, command, too_large)
+            return
+        self._add(draft, work, entry, messages, size, decided.instance)
+
+    def _entry(
+        self,
+        draft: Draft,
+        work: Work,
+        events: Sequence[DomainEvent],
+        instance: WorkflowInstance,
+    ) -> Entry:
+        version = draft.first_version + draft.events
+        recorded = tuple(
+            record(event, instance, version + place) for place, event in enumerate(events)
+        )
+        return Entry(work.position, work.message.message_id, recorded)
+
+    def _add(
+        self,
+        draft: Draft,
+        work: Work,
+        entry: Entry,
+        messages: list[Message],
+        size: int,
+        instance: WorkflowInstance | None,
+    ) -> None:
+        draft.entries.append(entry)
+        draft.messages.extend(messages)
+        draft.bytes += size
+        draft.events += len(entry.events)
+        draft.instance = instance
+        command_id = work.message.message_id if work.is_command else None
+        draft.memory = draft.memory.after(work.position, command_id, work.at_ms, size)
+
+    # Refusing ------------------------------------------------------------------------------------
+
+    def _refuse(self, draft: Draft, work: Work, rejection: Rejection) -> None:
+        """A refusal is recorded with the instance, or with the inbox where there is none (rule 8)."""
+        if draft.instance is not None:
+            if work.is_command:
+                event = self._rejected(work, rejection, draft.instance)
+                self._happen(draft, work, draft.instance, (event,))
+            return
+        if not work.is_command:
+            self.orphans += 1
+            return
+        inbox = self.refusals
+        if inbox.memory.has_applied(work.position):
+            return
+        if work.message.message_id in inbox.memory.command_ids:
+            inbox.repeats.append(work.message.message_id)
+            return
+        event = self._rejected(work, rejection, None)
+        version = inbox.first_version + inbox.events
+        recorded = record_refusal(event, draft.workflow_id, inbox.workflow_id, version)
+        entry = Entry(work.position, work.message.message_id, (recorded,))
+        messages = entry_outputs(entry)
+        size = sum(len(message.data) for message in messages)
+        self._add(inbox, work, entry, messages, size, None)
+
+    def _rejected(
+        self, work: Work, rejection: Rejection, instance: WorkflowInstance | None
+    ) -> CommandRejected:
+        return CommandRejected(
+            occurred_at=self._now if instance is None else max(self._now, instance.updated_at),
+            command_id=work.message.id,
+            command_type=work.message.type,
+            code=rejection.code.value,
+            detail=rejection.detail[:4000],
+            status=instance.status.value if instance is not None else None,
+            allowed_commands=instance.allowed_commands if instance is not None else (),
+            faults=rejection.faults[:100],
+        )
+
+    def _happen(
+        self,
+        draft: Draft,
+        work: Work,
+        instance: WorkflowInstance,
+        events: Sequence[DomainEvent],
+    ) -> None:
+        """Events that change nothing but the history."""
+        for event in events:
+            instance = evolve(instance, event)
+        entry = self._entry(draft, work, events, instance)
+        messages = entry_outputs(entry)
+        size = sum(len(message.data) for message in messages)
+        self._add(draft, work, entry, messages, size, instance)
+
+    def _refuse_internal(self, draft: Draft, work: Work, bug: Exception) -> None:
+        """This one message is refused, and somebody has to look (PROTOCOL rule 15)."""
+        detail = f"{type(bug).__name__}: {bug}"
+        rejection = Rejection(RejectionCode.INTERNAL, detail)
+        instance = draft.instance
+        if instance is None:
+            self._refuse(draft, work, rejection)
+            return
+        at = max(self._now, instance.updated_at)
+        incident = IncidentRaised(occurred_at=at, step_id=None, code="INTERNAL", detail=detail)
+        events: tuple[DomainEvent, ...] = (incident,)
+        if work.is_command:
+            events = (self._rejected(work, rejection, instance), incident)
+        self._happen(draft, work, instance, events)
+
+    # Sizes ---------------------------------------------------------------------------------------
+
+    def _too_large(
+        self, draft: Draft, command: Command, messages: Sequence[Message], size: int
+    ) -> str | None:
+        for message in messages:
+            if len(message.data) > MESSAGE_BYTES_MAX:
+                return (
+                    f"{message.type} would have {len(message.data)} bytes; "
+                    f"a message holds at most {MESSAGE_BYTES_MAX}: pass a reference instead of the data"
+                )
+        if draft.memory.size + size > INSTANCE_BYTES_MAX and not isinstance(command, FireTimer):
+            return (
+                f"the workflow would hold {draft.memory.size + size} bytes; "
+                f"at most {INSTANCE_BYTES_MAX}: pass references instead of data"
+            )
+        return None
+
+    def _refuse_size(self, draft: Draft, work: Work, command: Command, detail: str) -> None:
+        """A command is refused; a participant's answer is taken without what cannot be kept."""
+        smaller = _without_data(command, detail)
+        if smaller is None or draft.instance is None:
+            self._refuse(draft, work, Rejection(RejectionCode.TOO_LARGE, detail))
+            return
+        decision = decide(draft.instance, smaller, self._now)
+        assert isinstance(decision, Decided)  # answers of participants are never refused
+        entry = self._entry(draft, work, decision.events, decision.instance)
+        messages = entry_outputs(entry)
+        size = sum(len(message.data) for message in messages)
+        self._add(draft, work, entry, messages, size, decision.instance)
+
+
+def _without_data(command: Command, detail: str) -> Command | None:
+    """The same answer, small enough to be written.
+
+    A success becomes a failure whose outcome is open (type UNKNOWN): the step was done, so the seal will
+    find it performed and its undo can follow.
+    """
+    if isinstance(command, HandleSealAnswer):
+        return replace(command, output=None, snapshot=None)
+    if not isinstance(command, HandleStepReply):
+        return None
+    error = WorkflowError(
+        step_id=command.step_id,
+        service_name=None,
+        error_code="TOO_LARGE",
+        message=detail,
+        error_type=ErrorType.UNKNOWN if command.error is None else command.error.error_type,
+        recoverable=False,
+    )
+    return replace(command, output=None, snapshot=None, error=error)
+

@@ -1,0 +1,195 @@
+"""What an engine keeps in memory of the partitions that it owns; all of it can be read again from the stores."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from application.codec.events import DefinitionOf
+from application.codec.instances import from_document, to_document
+from application.ports import Document
+from domain.instance import WorkflowInstance
+from domain.position import Position
+from domain.timers import next_due
+
+#: Newest command ids that an instance keeps; older ones are found in the log (PROTOCOL rule 9).
+COMMAND_IDS_KEPT = 1000
+
+Lane = tuple[str, int]
+Order = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one aggregate remembers of its inbox: the highest position applied per lane, and command ids with
+    their times (milliseconds since 1970), oldest first."""
+
+    applied: Mapping[Lane, Order] = field(default_factory=dict[Lane, Order])
+    command_ids: Mapping[str, int] = field(default_factory=dict[str, int])
+    #: Bytes of events so far, an upper bound of what the document can grow to.
+    size: int = 0
+
+    def has_applied(self, position: Position) -> bool:
+        order = self.applied.get(position.lane)
+        return order is not None and position.order <= order
+
+    def after(self, position: Position, command_id: str | None, at_ms: int, size: int) -> Memory:
+        """The memory once a message was applied; replies and timers leave no command id."""
+        command_ids = self.command_ids
+        if command_id is not None:
+            command_ids = {**command_ids, command_id: at_ms}
+            if len(command_ids) > COMMAND_IDS_KEPT:
+                del command_ids[next(iter(command_ids))]
+        applied = {**self.applied, position.lane: position.order}
+        return Memory(applied, command_ids, self.size + size)
+
+    def may_have_forgotten(self, at_ms: int) -> bool:
+        """A command of this time could have left the window, so only the log can tell."""
+        full = len(self.command_ids) >= COMMAND_IDS_KEPT
+        return full and at_ms <= next(iter(self.command_ids.values()))
+
+    def document(self) -> Document:
+        return {
+            "applied": [
+                {"topicId": lane[0], "partition": lane[1], "leaderEpoch": order[0], "offset": order[1]}
+                for lane, order in self.applied.items()
+            ],
+            "commandIds": [[command_id, at] for command_id, at in self.command_ids.items()],
+            "size": self.size,
+        }
+
+    @staticmethod
+    def from_document(document: Document) -> Memory:
+        applied = {
+            (place["topicId"], place["partition"]): (place["leaderEpoch"], place["offset"])
+            for place in document["applied"]
+        }
+        command_ids = {command_id: at for command_id, at in document["commandIds"]}
+        return Memory(applied, command_ids, document["size"])
+
+
+@dataclass(slots=True)
+class Hot:
+    """One instance in memory."""
+
+    instance: WorkflowInstance
+    memory: Memory
+    #: The version that the projection has.
+    projected: int = 0
+    #: The earliest entry of the timer heap for it.
+    armed: datetime | None = None
+
+    def document(self, partition: int) -> Document:
+        return to_document(self.instance, partition, self.memory.document())
+
+    @staticmethod
+    def from_document(document: Document, definition_of: DefinitionOf) -> Hot:
+        return Hot(
+            instance=from_document(document, definition_of),
+            memory=Memory.from_document(document["engine"]),
+            projected=document["version"],
+        )
+
+
+def inbox_id(partition: int) -> str:
+    """The aggregate that holds refusals of commands to workflows that do not exist (PROTOCOL rule 8)."""
+    return f"inbox:{partition}"
+
+
+@dataclass(slots=True)
+class Refusals:
+    """The state of the inbox aggregate of one partition."""
+
+    version: int = 0
+    memory: Memory = field(default_factory=Memory)
+    projected: int = 0
+
+    def document(self, partition: int) -> Document:
+        return {
+            "_id": inbox_id(partition),
+            "partition": partition,
+            "version": self.version,
+            "engine": self.memory.document(),
+        }
+
+    @staticmethod
+    def from_document(document: Document) -> Refusals:
+        version = document["version"]
+        return Refusals(version, Memory.from_document(document["engine"]), version)
+
+
+class Partition:
+    """One inbox partition that this engine owns."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        #: By id, least recently used first.
+        self.instances: dict[str, Hot] = {}
+        self.refusals = Refusals()
+        #: Instances whose projection is behind.
+        self.dirty: set[str] = set()
+        #: topic -> offset of the next message to decide.
+        self.decided: dict[str, int] = {}
+        #: What was last written as the start: topic -> offset.
+        self.committed: dict[str, int] = {}
+        self.topic_ids: dict[str, str] = {}
+        #: Timers wait until the replies that lay here at the assignment are decided (PROTOCOL rule 13).
+        self.replies_end: int = 0
+        #: Up to when the projection's timers were read.
+        self.timers_read_until: datetime | None = None
+        self._heap: list[tuple[datetime, str]] = []
+
+    def touch(self, workflow_id: str) -> Hot | None:
+        """The instance, marked as most recently used."""
+        hot = self.instances.pop(workflow_id, None)
+        if hot is not None:
+            self.instances[workflow_id] = hot
+        return hot
+
+    def put(self, hot: Hot) -> None:
+        """Keep an instance; its timers are armed."""
+        self.instances[hot.instance.id] = hot
+        self.arm(hot)
+
+    def arm(self, hot: Hot) -> None:
+        """See to it that the heap has an entry not later than its next timer."""
+        due = next_due(hot.instance)
+        if due is not None and (hot.armed is None or due < hot.armed):
+            self._push(due, hot)
+
+    def _push(self, due: datetime, hot: Hot) -> None:
+        hot.armed = due
+        heapq.heappush(self._heap, (due, hot.instance.id))
+
+    def next_timer(self) -> datetime | None:
+        return self._heap[0][0] if self._heap else None
+
+    def take_due(self, now: datetime, resend_after: timedelta) -> Iterator[Hot]:
+        """Instances with a timer due. Each comes again after `resend_after` until its timer was applied."""
+        while self._heap and self._heap[0][0] <= now:
+            due_at, workflow_id = heapq.heappop(self._heap)
+            hot = self.instances.get(workflow_id)
+            if hot is None or hot.armed != due_at:
+                continue
+            hot.armed = None
+            due = next_due(hot.instance)
+            if due is not None and due <= now:
+                self._push(now + resend_after, hot)
+                yield hot
+            elif due is not None:
+                self._push(due, hot)
+
+    def evict(self, limit: int, timers_after: datetime) -> None:
+        """Forget the least recently used instances over the limit that are projected and have no near timer."""
+        excess = len(self.instances) - limit
+        if excess <= 0:
+            return
+        for workflow_id, hot in list(self.instances.items()):
+            if excess <= 0:
+                return
+            near = hot.armed is not None and hot.armed < timers_after
+            if workflow_id not in self.dirty and not near:
+                del self.instances[workflow_id]
+                excess -= 1

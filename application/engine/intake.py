@@ -1,0 +1,119 @@
+"""Sorting what came from the inbox: understood, to another partition, or to the dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from application.codec.commands import INTERNAL_PREFIX, decode, has_valid_mac
+from application.codec.times import parse_time, rfc3339
+from application.engine.drafts import Work
+from application.ports import Received
+from conveyor import topics
+from conveyor.messages import MalformedEvent, Message, Record
+
+#: A message over this is a dead letter (CONTRACT 1).
+MESSAGE_BYTES_MAX = 1024 * 1024
+#: How often a message may be sent on to another partition.
+HOPS_MAX = 2
+HOPS_HEADER = "hops"
+
+
+@dataclass(slots=True)
+class Intake:
+    """One batch, sorted. Groups keep the order of arrival within each partition and workflow."""
+
+    #: partition -> workflow id -> messages
+    groups: dict[int, dict[str, list[Work]]] = field(
+        default_factory=dict[int, dict[str, list[Work]]]
+    )
+    dead_letters: list[Record] = field(default_factory=list[Record])
+    rerouted: list[Record] = field(default_factory=list[Record])
+
+
+def sort(
+    received: Sequence[Received],
+    partition_of: Callable[[str], int],
+    is_here: Callable[[int, str], bool],
+    secret: bytes,
+) -> Intake:
+    """`is_here` tells cheaply that a partition holds a workflow; only others need their partition computed."""
+    intake = Intake()
+    for item in received:
+        try:
+            work = _understood(item, secret)
+        except MalformedEvent as fault:
+            intake.dead_letters.append(dead_letter(item, fault.code, fault.detail))
+            continue
+        partition = item.position.partition
+        workflow_id = work.inbound.workflow_id
+        if not is_here(partition, workflow_id) and partition_of(workflow_id) != partition:
+            _send_on(intake, item, work)
+            continue
+        intake.groups.setdefault(partition, {}).setdefault(workflow_id, []).append(work)
+    return intake
+
+
+def _understood(item: Received, secret: bytes) -> Work:
+    message = item.message
+    size = len(item.record.value or b"")
+    if size > MESSAGE_BYTES_MAX:
+        raise MalformedEvent(
+            "TOO_LARGE", f"{size} bytes; a message has at most {MESSAGE_BYTES_MAX}"
+        )
+    if isinstance(message, MalformedEvent):
+        raise message
+    if message.type.startswith(INTERNAL_PREFIX) and not has_valid_mac(secret, message):
+        raise MalformedEvent(
+            "BAD_MAC", "internal messages are signed by the engines; services cannot send them"
+        )
+    return Work(item.position, message, decode(message), _time_ms(item, message))
+
+
+def _time_ms(item: Received, message: Message) -> int:
+    moment = item.timestamp
+    if message.time is not None:
+        try:
+            moment = parse_time(message.time)
+        except ValueError as fault:
+            raise MalformedEvent("INVALID_TIME", str(fault)) from fault
+    return int(moment.timestamp() * 1000)
+
+
+def _send_on(intake: Intake, item: Received, work: Work) -> None:
+    """A message on the wrong partition is never applied there; it goes where its workflow lives."""
+    hops = int(work.message.headers.get(HOPS_HEADER, b"0"))
+    if hops >= HOPS_MAX:
+        detail = f"sent on {hops} times; do all producers use the murmur2_random partitioner?"
+        intake.dead_letters.append(dead_letter(item, "WRONG_PARTITION", detail))
+        return
+    record = item.record
+    headers = tuple(header for header in record.headers if header[0] != HOPS_HEADER)
+    intake.rerouted.append(
+        Record(
+            topic=record.topic,
+            key=work.inbound.workflow_id.encode(),
+            value=record.value,
+            headers=(*headers, (HOPS_HEADER, str(hops + 1).encode())),
+        )
+    )
+
+
+def dead_letter(item: Received, reason: str, detail: str) -> Record:
+    """The message as it was, with why and where it was refused (CONTRACT 6)."""
+    position = item.position
+    told = {
+        "dlq-reason": reason,
+        "dlq-detail": detail[:2000],
+        "dlq-topic": position.topic,
+        "dlq-partition": str(position.partition),
+        "dlq-offset": str(position.offset),
+        "dlq-time": rfc3339(item.timestamp),
+    }
+    record = item.record
+    return Record(
+        topic=topics.DEAD_LETTER,
+        key=record.key,
+        value=record.value,
+        headers=(*record.headers, *((name, text.encode()) for name, text in told.items())),
+    )

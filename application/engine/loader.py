@@ -1,0 +1,133 @@
+"""Loading instances: document + log tail, always with the tail (PROTOCOL rules 6, 12 and 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from application.codec.commands import TIMER_SOURCE
+from application.codec.events import DefinitionOf, restore
+from application.codec.times import parse_time
+from application.engine.hot import Hot, Memory, Refusals, inbox_id
+from application.ports import Commit, Document, Entry, EventLog, Projections
+from domain.definition import WorkflowDefinition
+from domain.evolve import HistoryError, evolve
+from domain.instance import WorkflowInstance
+
+#: Compiles a registered version, None if there is none such.
+FindDefinition = Callable[[str, int], Awaitable[WorkflowDefinition | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An instance, and those of its commits that its projection does not have yet."""
+
+    hot: Hot
+    tail: Sequence[Commit]
+
+
+class Loader:
+    """Reads instances from the stores."""
+
+    def __init__(
+        self, event_log: EventLog, projections: Projections, find_definition: FindDefinition
+    ) -> None:
+        self._log = event_log
+        self._projections = projections
+        self._find_definition = find_definition
+
+    async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
+        """Those of the instances that exist."""
+        documents = await self._projections.load(ids)
+        return await self.with_tails(documents, ids)
+
+    async def with_tails(
+        self, documents: Mapping[str, Document], ids: Iterable[str]
+    ) -> Mapping[str, Loaded]:
+        """The instances of these documents, or of none where the projection is not there yet."""
+        versions = {id_: documents[id_]["version"] if id_ in documents else 0 for id_ in ids}
+        tails = await self._log.read(versions)
+        definition_of = await self._definitions(documents, tails)
+        loaded: dict[str, Loaded] = {}
+        for workflow_id in versions:
+            document = documents.get(workflow_id)
+            tail = tails.get(workflow_id, ())
+            hot = Hot.from_document(document, definition_of) if document is not None else None
+            hot = replayed(hot, tail, definition_of)
+            if hot is not None:
+                loaded[workflow_id] = Loaded(hot, tail)
+        return loaded
+
+    async def refusals(self, partition: int) -> tuple[Refusals, Sequence[Commit]]:
+        """The inbox aggregate of a partition, and what its projection does not have yet."""
+        name = inbox_id(partition)
+        documents = await self._projections.load([name])
+        document = documents.get(name)
+        refusals = Refusals.from_document(document) if document is not None else Refusals()
+        tail = (await self._log.read({name: refusals.version})).get(name, ())
+        for commit in tail:
+            for entry in commit.entries:
+                refusals.memory = remembered(refusals.memory, entry)
+            refusals.version = commit.last_version
+        return refusals, tail
+
+    async def _definitions(
+        self, documents: Mapping[str, Document], tails: Mapping[str, Sequence[Commit]]
+    ) -> DefinitionOf:
+        """A synchronous look-up of every definition that the documents and tails name."""
+        wanted = {(doc["definition"], doc["definitionVersion"]) for doc in documents.values()}
+        for tail in tails.values():
+            if tail:
+                first = tail[0].entries[0].events[0].data
+                wanted.add((first["definition"], first["definitionVersion"]))
+        found: dict[tuple[str, int], WorkflowDefinition] = {}
+        for name, version in wanted:
+            definition = await self._find_definition(name, version)
+            if definition is None:
+                raise HistoryError(
+                    f"{name} v{version} is used by stored workflows and not registered;"
+                    " register it again: `conveyor definitions apply`"
+                )
+            found[name, version] = definition
+        return lambda name, version: found[name, version]
+
+
+def replayed(
+    hot: Hot | None, tail: Sequence[Commit], definition_of: DefinitionOf
+) -> Hot | None:
+    """The instance with the commits of the tail folded in."""
+    if not tail:
+        return hot
+    instance: WorkflowInstance | None = hot.instance if hot is not None else None
+    memory = hot.memory if hot is not None else Memory()
+    for commit in tail:
+        for entry in commit.entries:
+            for event in entry.events:
+                instance = evolve(instance, restore(event, definition_of), commit.workflow_id)
+            memory = remembered(memory, entry)
+    assert instance is not None
+    projected = hot.projected if hot is not None else 0
+    return Hot(instance=instance, memory=memory, projected=projected)
+
+
+def remembered(memory: Memory, entry: Entry) -> Memory:
+    """The memory after an entry of the log.
+
+    The log does not tell commands from replies, so replies' ids count here too: that only makes the
+    window of newest ids fill sooner, and what left it is looked up in the log. Timers are told by their source.
+    """
+    from_timer = entry.message_id.startswith(TIMER_SOURCE + " ")
+    recorded_at = parse_time(entry.events[0].data["occurredAt"])
+    return memory.after(
+        entry.cause,
+        None if from_timer else entry.message_id,
+        int(recorded_at.timestamp() * 1000),
+        entry_bytes(entry),
+    )
+
+
+def entry_bytes(entry: Entry) -> int:
+    """About what the entry's messages hold."""
+    return sum(len(orjson.dumps(event.data)) for event in entry.events)

@@ -1,0 +1,156 @@
+"""Write-behind: projections, hot state and committed offsets follow what was decided (PROTOCOL rule 12).
+
+Offsets are committed last, so that a crash before that only means that the next owner does it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from application.engine.hot import Partition
+from application.ports import Document, InboxStart, Unavailable
+from domain.position import TopicPartition
+from domain.status import WorkflowStatus
+
+if TYPE_CHECKING:
+    from application.engine.processor import Health, Ports, ProcessorSettings
+
+#: Ended for good; FAILED ones stay in memory, since an operator is about to act on them.
+_ENDED = frozenset(
+    {WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED}
+)
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """What one round of projecting writes."""
+
+    documents: list[Document]
+    partitions: list[Partition]
+    #: With the versions that are written.
+    instances: list[tuple[Partition, str, int]]
+    refusals: list[tuple[Partition, int]]
+    starts: list[InboxStart]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.documents or self.starts)
+
+
+class Projector:
+    """Runs one round at a time, beside the deciding of the next batches."""
+
+    def __init__(self, ports: Ports, settings: ProcessorSettings, health: Health) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._health = health
+        self._round: asyncio.Task[None] | None = None
+        self._last: datetime | None = None
+
+    def wait_seconds(self, partitions: Iterable[Partition], now: datetime) -> float:
+        """Until the next round should begin."""
+        interval = self._settings.projection_interval.total_seconds()
+        if self._last is None or not any(_is_behind(partition) for partition in partitions):
+            return interval
+        return interval - (now - self._last).total_seconds()
+
+    async def project_if_due(self, partitions: Iterable[Partition]) -> None:
+        """Begin a round if it is time and none runs; raises what the last one ran into."""
+        if self._round is not None:
+            if not self._round.done():
+                return
+            finished, self._round = self._round, None
+            finished.result()
+        now = self._ports.clock.now()
+        if self._last is not None and now - self._last < self._settings.projection_interval:
+            return
+        self._last = now
+        snapshot = _take(partitions)
+        if not snapshot.is_empty:
+            self._round = asyncio.ensure_future(self._write(snapshot))
+
+    async def project(self, partitions: Iterable[Partition]) -> None:
+        """Write everything now. Raises Unavailable."""
+        await self.abandon()
+        await self._write(_take(partitions))
+
+    async def abandon(self) -> None:
+        """Let the round under way end, whatever its outcome: what it writes is right or refused."""
+        running, self._round = self._round, None
+        if running is not None:
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()
+
+    async def _write(self, snapshot: _Snapshot) -> None:
+        if snapshot.documents:
+            await self._ports.projections.save(snapshot.documents)
+            await self._warm(snapshot.documents)
+        if snapshot.starts:
+            await self._ports.projections.save_starts(snapshot.starts)
+            await self._ports.inbox.commit(
+                {TopicPartition(s.topic, s.partition): s.offset for s in snapshot.starts}
+            )
+        self._written(snapshot)
+
+    async def _warm(self, documents: Sequence[Document]) -> None:
+        """Redis serves readers; without it nothing is wrong but their speed."""
+        if self._ports.hot_state is None:
+            return
+        try:
+            await self._ports.hot_state.save([d for d in documents if "status" in d])
+            self._health.troubles.pop("redis", None)
+        except Unavailable as away:
+            self._health.troubles[away.component] = away.detail
+
+    def _written(self, snapshot: _Snapshot) -> None:
+        for partition, workflow_id, version in snapshot.instances:
+            hot = partition.instances.get(workflow_id)
+            if hot is None:
+                continue
+            hot.projected = max(hot.projected, version)
+            if hot.instance.version == version:
+                partition.dirty.discard(workflow_id)
+                if hot.instance.status in _ENDED and not hot.instance.unresolved:
+                    del partition.instances[workflow_id]
+        for partition, version in snapshot.refusals:
+            partition.refusals.projected = max(partition.refusals.projected, version)
+        owned = {partition.number: partition for partition in snapshot.partitions}
+        for start in snapshot.starts:
+            owned[start.partition].committed[start.topic] = start.offset
+        horizon = self._ports.clock.now() + 2 * self._settings.timers_ahead
+        for partition in snapshot.partitions:
+            partition.evict(self._settings.cached_instances, horizon)
+
+
+def _is_behind(partition: Partition) -> bool:
+    return bool(
+        partition.dirty
+        or partition.decided != partition.committed
+        or partition.refusals.version > partition.refusals.projected
+    )
+
+
+def _take(partitions: Iterable[Partition]) -> _Snapshot:
+    """The newest state of everything that is behind, and the offsets that this state includes."""
+    snapshot = _Snapshot([], [], [], [], [])
+    for partition in partitions:
+        snapshot.partitions.append(partition)
+        for workflow_id in partition.dirty:
+            hot = partition.instances[workflow_id]
+            snapshot.documents.append(hot.document(partition.number))
+            snapshot.instances.append((partition, workflow_id, hot.instance.version))
+        refusals = partition.refusals
+        if refusals.version > refusals.projected:
+            snapshot.documents.append(refusals.document(partition.number))
+            snapshot.refusals.append((partition, refusals.version))
+        for topic, offset in partition.decided.items():
+            if partition.committed.get(topic) != offset:
+                snapshot.starts.append(
+                    InboxStart(topic, partition.number, partition.topic_ids[topic], offset)
+                )
+    return snapshot

@@ -1,0 +1,112 @@
+"""Taking partitions over after an assignment or a restart (PROTOCOL rules 6, 11, 12, 13 and 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from application.engine.hot import Partition
+from application.engine.loader import Loader
+from application.engine.timekeeper import Timekeeper
+from application.outputs import outputs
+from application.ports import Commit, InboxLayout, InboxStart, LaneState
+from conveyor import topics
+from domain.position import Position, TopicPartition
+
+if TYPE_CHECKING:
+    from application.engine.processor import Ports
+
+
+class SetupError(Exception):
+    """The installation is not as `conveyor init` left it; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Partitions ready to work, and where to read from."""
+
+    partitions: Sequence[Partition]
+    starts: Mapping[TopicPartition, int]
+
+
+class Takeover:
+    """Brings partitions to where their last owner left them, and publishes what it may not have."""
+
+    def __init__(
+        self, ports: Ports, layout: InboxLayout, loader: Loader, timekeeper: Timekeeper
+    ) -> None:
+        self._ports = ports
+        self._layout = layout
+        self._loader = loader
+        self._timekeeper = timekeeper
+
+    async def take_over(self, lanes: Sequence[LaneState]) -> Taken:
+        """Raises Unavailable (call again) or SetupError."""
+        stored = {
+            (start.topic, start.partition): start for start in await self._ports.projections.starts()
+        }
+        partitions = {lane.partition: Partition(lane.partition) for lane in lanes}
+        starts: dict[TopicPartition, int] = {}
+        for lane in lanes:
+            start = self._start_of(lane, stored.get((lane.topic, lane.partition)))
+            starts[TopicPartition(lane.topic, lane.partition)] = start
+            partition = partitions[lane.partition]
+            partition.topic_ids[lane.topic] = lane.topic_id
+            partition.decided[lane.topic] = start
+            partition.committed[lane.topic] = start
+            if lane.topic == topics.REPLIES:
+                partition.replies_end = lane.end
+        await self._recover(lanes, starts, partitions)
+        await self._timekeeper.read_ahead(partitions.values())
+        return Taken(list(partitions.values()), starts)
+
+    def _start_of(self, lane: LaneState, stored: InboxStart | None) -> int:
+        """The higher of what the group and the store remember, of this very topic (PROTOCOL rules 11 and 16)."""
+        known = self._layout.topic_ids.get(lane.topic)
+        if stored is None or known != lane.topic_id or stored.topic_id != lane.topic_id:
+            raise SetupError(
+                f"topic {lane.topic} has id {lane.topic_id}, but `conveyor init` recorded {known}: the topic was"
+                " recreated or this is another cluster; run `conveyor init` again to start it from its beginning"
+            )
+        return max(stored.offset, lane.committed if lane.committed is not None else 0)
+
+    async def _recover(
+        self,
+        lanes: Sequence[LaneState],
+        starts: Mapping[TopicPartition, int],
+        partitions: Mapping[int, Partition],
+    ) -> None:
+        """Every commit at or above the start is published again, in version order, before anything new."""
+        positions = [
+            Position(
+                lane.topic_id,
+                lane.topic,
+                lane.partition,
+                0,
+                starts[TopicPartition(lane.topic, lane.partition)],
+            )
+            for lane in lanes
+        ]
+        commits = await self._ports.event_log.since(positions)
+        unprojected: list[Commit] = []
+        for number, partition in partitions.items():
+            partition.refusals, tail = await self._loader.refusals(number)
+            unprojected.extend(tail)
+        touched = {c.workflow_id: c.partition for c in commits if not _is_inbox(c)}
+        loaded = await self._loader.load(list(touched))
+        for item in loaded.values():
+            unprojected.extend(item.tail)
+        again = {commit.id: commit for commit in (*commits, *unprojected)}
+        ordered = sorted(again.values(), key=lambda c: (c.workflow_id, c.first_version))
+        messages = [message for commit in ordered for message in outputs(commit)]
+        await self._ports.publisher.publish(messages)
+        for workflow_id, item in loaded.items():
+            partition = partitions[touched[workflow_id]]
+            partition.put(item.hot)
+            if item.tail:
+                partition.dirty.add(workflow_id)
+
+
+def _is_inbox(commit: Commit) -> bool:
+    return commit.workflow_id.startswith("inbox:")

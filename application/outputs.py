@@ -1,0 +1,86 @@
+"""What follows from a commit, as messages: a pure function of what the commit stores (PROTOCOL rule 15).
+
+The same commit gives the same messages with the same ids, whoever publishes it and however often.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from application.codec.events import SOURCE
+from application.ports import Commit, Document, Entry
+from conveyor import topics, types
+from conveyor.messages import Message
+from domain.events import StepScheduled, StepUnresolved
+
+_REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})
+
+
+def outputs(commit: Commit) -> list[Message]:
+    """Every message of the commit, in order: each event, and after it the request that it asks for."""
+    return [message for entry in commit.entries for message in entry_outputs(entry)]
+
+
+def entry_outputs(entry: Entry) -> list[Message]:
+    """The messages that one inbox message led to."""
+    causation_id = entry.message_id.partition(" ")[2]
+    messages: list[Message] = []
+    for event in entry.events:
+        data = event.data
+        messages.append(_event_message(event.type, data, causation_id))
+        if event.type in _REQUESTING:
+            messages.append(_request_message(event.type, data))
+    return messages
+
+
+def _event_message(event_type: str, data: Document, causation_id: str) -> Message:
+    aggregate_id: str = data["aggregateId"]
+    extensions = {"causationid": causation_id}
+    correlation_id = data.get("correlationId")
+    if correlation_id is not None:
+        extensions["correlationid"] = correlation_id
+    traceparent = data.get("traceparent")
+    if traceparent is not None:
+        extensions["traceparent"] = traceparent
+    return Message(
+        topic=topics.EVENTS,
+        key=aggregate_id,
+        type=event_type,
+        source=SOURCE,
+        id=data["eventId"],
+        subject=aggregate_id,
+        time=data["occurredAt"],
+        dataschema=f"urn:conveyor:schema:{event_type}:1",
+        data=orjson.dumps(data),
+        extensions=extensions,
+    )
+
+
+def _request_message(event_type: str, data: Document) -> Message:
+    request: dict[str, Any] = data["request"]
+    request_type = types.SEAL_REQUESTED
+    extensions = {"idempotencykey": data["idempotencyKey"], "causationid": data["eventId"]}
+    if event_type == StepScheduled.TYPE:
+        undo = data.get("purpose") == "undo"
+        request_type = types.COMPENSATION_REQUESTED if undo else types.STEP_REQUESTED
+        extensions["attempt"] = str(request["attempt"])
+    correlation_id = data.get("correlationId")
+    if correlation_id is not None:
+        extensions["correlationid"] = correlation_id
+    traceparent = data.get("traceparent")
+    if traceparent is not None:
+        extensions["traceparent"] = traceparent
+    return Message(
+        topic=topics.step_requests(data["serviceName"]),
+        key=data["aggregateId"],
+        type=request_type,
+        source=SOURCE,
+        id=f"{data['eventId']}/request",
+        subject=data["aggregateId"],
+        time=data["occurredAt"],
+        dataschema=f"urn:conveyor:schema:{request_type}:1",
+        data=orjson.dumps(request),
+        extensions=extensions,
+    )

@@ -1,0 +1,85 @@
+"""The graph of what depends on what in a definition, which need not be sound yet."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+from domain.definition import StepDefinition
+
+
+class Dependencies:
+    """Direct and transitive dependencies between the steps; unknown ones are left out."""
+
+    def __init__(self, steps: Sequence[StepDefinition]) -> None:
+        ids = {step.id for step in steps}
+        self._direct = {
+            step.id: tuple(dependency for dependency in step.depends_on if dependency in ids)
+            for step in steps
+        }
+        self._ancestors = {step_id: self._reachable(step_id) for step_id in self._direct}
+
+    def ancestors(self, step_id: str) -> frozenset[str]:
+        """Every step that is done before this one begins. In a cycle it holds the step itself."""
+        return self._ancestors[step_id]
+
+    def cycles(self) -> list[tuple[str, ...]]:
+        """Cycles without a common step, each as `(a, b, a)`: a depends on b, b on a."""
+        found: list[tuple[str, ...]] = []
+        remaining = {step_id for step_id, above in self._ancestors.items() if step_id in above}
+        while remaining:
+            start = next(step_id for step_id in self._direct if step_id in remaining)
+            cycle = self._cycle_from(start, remaining)
+            found.append(cycle)
+            remaining = self._cyclic(remaining - set(cycle))
+        return found
+
+    def _reachable(self, step_id: str) -> frozenset[str]:
+        found: set[str] = set()
+        open_ids = list(self._direct[step_id])
+        while open_ids:
+            dependency = open_ids.pop()
+            if dependency not in found:
+                found.add(dependency)
+                open_ids += self._direct[dependency]
+        return frozenset(found)
+
+    def _cyclic(self, ids: set[str]) -> set[str]:
+        """Those that still have a dependency among themselves; empty when there is no cycle left."""
+        while True:
+            kept = {step_id for step_id in ids if not ids.isdisjoint(self._direct[step_id])}
+            if kept == ids:
+                return kept
+            ids = kept
+
+    def _cycle_from(self, start: str, among: set[str]) -> tuple[str, ...]:
+        walked: list[str] = []
+        step_id = start
+        while step_id not in walked:
+            walked.append(step_id)
+            step_id = next(d for d in self._direct[step_id] if d in among)
+        return (*walked[walked.index(step_id) :], step_id)
+
+
+def execution_order(steps: Iterable[StepDefinition]) -> tuple[StepDefinition, ...]:
+    """Dependencies first, as written where possible; steps in or behind a cycle come last."""
+    written = tuple(steps)
+    ids = {step.id for step in written}
+    waiting_for = [{d for d in step.depends_on if d in ids} for step in written]
+    dependents: dict[str, list[int]] = {step_id: [] for step_id in ids}
+    for place, dependencies in enumerate(waiting_for):
+        for dependency in dependencies:
+            dependents[dependency].append(place)
+    ready = [place for place, dependencies in enumerate(waiting_for) if not dependencies]
+    order: list[int] = []
+    while ready:
+        place = heapq.heappop(ready)
+        order.append(place)
+        for dependent in dependents[written[place].id]:
+            waiting = waiting_for[dependent]
+            if written[place].id in waiting:
+                waiting.remove(written[place].id)
+                if not waiting:
+                    heapq.heappush(ready, dependent)
+    placed = set(order)
+    return tuple(written[p] for p in (*order, *(p for p in range(len(written)) if p not in placed)))

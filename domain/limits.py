@@ -1,0 +1,95 @@
+"""Names and numbers that a definition may use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from domain.definition import StepDefinition, WorkflowDefinition
+from domain.faults import Fault, Rule
+from domain.retry import RetryPolicy
+
+MAX_NAME_LENGTH = 255
+#: A service is part of a topic's name, and Kafka takes 249 characters with every prefix.
+MAX_SERVICE_LENGTH = 200
+_YEAR_SECONDS = 366 * 24 * 3600
+#: With 64 doublings, the most that the policy takes, the delay stays a finite number.
+_MAX_MULTIPLIER = 100.0
+_MAX_RETRIES = 1_000_000
+_MAX_VERSION = 2**31 - 1
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME_RULE = "lower-case letters, digits, '.', '_' and '-', a letter or digit first"
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
+_LABEL_RULE = "letters, digits and '._:/-', a letter or digit first"
+#: `order-v1` is the id of version 1 of `order`.
+_VERSION_SUFFIX = re.compile(r".*-v[0-9]+")
+
+
+def limit_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
+    """Names that cannot be keys, topics or labels, and numbers out of their range."""
+    yield from _named(definition.name, "name")
+    if _VERSION_SUFFIX.fullmatch(definition.name):
+        message = f"{definition.name!r} ends like a version; leave '-v<number>' to `version`"
+        yield Fault(rule=Rule.NAME, path="name", message=message)
+    yield from _labelled(definition.type, "type")
+    yield from _within("version", definition.version, 1, _MAX_VERSION)
+    yield from _within("timeoutSeconds", definition.timeout_seconds, 0, _YEAR_SECONDS)
+    yield from _within("maxRetries", definition.max_retries, 0, _MAX_RETRIES)
+    for step in definition.steps:
+        yield from _step_faults(step)
+
+
+def _step_faults(step: StepDefinition) -> Iterator[Fault]:
+    place = f"steps.{step.id}"
+    yield from _named(step.id, f"{place}.id", step.id)
+    yield from _named(step.service, f"{place}.service", step.id, MAX_SERVICE_LENGTH)
+    yield from _labelled(step.operation, f"{place}.operation", step.id)
+    yield from _within(f"{place}.timeoutMs", step.timeout_ms, 1, _YEAR_SECONDS * 1000, step.id)
+    yield from _retry_faults(step.retry, f"{place}.retry", step.id)
+    action = step.compensation
+    if action is not None:
+        undo = f"{place}.compensation"
+        yield from _named(action.service_name, f"{undo}.service", step.id, MAX_SERVICE_LENGTH)
+        yield from _labelled(action.operation, f"{undo}.operation", step.id)
+        if action.verify is not None:
+            yield from _labelled(action.verify.operation, f"{undo}.verify.operation", step.id)
+
+
+def _retry_faults(retry: RetryPolicy, place: str, step: str) -> Iterator[Fault]:
+    longest = _YEAR_SECONDS * 1000
+    yield from _within(f"{place}.maxRetries", retry.max_retries, 0, _MAX_RETRIES, step)
+    yield from _within(f"{place}.initialDelayMs", retry.initial_delay_ms, 1, longest, step)
+    yield from _within(f"{place}.maxDelayMs", retry.max_delay_ms, 1, longest, step)
+    multiplier = retry.backoff_multiplier
+    yield from _within(f"{place}.backoffMultiplier", multiplier, 1.0, _MAX_MULTIPLIER, step)
+    yield from _within(f"{place}.jitter", retry.jitter, 0.0, 1.0, step)
+
+
+def _named(
+    name: str, path: str, step: str | None = None, longest: int = MAX_NAME_LENGTH
+) -> Iterator[Fault]:
+    return _matching(_NAME, _NAME_RULE, name, path, step, longest)
+
+
+def _labelled(label: str, path: str, step: str | None = None) -> Iterator[Fault]:
+    return _matching(_LABEL, _LABEL_RULE, label, path, step, MAX_NAME_LENGTH)
+
+
+def _matching(
+    pattern: re.Pattern[str], rule: str, text: str, path: str, step: str | None, longest: int
+) -> Iterator[Fault]:
+    if len(text) > longest:
+        message = f"has {len(text)} characters; at most {longest} are possible"
+        yield Fault(rule=Rule.NAME, step=step, path=path, message=message)
+    elif not pattern.fullmatch(text):
+        message = f"{text!r} is not possible; use {rule}"
+        yield Fault(rule=Rule.NAME, step=step, path=path, message=message)
+
+
+def _within(
+    path: str, value: float, lowest: float, highest: float, step: str | None = None
+) -> Iterator[Fault]:
+    if not lowest <= value <= highest:
+        message = f"is {value}; it must lie between {lowest} and {highest}"
+        yield Fault(rule=Rule.LIMIT, step=step, path=path, message=message)
