@@ -28,8 +28,8 @@ def start_kafka(
 ) -> LocalService:
     """Start a broker; `address` is its bootstrap server. A folder used before is continued.
 
-    A short-lived one is compiled quickly rather than well: on two cores it serves up to twice as many
-    messages in its first seconds, and half as many for ever after.
+    A short-lived one is compiled quickly rather than well: on two cores it serves up to twice as
+    many messages in its first seconds, and half as many for ever after.
     """
     java = required_program("java", "default-jdk-headless")
     jars = kafka_jars()
