@@ -37,7 +37,7 @@ lint: setup ## import rules, ruff, format
 	$(BIN)/ruff format --check .
 
 types: setup ## pyright
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 pytest: setup services-setup ## all tests, with real Kafka, MongoDB protocol and Redis
 	$(BIN)/python -m pytest --cov --cov-report=term
