@@ -242,11 +242,11 @@ def test_is_gone_after_stop(start: Callable[[], LocalService]) -> None:
     assert not service.folder.exists()
 
 
-def test_a_server_dies_with_the_process_that_started_it() -> None:
+def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     """A killed parent leaves no server behind."""
     code = (
-        "import time; from infrastructure.services import start_redis;"
-        "print(start_redis().address, flush=True); time.sleep(60)"
+        "import time; from pathlib import Path; from infrastructure.services import start_redis;"
+        f"print(start_redis(Path({str(tmp_path)!r})).address, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
