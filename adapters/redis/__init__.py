@@ -1,0 +1,1 @@
+"""Hot state and locks in Redis."""

@@ -1,0 +1,74 @@
+"""The event log in a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from application.ports import Commit, Entry, commit_id
+from domain.position import Position
+
+
+class MemoryEventLog:
+    """`EventLog` in memory."""
+
+    def __init__(self) -> None:
+        self._commits: dict[str, Commit] = {}
+        self._by_workflow: dict[str, list[Commit]] = {}
+
+    async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
+        return [self._insert(commit) for commit in commits]
+
+    async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
+        chains = {
+            workflow_id: self._chain(workflow_id, version) for workflow_id, version in after.items()
+        }
+        return {workflow_id: chain for workflow_id, chain in chains.items() if chain}
+
+    async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
+        lowest = {
+            lane: min(start.offset for start in starts if start.lane == lane)
+            for lane in {start.lane for start in starts}
+        }
+
+        def follows(commit: Commit) -> bool:
+            causes = (entry.cause for entry in commit.entries)
+            return any(
+                cause.lane in lowest and cause.offset >= lowest[cause.lane] for cause in causes
+            )
+
+        return _in_order(self._commits.values(), follows)
+
+    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+        commits = self._by_workflow.get(workflow_id, ())
+        return _in_order(commits, lambda commit: commit.last_version > after_version)[:limit]
+
+    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
+        for commit in self._by_workflow.get(workflow_id, ()):
+            for entry in commit.entries:
+                if entry.message_id == message_id:
+                    return entry
+        return None
+
+    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(workflow_ids).difference(self._by_workflow)
+
+    def _insert(self, commit: Commit) -> bool:
+        if commit.id in self._commits:
+            return False
+        self._commits[commit.id] = commit
+        self._by_workflow.setdefault(commit.workflow_id, []).append(commit)
+        return True
+
+    def _chain(self, workflow_id: str, version: int) -> list[Commit]:
+        chain: list[Commit] = []
+        commit = self._commits.get(commit_id(workflow_id, version + 1))
+        while commit is not None:
+            chain.append(commit)
+            commit = self._commits.get(commit_id(workflow_id, commit.last_version + 1))
+        return chain
+
+
+def _in_order(commits: Iterable[Commit], wanted: Callable[[Commit], bool]) -> list[Commit]:
+    return sorted(
+        filter(wanted, commits), key=lambda commit: (commit.workflow_id, commit.first_version)
+    )

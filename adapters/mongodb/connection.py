@@ -1,0 +1,78 @@
+"""How this service talks to MongoDB: what is durable, what is read, and which failures pass."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from application.ports import Document, Unavailable
+
+#: A stored document. PyMongo wants a mutable class here; what is inserted may be raw BSON.
+Database = AsyncDatabase[Document]
+Collection = AsyncCollection[Any]
+
+DUPLICATE_KEY = 11000
+
+#: What only a majority has seen can be rolled back, so nothing less counts (PROTOCOL rule 14).
+_WRITES = WriteConcern("majority", j=True)
+_READS = ReadConcern("majority")
+_SHOWN_DETAIL = 300
+
+
+def connect(uri: str, *, timeout_seconds: float = 10.0) -> AsyncMongoClient[Document]:
+    """A client whose every wait ends: a server that is away is reported, not waited for.
+
+    Options in the URI win. The client belongs to the event loop that first uses it.
+    """
+    milliseconds = int(timeout_seconds * 1000)
+    return AsyncMongoClient(
+        uri,
+        appname="conveyor",
+        serverSelectionTimeoutMS=milliseconds,
+        connectTimeoutMS=milliseconds,
+        socketTimeoutMS=milliseconds,
+    )
+
+
+def durable(database: Database, name: str) -> Collection:
+    """The collection as it is used here: majority and journal for writes, primary for reads."""
+    return database.get_collection(
+        name,
+        write_concern=_WRITES,
+        read_concern=_READS,
+        read_preference=ReadPreference.PRIMARY,
+    )
+
+
+@contextmanager
+def reaching_the_store() -> Generator[None]:
+    """Turns failures of a server or the way to it into `Unavailable`; misuse stays a bug."""
+    try:
+        yield
+    except (ConnectionFailure, OperationFailure) as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> Unavailable:
+    return Unavailable("eventStore", str(error)[:_SHOWN_DETAIL])
+
+
+def refused_as_duplicates(error: BulkWriteError) -> list[int]:
+    """Which writes of an unordered bulk met a duplicate key, by their place in it.
+
+    Raises `Unavailable` if anything else went wrong, a write concern included: what is stored then
+    is not known.
+    """
+    details: Mapping[str, Any] = error.details
+    write_errors: list[Mapping[str, Any]] = details["writeErrors"]
+    others = [failure for failure in write_errors if failure["code"] != DUPLICATE_KEY]
+    if others or details["writeConcernErrors"]:
+        raise unavailable(error) from error
+    return [failure["index"] for failure in write_errors]

@@ -1,0 +1,110 @@
+"""The event log in `workflow_events`: one document per commit, fenced by its `_id`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo import ASCENDING
+from pymongo.errors import BulkWriteError
+from pymongo.read_concern import ReadConcern
+
+from adapters.mongodb.commits import entry_from_stored, from_stored, to_stored
+from adapters.mongodb.connection import (
+    Database,
+    durable,
+    reaching_the_store,
+    refused_as_duplicates,
+)
+from application.ports import Commit, Document, Entry, commit_id
+from domain.position import Position
+
+#: Big enough that a read of a batch is one round trip.
+_DOCUMENTS_PER_REPLY = 1000
+
+
+class MongoEventLog:
+    """`EventLog` on MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._commits = durable(database, "workflow_events")
+        self._linearizable = self._commits.with_options(read_concern=ReadConcern("linearizable"))
+
+    async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
+        written = [True] * len(commits)
+        if not commits:
+            return written
+        documents = [to_stored(commit) for commit in commits]
+        with reaching_the_store():
+            try:
+                await self._commits.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                for place in refused_as_duplicates(error):
+                    written[place] = False
+        return written
+
+    async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
+        chains: dict[str, list[Commit]] = {}
+        wanted = [commit_id(workflow, version + 1) for workflow, version in after.items()]
+        while wanted:
+            found = await self._find({"_id": {"$in": wanted}})
+            for commit in found:
+                chains.setdefault(commit.workflow_id, []).append(commit)
+            wanted = [commit_id(commit.workflow_id, commit.last_version + 1) for commit in found]
+        return chains
+
+    async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
+        found = await asyncio.gather(*(self._find(_caused_since(start)) for start in starts))
+        commits = {commit.id: commit for part in found for commit in part}
+        return sorted(
+            commits.values(), key=lambda commit: (commit.workflow_id, commit.first_version)
+        )
+
+    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+        return await self._find(
+            {"workflowId": workflow_id, "lastVersion": {"$gt": after_version}},
+            sort=[("firstVersion", ASCENDING)],
+            limit=limit,
+        )
+
+    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
+        with reaching_the_store():
+            document = await self._commits.find_one(
+                {"workflowId": workflow_id, "entries.messageId": message_id}
+            )
+        if document is None:
+            return None
+        entries = [entry for entry in document["entries"] if entry["messageId"] == message_id]
+        return entry_from_stored(entries[0])
+
+    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+        # One read each: linearizability is promised only for one document found by a unique key.
+        exist = await asyncio.gather(*(self._exists(workflow) for workflow in workflow_ids))
+        known = {workflow for workflow, exists in zip(workflow_ids, exist, strict=True) if exists}
+        return frozenset(workflow_ids) - known
+
+    async def _exists(self, workflow_id: str) -> bool:
+        with reaching_the_store():
+            first = await self._linearizable.find_one(
+                {"_id": commit_id(workflow_id, 1)}, {"_id": 1}
+            )
+        return first is not None
+
+    async def _find(self, condition: Document, **options: Any) -> list[Commit]:
+        with reaching_the_store():
+            cursor = self._commits.find(condition, batch_size=_DOCUMENTS_PER_REPLY, **options)
+            documents = await cursor.to_list()
+        return [from_stored(document) for document in documents]
+
+
+def _caused_since(start: Position) -> Document:
+    return {
+        "entries": {
+            "$elemMatch": {
+                "cause.topicId": start.topic_id,
+                "cause.partition": start.partition,
+                "cause.offset": {"$gte": start.offset},
+            }
+        }
+    }

@@ -1,0 +1,71 @@
+"""Any JSON document as BSON.
+
+BSON holds nearly all of JSON, and that part is stored as it is, so that people can query it. What
+it does not hold faithfully is kept as JSON text beside it: keys that begin with `$` (`$ref` with
+`$id` comes back as another type), keys with a null character, and integers beyond 64 bits signed.
+Otherwise one such field in somebody's input would stop a partition for ever (PROTOCOL A2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import bson
+import orjson
+from bson.errors import InvalidDocument
+from bson.raw_bson import RawBSONDocument
+
+from application.ports import Document
+
+#: Where a document keeps those of its fields that are stored as JSON text.
+TEXT_FIELD = "asJsonText"
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def encode(document: Document) -> RawBSONDocument:
+    """The document in BSON, with fields that BSON cannot hold moved to `asJsonText`."""
+    return encode_plain(document) or RawBSONDocument(bson.encode(_with_text(document)))
+
+
+def decode(stored: Document) -> Document:
+    """What `encode` was given. Changes `stored`."""
+    text: dict[str, str] | None = stored.pop(TEXT_FIELD, None)
+    if text is not None:
+        stored.update((name, orjson.loads(value)) for name, value in text.items())
+    return stored
+
+
+def encode_plain(document: Document) -> RawBSONDocument | None:
+    """The document in BSON, or None if BSON cannot hold all of it."""
+    try:
+        encoded = bson.encode(document)
+    except (InvalidDocument, OverflowError):
+        return None
+    # Few documents have a dollar anywhere, and this look is much quicker than one at every key.
+    if b"$" in encoded and not is_plain(document):
+        return None
+    return RawBSONDocument(encoded)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether BSON holds this JSON value faithfully."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return all(
+            not key.startswith("$") and "\0" not in key and is_plain(inner)
+            for key, inner in fields.items()
+        )
+    if isinstance(value, list):
+        return all(is_plain(inner) for inner in cast("list[Any]", value))
+    return not isinstance(value, int) or value in _INT64
+
+
+def to_text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _with_text(document: Document) -> Document:
+    plain = {name: value for name, value in document.items() if is_plain(value)}
+    text = {name: to_text(value) for name, value in document.items() if name not in plain}
+    return {**plain, TEXT_FIELD: text}

@@ -1,0 +1,141 @@
+"""States of instances in `workflows`; what belongs to the inbox itself in `inbox_positions`.
+
+`inbox_positions` holds three sorts of documents, told apart by `_id`:
+
+- `inbox:<partition>`: the state of the aggregate that remembers refusals (PROTOCOL rule 8);
+- `start:<topic>:<partition>`: `{topic, partition, topicId, offset}`, see `InboxStart`;
+- `layout`: `{topics: [{topic, topicId}], partitions, secret}`, see `InboxLayout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pymongo import ASCENDING
+
+from adapters.mongodb.connection import Collection, Database, durable, reaching_the_store
+from adapters.mongodb.guarded_writes import GuardedWrite, write_guarded
+from adapters.mongodb.json_in_bson import encode
+from adapters.mongodb.workflow_documents import from_stored, to_stored
+from application.codec.times import rfc3339
+from application.ports import Document, InboxLayout, InboxStart
+
+_INBOX_PREFIX = "inbox:"
+_LAYOUT_ID = "layout"
+
+#: How many ids are remembered as stored; one that is forgotten costs a refused insert, no more.
+_REMEMBERED_MAX = 100_000
+
+
+class MongoProjections:
+    """`Projections` on MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._workflows = durable(database, "workflows")
+        self._inbox = durable(database, "inbox_positions")
+        self._stored: dict[str, None] = {}
+
+    async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
+        inbox_ids = [key for key in ids if key.startswith(_INBOX_PREFIX)]
+        workflow_ids = [key for key in ids if not key.startswith(_INBOX_PREFIX)]
+        found = [
+            *await _load(self._workflows, workflow_ids),
+            *await _load(self._inbox, inbox_ids),
+        ]
+        return {document["_id"]: document for document in found}
+
+    async def save(self, documents: Sequence[Document]) -> None:
+        workflows: list[Document] = []
+        inboxes: list[Document] = []
+        for document in documents:
+            of_inbox = document["_id"].startswith(_INBOX_PREFIX)
+            (inboxes if of_inbox else workflows).append(document)
+        await self._save(self._workflows, workflows)
+        await self._save(self._inbox, inboxes)
+
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[Document]:
+        with reaching_the_store():
+            cursor = self._workflows.find(
+                {
+                    "partition": partition,
+                    "nextTimerAt": {"$lte": rfc3339(before.astimezone(UTC))},
+                },
+                sort=[("nextTimerAt", ASCENDING)],
+                limit=limit,
+            )
+            return [from_stored(document) for document in await cursor.to_list()]
+
+    async def starts(self) -> Sequence[InboxStart]:
+        with reaching_the_store():
+            # The range of all `_id`s that begin with `start:`; `;` follows `:`.
+            documents = await self._inbox.find(
+                {"_id": {"$gte": "start:", "$lt": "start;"}}
+            ).to_list()
+        return [
+            InboxStart(
+                document["topic"], document["partition"], document["topicId"], document["offset"]
+            )
+            for document in documents
+        ]
+
+    async def save_starts(self, starts: Sequence[InboxStart]) -> None:
+        await write_guarded(self._inbox, known=[_forward(start) for start in starts])
+
+    async def layout(self) -> InboxLayout | None:
+        with reaching_the_store():
+            document = await self._inbox.find_one({"_id": _LAYOUT_ID})
+        if document is None:
+            return None
+        topic_ids = {topic["topic"]: topic["topicId"] for topic in document["topics"]}
+        return InboxLayout(topic_ids, document["partitions"], document["secret"])
+
+    async def save_layout(self, layout: InboxLayout) -> None:
+        topics = [
+            {"topic": topic, "topicId": topic_id} for topic, topic_id in layout.topic_ids.items()
+        ]
+        document = {
+            "topics": topics,
+            "partitions": layout.partitions,
+            "secret": layout.secret,
+        }
+        with reaching_the_store():
+            await self._inbox.replace_one({"_id": _LAYOUT_ID}, document, upsert=True)
+
+    async def _save(self, collection: Collection, documents: Sequence[Document]) -> None:
+        new: list[GuardedWrite] = []
+        known: list[GuardedWrite] = []
+        for document in documents:
+            over = {"_id": document["_id"], "version": {"$lt": document["version"]}}
+            write = GuardedWrite(over, to_stored(document))
+            (known if document["_id"] in self._stored else new).append(write)
+        await write_guarded(collection, new=new, known=known)
+        self._remember(documents)
+
+    def _remember(self, documents: Sequence[Document]) -> None:
+        self._stored.update((document["_id"], None) for document in documents)
+        excess = len(self._stored) - _REMEMBERED_MAX
+        if excess > 0:
+            for forgotten in list(self._stored)[:excess]:
+                del self._stored[forgotten]
+
+
+async def _load(collection: Collection, ids: Sequence[str]) -> list[Document]:
+    if not ids:
+        return []
+    with reaching_the_store():
+        documents = await collection.find({"_id": {"$in": list(ids)}}, batch_size=1000).to_list()
+    return [from_stored(document) for document in documents]
+
+
+def _forward(start: InboxStart) -> GuardedWrite:
+    key = f"start:{start.topic}:{start.partition}"
+    document = {
+        "_id": key,
+        "topic": start.topic,
+        "partition": start.partition,
+        "topicId": start.topic_id,
+        "offset": start.offset,
+    }
+    behind = [{"topicId": {"$ne": start.topic_id}}, {"offset": {"$lte": start.offset}}]
+    return GuardedWrite({"_id": key, "$or": behind}, encode(document))

@@ -1,0 +1,97 @@
+"""Lists of workflows over the collection `workflows`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING
+
+from adapters.mongodb.connection import Database, durable, reaching_the_store
+from adapters.mongodb.json_in_bson import TEXT_FIELD
+from adapters.mongodb.workflow_documents import LABEL_PAIRS, from_stored, label_pair
+from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
+from application.ports import Document, Page, WorkflowFilter
+from domain.status import WorkflowStatus
+
+#: Most of a document, and nothing that a list shows (CONTRACT 6).
+_NOT_LISTED = ("steps", "executionContext", "inputParameters", "output", "engine")
+_LISTED = {name: 0 for field in _NOT_LISTED for name in (field, f"{TEXT_FIELD}.{field}")}
+
+_ACTIVE = [status.value for status in WorkflowStatus if status.is_active]
+
+
+class MongoWorkflowQueries:
+    """`WorkflowQueries` on MongoDB; items come without steps, inputs, outputs and engine state."""
+
+    def __init__(self, database: Database) -> None:
+        self._workflows = durable(database, "workflows")
+
+    async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Page:
+        conditions = _conditions(filter)
+        if cursor is not None:
+            conditions.append(_beyond(decode_cursor(cursor), ascending=filter.ascending))
+        direction = ASCENDING if filter.ascending else DESCENDING
+        with reaching_the_store():
+            found = await self._workflows.find(
+                {"$and": conditions},
+                _LISTED,
+                sort=[("startedAt", direction), ("_id", direction)],
+                limit=limit + 1,
+                batch_size=limit + 1,
+            ).to_list()
+        items = [from_stored(document) for document in found[:limit]]
+        return Page(items, _cursor_after(items[-1]) if len(found) > limit else None)
+
+    async def count_by_status(self) -> Mapping[str, int]:
+        pipeline = [
+            {"$match": {"status": {"$ne": None}}},
+            {"$group": {"_id": "$status", "count": {"$sum": 1}}},
+        ]
+        with reaching_the_store():
+            cursor = await self._workflows.aggregate(pipeline)
+            groups: Sequence[Document] = await cursor.to_list()
+        return {group["_id"]: group["count"] for group in groups}
+
+
+def _cursor_after(document: Document) -> str:
+    return encode_cursor(Place(document.get("startedAt"), document["_id"]))
+
+
+def _conditions(wanted: WorkflowFilter) -> list[Document]:
+    # States of coordinators (locks, queues) have no status and are no workflows.
+    conditions: list[Document] = [{"status": {"$ne": None}}]
+    if wanted.status:
+        conditions.append({"status": {"$in": list(wanted.status)}})
+    if wanted.active is not None:
+        conditions.append({"status": {"$in" if wanted.active else "$nin": _ACTIVE}})
+    exact: dict[str, Any] = {
+        "workflowType": wanted.type,
+        "definition": wanted.definition,
+        "correlationId": wanted.correlation_id,
+        "userId": wanted.user_id,
+        "wallet": wanted.wallet,
+    }
+    conditions.extend({name: value} for name, value in exact.items() if value is not None)
+    if wanted.labels:
+        pairs = [label_pair(key, value) for key, value in wanted.labels.items()]
+        conditions.append({LABEL_PAIRS: {"$all": pairs}})
+    if wanted.started_after is not None:
+        conditions.append({"startedAt": {"$gt": wanted.started_after}})
+    if wanted.started_before is not None:
+        conditions.append({"startedAt": {"$lt": wanted.started_before}})
+    return conditions
+
+
+def _beyond(place: Place, *, ascending: bool) -> Document:
+    """What comes after a place in the list.
+
+    Null sorts before every text, and no range of texts contains it.
+    """
+    further = "$gt" if ascending else "$lt"
+    same_time = {"startedAt": place.started_at, "_id": {further: place.workflow_id}}
+    if place.started_at is not None:
+        later: list[Document] = [{"startedAt": {further: place.started_at}}]
+        unstarted: list[Document] = [] if ascending else [{"startedAt": None}]
+        return {"$or": [same_time, *later, *unstarted]}
+    return {"$or": [same_time, {"startedAt": {"$gt": ""}}]} if ascending else same_time

@@ -1,0 +1,74 @@
+"""Collections and indexes. `ensure_indexes` is what `init` runs; running it again changes nothing.
+
+On a sharded cluster shard `workflow_events` by `{workflowId: 1}`: the unique index begins with it,
+so the fence against a second writer of a version holds across shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from adapters.mongodb.connection import Database, durable, reaching_the_store
+
+#: Raised when stored documents change their shape.
+SCHEMA_VERSION = 1
+
+
+def _index(name: str, *keys: tuple[str, int], unique: bool = False) -> IndexModel:
+    # Written only where wanted: servers take a stored `unique: false` for another index than none.
+    return IndexModel(keys, name=name, **({"unique": True} if unique else {}))
+
+
+INDEXES: Mapping[str, Sequence[IndexModel]] = {
+    "workflow_events": (
+        _index(
+            "workflow_version_idx",
+            ("workflowId", ASCENDING),
+            ("firstVersion", ASCENDING),
+            unique=True,
+        ),
+        # What an assignment reads again (PROTOCOL rule 6).
+        _index(
+            "cause_idx",
+            ("entries.cause.topicId", ASCENDING),
+            ("entries.cause.partition", ASCENDING),
+            ("entries.cause.offset", ASCENDING),
+        ),
+        # Messages that an instance has seen (PROTOCOL rule 9).
+        _index("message_idx", ("workflowId", ASCENDING), ("entries.messageId", ASCENDING)),
+    ),
+    "workflows": (
+        _index("status_type_idx", ("status", ASCENDING), ("workflowType", ASCENDING)),
+        _index("started_at_idx", ("startedAt", DESCENDING)),
+        # The order of the list, in which `startedAt` alone has ties.
+        _index("list_idx", ("startedAt", DESCENDING), ("_id", DESCENDING)),
+        _index("correlation_id_idx", ("correlationId", ASCENDING)),
+        _index("next_timer_idx", ("partition", ASCENDING), ("nextTimerAt", ASCENDING)),
+        _index(
+            "release_queue_idx",
+            ("releaseQueue", ASCENDING),
+            ("status", ASCENDING),
+            ("priority", ASCENDING),
+            ("dueAt", ASCENDING),
+        ),
+        _index("definition_idx", ("definition", ASCENDING), ("startedAt", DESCENDING)),
+        _index("user_id_idx", ("userId", ASCENDING), ("startedAt", DESCENDING)),
+        _index("wallet_idx", ("wallet", ASCENDING), ("startedAt", DESCENDING)),
+        _index("label_idx", ("labelPairs", ASCENDING), ("startedAt", DESCENDING)),
+    ),
+    "workflow_definitions": (
+        _index("name_version_idx", ("name", ASCENDING), ("version", DESCENDING), unique=True),
+    ),
+}
+
+
+async def ensure_indexes(database: Database) -> None:
+    """Create what is missing and note the schema's version. Raises `Unavailable`."""
+    with reaching_the_store():
+        for name, indexes in INDEXES.items():
+            await database[name].create_indexes(list(indexes))
+        await durable(database, "schema_version").update_one(
+            {"_id": "schema"}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True
+        )
