@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from conveyor import topics, types
+from conveyor.messages import Message
 
 from application.codec.events import SOURCE
 from application.ports import Commit, Document, Entry
-from conveyor import topics, types
-from conveyor.messages import Message
 from domain.events import StepScheduled, StepUnresolved
 
 _REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})

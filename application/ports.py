@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from conveyor.messages import MalformedEvent, Message, Record
+
 from domain.position import Position, TopicPartition
 
 #: A JSON-ready document: camelCase keys, times as RFC 3339 strings, nothing but JSON types.

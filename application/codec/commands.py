@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-
-from application.codec.times import parse_time
 from conveyor import topics, types, wire
 from conveyor.messages import MalformedEvent, Message
 from conveyor.payloads import InvalidPayload, Model, parse
+
+from application.codec.times import parse_time
 from domain.commands import (
     CancelWorkflow,
     Command,
@@ -160,7 +160,9 @@ def start_command(
     """The start with its definition, or why it cannot be."""
     data = intent.data
     if definition is None:
-        wanted = intent.reference if intent.version is None else f"{intent.reference} v{intent.version}"
+        wanted = (
+            intent.reference if intent.version is None else f"{intent.reference} v{intent.version}"
+        )
         return Rejection(
             RejectionCode.UNKNOWN_DEFINITION,
             f"no definition '{wanted}' is registered; `conveyor definitions list` shows those that are",

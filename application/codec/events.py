@@ -245,9 +245,7 @@ def restore(recorded: RecordedEvent, definition_of: DefinitionOf) -> DomainEvent
     values = _read(document, _FIELDS[cls])
     if cls in _WITH_FACTS:
         values["facts"] = facts_from(document, definition_of)
-    return cls(
-        occurred_at=parse_time(document["occurredAt"]), actor=document["actor"], **values
-    )
+    return cls(occurred_at=parse_time(document["occurredAt"]), actor=document["actor"], **values)
 
 
 def facts_from(document: Document, definition_of: DefinitionOf) -> StartFacts:

@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Final
 
 import structlog
+from conveyor.messages import Message
 
 from application.codec.commands import Inbound, StartIntent, is_command, start_command
 from application.codec.events import record, record_refusal
 from application.engine.hot import Hot, Memory, Refusals, inbox_id
 from application.outputs import entry_outputs
 from application.ports import Commit, Entry
-from conveyor.messages import Message
 from domain.commands import Command, FireTimer, HandleSealAnswer, HandleStepReply, StartWorkflow
 from domain.decide import Decided, Duplicate, decide
 from domain.definition import WorkflowDefinition
@@ -141,7 +141,9 @@ class Drafter:
             return
         try:
             decision = decide(draft.instance, command, self._now)
-        except Exception as bug:  # any bug in deciding must cost one message, not the partition (rule 15)
+        except (
+            Exception
+        ) as bug:  # any bug in deciding must cost one message, not the partition (rule 15)
             log.exception("deciding failed", workflow_id=draft.workflow_id, type=work.message.type)
             self._refuse_internal(draft, work, bug)
             return
@@ -323,4 +325,3 @@ def _without_data(command: Command, detail: str) -> Command | None:
         recoverable=False,
     )
     return replace(command, output=None, snapshot=None, error=error)
-

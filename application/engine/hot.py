@@ -53,7 +53,12 @@ class Memory:
     def document(self) -> Document:
         return {
             "applied": [
-                {"topicId": lane[0], "partition": lane[1], "leaderEpoch": order[0], "offset": order[1]}
+                {
+                    "topicId": lane[0],
+                    "partition": lane[1],
+                    "leaderEpoch": order[0],
+                    "offset": order[1],
+                }
                 for lane, order in self.applied.items()
             ],
             "commandIds": [[command_id, at] for command_id, at in self.command_ids.items()],
@@ -66,7 +71,7 @@ class Memory:
             (place["topicId"], place["partition"]): (place["leaderEpoch"], place["offset"])
             for place in document["applied"]
         }
-        command_ids = {command_id: at for command_id, at in document["commandIds"]}
+        command_ids = dict(document["commandIds"])
         return Memory(applied, command_ids, document["size"])
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from conveyor import topics
+from conveyor.messages import MalformedEvent, Message, Record
+
 from application.codec.commands import INTERNAL_PREFIX, decode, has_valid_mac
 from application.codec.times import parse_time, rfc3339
 from application.engine.drafts import Work
 from application.ports import Received
-from conveyor import topics
-from conveyor.messages import MalformedEvent, Message, Record
 
 #: A message over this is a dead letter (CONTRACT 1).
 MESSAGE_BYTES_MAX = 1024 * 1024

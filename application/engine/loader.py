@@ -94,9 +94,7 @@ class Loader:
         return lambda name, version: found[name, version]
 
 
-def replayed(
-    hot: Hot | None, tail: Sequence[Commit], definition_of: DefinitionOf
-) -> Hot | None:
+def replayed(hot: Hot | None, tail: Sequence[Commit], definition_of: DefinitionOf) -> Hot | None:
     """The instance with the commits of the tail folded in."""
     if not tail:
         return hot

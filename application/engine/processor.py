@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Protocol
 
 import structlog
+from conveyor.messages import Message, Record
 
 from application.codec.commands import StartIntent
 from application.engine.drafts import Draft, Drafter, Unloaded, Work
@@ -38,7 +39,6 @@ from application.ports import (
     Telemetry,
     Unavailable,
 )
-from conveyor.messages import Message, Record
 from domain.definition import WorkflowDefinition
 from domain.position import TopicPartition
 
@@ -112,7 +112,7 @@ class Processor:
         self._partition_of = partition_of
         self._settings = settings or ProcessorSettings()
         # Only for waiting times after a conflict, so that two engines do not collide in step.
-        self._rng = rng or random.Random()
+        self._rng = rng or random.Random()  # noqa: S311 - spreads waits, no secret depends on it
         self.partitions: dict[int, Partition] = {}
         self.health = Health()
         self._stopping = False

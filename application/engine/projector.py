@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from application.engine.processor import Health, Ports, ProcessorSettings
 
 #: Ended for good; FAILED ones stay in memory, since an operator is about to act on them.
-_ENDED = frozenset(
-    {WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED}
-)
+_ENDED = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED})
 
 
 @dataclass(slots=True)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conveyor import topics
+
 from application.engine.hot import Partition
 from application.engine.loader import Loader
 from application.engine.timekeeper import Timekeeper
 from application.outputs import outputs
 from application.ports import Commit, InboxLayout, InboxStart, LaneState
-from conveyor import topics
 from domain.position import Position, TopicPartition
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Takeover:
     async def take_over(self, lanes: Sequence[LaneState]) -> Taken:
         """Raises Unavailable (call again) or SetupError."""
         stored = {
-            (start.topic, start.partition): start for start in await self._ports.projections.starts()
+            (start.topic, start.partition): start
+            for start in await self._ports.projections.starts()
         }
         partitions = {lane.partition: Partition(lane.partition) for lane in lanes}
         starts: dict[TopicPartition, int] = {}

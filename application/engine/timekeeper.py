@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from conveyor import topics
+from conveyor.messages import Message
+
 from application.codec.commands import timer_message
 from application.engine.hot import Hot, Partition
 from application.engine.loader import Loader
-from conveyor import topics
-from conveyor.messages import Message
 from domain.timers import timers_of
 
 if TYPE_CHECKING:

@@ -188,7 +188,7 @@ class KafkaTransport:
                 continue
             lane.unfinished[place.offset] = None
             lane.next_offset = place.offset + 1
-            record = _record(received, place.topic)
+            record = record_of(received, place.topic)
             try:
                 taken.append(Taken(decode(record), place.partition, place.offset))
             except MalformedEvent as malformed:
@@ -235,7 +235,8 @@ def _dead_letter(record: Record, place: _Place, malformed: MalformedEvent) -> Re
     )
 
 
-def _record(received: Received, topic: str) -> Record:
+def record_of(received: Received, topic: str) -> Record:
+    """What the client library delivered, under the topic's name without its prefix."""
     headers = cast("list[tuple[str, bytes | None]]", received.headers() or [])
     return Record(
         topic=topic,

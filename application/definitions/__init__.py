@@ -1,0 +1,27 @@
+"""Workflow definitions: reading, compiling, proving, keeping."""
+
+from __future__ import annotations
+
+from application.definitions.compilation import (
+    InvalidDefinition,
+    compile_definition,
+    restore_definition,
+)
+from application.definitions.registry import (
+    DefinitionConflict,
+    DefinitionRegistry,
+    parse_reference,
+    services_of,
+)
+from application.definitions.shipped import shipped_definitions
+
+__all__ = [
+    "DefinitionConflict",
+    "DefinitionRegistry",
+    "InvalidDefinition",
+    "compile_definition",
+    "parse_reference",
+    "restore_definition",
+    "services_of",
+    "shipped_definitions",
+]

@@ -1,0 +1,177 @@
+"""JMESPath behind the domain's `Expression`: compiled once, plain paths without an interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
+
+from domain.expression import Expression, ExpressionError
+
+#: A node of jmespath's syntax tree: `type`, `children`, and often `value`.
+Node = dict[str, Any]
+Path = tuple[str, ...]
+
+_FUNCTIONS = cast("dict[str, dict[str, Any]]", Functions.FUNCTION_TABLE)
+#: What jmespath raises while it evaluates: besides its own errors what functions meet in odd values.
+_EVALUATION_ERRORS = (
+    JMESPathError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+class InvalidExpression(ValueError):
+    """The text is no JMESPath, or calls a function wrongly or that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPath:
+    """`input.order.id`: the same as JMESPath, as a walk."""
+
+    source: str
+    names: Path
+
+    @property
+    def references(self) -> frozenset[Path]:
+        return frozenset((self.names,))
+
+    def evaluate(self, document: Mapping[str, Any]) -> Any:
+        value: Any = document
+        try:
+            for name in self.names:
+                value = value.get(name)
+        except AttributeError:
+            return None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class JmesPath:
+    """Any other expression."""
+
+    source: str
+    references: frozenset[Path]
+    search: Callable[[Any], Any]
+
+    def evaluate(self, document: Mapping[str, Any]) -> Any:
+        """Raises ExpressionError when a function refuses the values that it meets."""
+        try:
+            return self.search(document)
+        except _EVALUATION_ERRORS as fault:
+            raise ExpressionError(f"{self.source!r} cannot be evaluated: {fault}") from fault
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectExpression:
+    """An expression that makes a whole input: a participant takes only an object."""
+
+    inner: Expression
+
+    @property
+    def source(self) -> str:
+        return self.inner.source
+
+    @property
+    def references(self) -> frozenset[Path]:
+        return self.inner.references
+
+    def evaluate(self, document: Mapping[str, Any]) -> Any:
+        """Raises ExpressionError, also for a value that is no object."""
+        value = self.inner.evaluate(document)
+        if not isinstance(value, Mapping):
+            kind = "null" if value is None else type(cast(object, value)).__name__
+            raise ExpressionError(f"{self.source!r} gives {kind}; an input must be an object")
+        return cast("Mapping[str, Any]", value)
+
+
+def compile_expression(source: str) -> FieldPath | JmesPath:
+    """Raises InvalidExpression."""
+    try:
+        compiled = jmespath.compile(source)
+        tree = cast(Node, compiled.parsed)
+        _check_functions(tree)
+        names = _plain_path(tree)
+        if names is not None:
+            return FieldPath(source, names)
+        return JmesPath(source, _references(tree), cast("Callable[[Any], Any]", compiled.search))
+    except (JMESPathError, RecursionError) as fault:
+        raise InvalidExpression(f"{source!r} is no JMESPath expression: {fault}") from fault
+
+
+def _plain_path(tree: Node) -> Path | None:
+    if tree["type"] == "field":
+        return (tree["value"],)
+    if tree["type"] != "subexpression":
+        return None
+    parts = [_plain_path(child) for child in tree["children"]]
+    if any(part is None for part in parts):
+        return None
+    return tuple(name for part in parts for name in part or ())
+
+
+def _check_functions(node: Node) -> None:
+    if node["type"] == "function_expression":
+        name, count = node["value"], len(node["children"])
+        function = _FUNCTIONS.get(name)
+        if function is None:
+            raise InvalidExpression(f"there is no function {name}()")
+        signature = function["signature"]
+        is_variadic = bool(signature) and bool(signature[-1].get("variadic"))
+        if count < len(signature) or (count > len(signature) and not is_variadic):
+            raise InvalidExpression(f"{name}() takes {len(signature)} arguments, not {count}")
+    for child in node["children"]:
+        if isinstance(child, dict):
+            _check_functions(cast(Node, child))
+
+
+# -- references ----------------------------------------------------------------------------------
+
+
+def _references(tree: Node) -> frozenset[Path]:
+    found: set[Path] = set()
+    _record(found, _walk(tree, (), found))
+    return frozenset(found)
+
+
+def _record(found: set[Path], path: Path | None) -> None:
+    if path is not None:
+        found.add(path)
+
+
+def _walk(node: Node, here: Path | None, found: set[Path]) -> Path | None:
+    """The path that the node's value stands at, seen from a value at `here`; None: no fixed path.
+
+    Paths that something else than a further field is done with are added to `found`.
+    """
+    children = cast("list[Node]", node["children"])
+    match node["type"]:
+        case "field":
+            return None if here is None else (*here, node["value"])
+        case "current" | "identity":
+            return here
+        case "subexpression" | "pipe":
+            for child in children:
+                here = _walk(child, here, found)
+            return here
+        case "index_expression":
+            _record(found, _walk(children[0], here, found))
+        case "projection" | "value_projection" | "filter_projection":
+            _record(found, _walk(children[0], here, found))
+            for child in children[1:]:
+                _walk(child, None, found)
+        case "expref":
+            _walk(children[0], None, found)
+        case "literal" | "index" | "slice":
+            pass
+        case _:
+            for child in children:
+                _record(found, _walk(child, here, found))
+    return None

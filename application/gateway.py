@@ -1,0 +1,177 @@
+"""Commands in, outcomes out: for the ways in that wait for an answer (REST, in-process clients).
+
+The engine answers a command with events that carry its id as `causationid`; whoever waits follows the
+event feed. A command whose outcome does not come in time is not lost: it is on the topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from conveyor import topics, types
+from conveyor.messages import Message
+
+from application.codec.commands import payload_hash
+from application.codec.times import rfc3339
+from application.ports import Clock, Document, EventFeed, PublishEventPort
+from domain.events import (
+    CommandRejected,
+    CompensationCompleted,
+    WorkflowAccepted,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowStarted,
+)
+
+SOURCE = "/conveyor/api"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command."""
+
+    workflow_id: str
+    command_id: str
+    #: The first event that it caused (`command.rejected` if it was refused); None: not known in time.
+    event: Document | None
+    #: A start that had been made before, with the same idempotency key and payload.
+    is_duplicate: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        return self.event is not None
+
+    @property
+    def is_rejected(self) -> bool:
+        return self.event is not None and self.event["eventType"] == CommandRejected.NAME
+
+    @property
+    def version(self) -> int:
+        """The version of the workflow that the outcome made; 0 if there is no workflow."""
+        return self.event["version"] if self.event is not None else 0
+
+
+@dataclass(slots=True)
+class _Waiter:
+    future: asyncio.Future[Outcome | Document]
+    accepts: Callable[[Message], Outcome | Document | None]
+
+
+@dataclass(slots=True)
+class _Waiters:
+    """Who waits for events of which workflow."""
+
+    by_workflow: dict[str, list[_Waiter]] = field(default_factory=dict[str, list[_Waiter]])
+
+    @contextmanager
+    def waiting(self, workflow_id: str, waiter: _Waiter) -> Generator[None]:
+        waiters = self.by_workflow.setdefault(workflow_id, [])
+        waiters.append(waiter)
+        try:
+            yield
+        finally:
+            waiters.remove(waiter)
+            if not waiters:
+                self.by_workflow.pop(workflow_id, None)
+
+    def tell(self, message: Message) -> None:
+        for waiter in self.by_workflow.get(message.key or "", ()):
+            if not waiter.future.done():
+                answer = waiter.accepts(message)
+                if answer is not None:
+                    waiter.future.set_result(answer)
+
+
+class CommandGateway:
+    """Publishes commands and waits for their outcomes. `run` must be running while anybody waits."""
+
+    def __init__(self, publisher: PublishEventPort, feed: EventFeed, clock: Clock) -> None:
+        self._publisher = publisher
+        self._feed = feed
+        self._clock = clock
+        self._waiters = _Waiters()
+
+    async def run(self) -> None:
+        """Follow the events until cancelled."""
+        async for message in self._feed.follow():
+            self._waiters.tell(message)
+
+    def message(
+        self,
+        command_type: str,
+        workflow_id: str,
+        data: Mapping[str, Any],
+        *,
+        actor: str = "system",
+        traceparent: str | None = None,
+        command_id: str | None = None,
+    ) -> Message:
+        """The command as it goes to the topic."""
+        extensions = {"actor": actor}
+        if traceparent is not None:
+            extensions["traceparent"] = traceparent
+        return Message(
+            topic=topics.COMMANDS,
+            key=workflow_id,
+            type=command_type,
+            source=SOURCE,
+            id=command_id or str(uuid.uuid4()),
+            subject=workflow_id,
+            time=rfc3339(self._clock.now()),
+            data=orjson.dumps(data),
+            extensions=extensions,
+        )
+
+    async def send(self, command: Message, wait_seconds: float) -> Outcome:
+        """Publish the command and wait for its outcome, at most so long. Raises Unavailable."""
+        workflow_id = command.key or ""
+        hashed = payload_hash(command.data) if command.type == types.START else ""
+        future: asyncio.Future[Outcome | Document] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(future, lambda message: _outcome(command, hashed, message))
+        with self._waiters.waiting(workflow_id, waiter):
+            await self._publisher.publish([command])
+            await asyncio.wait([future], timeout=wait_seconds)
+        if future.done():
+            outcome = future.result()
+            assert isinstance(outcome, Outcome)
+            return outcome
+        return Outcome(workflow_id, command.id, None)
+
+    @contextmanager
+    def ending(self, workflow_id: str) -> Generator[asyncio.Future[Outcome | Document]]:
+        """A future of the event that ends the workflow; begin before the command is sent."""
+        future: asyncio.Future[Outcome | Document] = asyncio.get_running_loop().create_future()
+        with self._waiters.waiting(workflow_id, _Waiter(future, _end)):
+            yield future
+
+
+def _outcome(command: Message, hashed: str, message: Message) -> Outcome | None:
+    workflow_id = command.key or ""
+    if message.extensions.get("causationid") == command.id:
+        return Outcome(workflow_id, command.id, orjson.loads(message.data))
+    begins = message.type in (WorkflowStarted.TYPE, WorkflowAccepted.TYPE)
+    if command.type != types.START or not begins:
+        return None
+    # The start that this one repeats is answered again with its own events.
+    event: Document = orjson.loads(message.data)
+    if event.get("payloadHash") == hashed and event.get("idempotencyKey") is not None:
+        return Outcome(workflow_id, command.id, event, is_duplicate=True)
+    return None
+
+
+_ENDS = (WorkflowCompleted.TYPE, CompensationCompleted.TYPE)
+_MAY_END = (WorkflowFailed.TYPE, WorkflowCancelled.TYPE)
+
+
+def _end(message: Message) -> Document | None:
+    if message.type not in _ENDS and message.type not in _MAY_END:
+        return None
+    event: Document = orjson.loads(message.data)
+    return None if event.get("willCompensate") else event

@@ -1,0 +1,97 @@
+"""Reading workflows: one by id is never older than any answer given; lists may be a second behind (CONTRACT 1)."""
+
+from __future__ import annotations
+
+from application.codec.instances import listed, resource
+from application.codec.times import rfc3339
+from application.engine.loader import FindDefinition, Loader
+from application.ports import (
+    Clock,
+    Document,
+    EventLog,
+    Projections,
+    WorkflowFilter,
+    WorkflowQueries,
+)
+
+#: Commits read at once while a page of history is filled.
+_COMMITS = 200
+
+
+class WorkflowReader:
+    """What the REST API and the command line show."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        projections: Projections,
+        queries: WorkflowQueries,
+        find_definition: FindDefinition,
+        clock: Clock,
+    ) -> None:
+        self._log = event_log
+        self._loader = Loader(event_log, projections, find_definition)
+        self._queries = queries
+        self._clock = clock
+
+    async def get(self, workflow_id: str) -> Document | None:
+        """The resource: projection plus tail of the log (PROTOCOL rule 20)."""
+        loaded = (await self._loader.load([workflow_id])).get(workflow_id)
+        return resource(loaded.hot.document(0)) if loaded is not None else None
+
+    async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Document:
+        """One page of the list. Raises ValueError for a cursor that is none of ours."""
+        as_of = rfc3339(self._clock.now())
+        page = await self._queries.find(filter, limit, cursor)
+        return {
+            "items": [listed(document) for document in page.items],
+            "nextCursor": page.next_cursor,
+            "asOf": as_of,
+        }
+
+    async def history(
+        self,
+        workflow_id: str,
+        after: int = 0,
+        limit: int = 200,
+        event_type: str | None = None,
+        kind: str | None = None,
+    ) -> Document:
+        """Events in ascending versions, at most `limit` that match; `nextCursor` is the version to go on after."""
+        items: list[Document] = []
+        version = after
+        while len(items) < limit:
+            commits = await self._log.history(workflow_id, version, _COMMITS)
+            if not commits:
+                return {"workflowId": workflow_id, "items": items, "nextCursor": None}
+            for commit in commits:
+                for entry in commit.entries:
+                    causation_id = entry.message_id.partition(" ")[2]
+                    for event in entry.events:
+                        data = event.data
+                        seen = data["version"] <= version
+                        wanted = (event_type is None or event.type == event_type) and (
+                            kind is None or event.kind == kind
+                        )
+                        if seen or not wanted or len(items) >= limit:
+                            continue
+                        items.append(_history_item(event.type, event.kind, data, causation_id))
+            version = commits[-1].last_version
+        last = items[-1]["version"]
+        return {"workflowId": workflow_id, "items": items, "nextCursor": str(last)}
+
+
+def _history_item(event_type: str, kind: str | None, data: Document, causation_id: str) -> Document:
+    item: Document = {
+        "version": data["version"],
+        "eventId": data["eventId"],
+        "type": event_type,
+        "eventType": data["eventType"],
+        "occurredAt": data["occurredAt"],
+        "actor": data["actor"],
+        "causationId": causation_id,
+        "data": data,
+    }
+    if kind is not None:
+        item["kind"] = kind
+    return item

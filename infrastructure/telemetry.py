@@ -1,0 +1,176 @@
+"""What happens, as Prometheus metrics and as log lines (CONTRACT 1)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from application.ports import Document, RecordedEvent
+from domain.errors import ErrorType
+from domain.events import (
+    CommandRejected,
+    CompensationCompleted,
+    CompensationStarted,
+    StepCompensated,
+    StepExecuted,
+    StepFailed,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowStarted,
+)
+from infrastructure.settings import LogSection
+
+_LABELS = ("definition", "type")
+_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+
+class EngineTelemetry:
+    """Metrics and logs of one engine; labels are definition and type, never ids."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, labels: Sequence[str] = _LABELS) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        self._started = counter("workflow_executions_started", "Workflows started")
+        self._completed = counter("workflow_executions_completed", "Workflows completed")
+        self._failed = counter("workflow_executions_failed", "Workflows failed, time-outs included")
+        self._timeout = counter("workflow_executions_timeout", "Workflows that timed out")
+        self._compensated = counter("workflow_executions_compensated", "Workflows undone")
+        self._steps = counter("workflow_steps", "Step attempts by result", (*_LABELS, "result"))
+        self._rejected = counter("workflow_commands_rejected", "Refused commands", ("code",))
+        self._counted = counter("workflow_engine_events", "What else the engine met", ("what",))
+        self._duration = Histogram(
+            "workflow_execution_duration_seconds",
+            "From start to completion",
+            _LABELS,
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._log = structlog.get_logger("WorkflowEngine")
+        self._tell = {
+            WorkflowStarted.TYPE: self._on_started,
+            WorkflowCompleted.TYPE: self._on_completed,
+            WorkflowFailed.TYPE: self._on_failed,
+            StepExecuted.TYPE: self._on_executed,
+            StepFailed.TYPE: self._on_step_failed,
+            StepCompensated.TYPE: self._on_step_compensated,
+            CompensationStarted.TYPE: self._on_compensation_started,
+            CompensationCompleted.TYPE: self._on_compensation_completed,
+            CommandRejected.TYPE: self._on_rejected,
+        }
+
+    def recorded(self, events: Sequence[RecordedEvent]) -> None:
+        for event in events:
+            tell = self._tell.get(event.type)
+            if tell is not None:
+                tell(event.data)
+
+    def counted(self, what: str, amount: int = 1) -> None:
+        self._counted.labels(what).inc(amount)
+
+    # One method per event that people look for ---------------------------------------------------
+
+    def _on_started(self, data: Document) -> None:
+        self._started.labels(data["definition"], data["workflowType"]).inc()
+        self._line(
+            f"Starting workflow: {data['definition']} (execution: {data['aggregateId']})", data
+        )
+
+    def _on_completed(self, data: Document) -> None:
+        labels = (data["definition"], data["workflowType"])
+        self._completed.labels(*labels).inc()
+        self._duration.labels(*labels).observe(data["durationMs"] / 1000)
+        text = f"Workflow completed successfully: {labels[0]} (execution: {data['aggregateId']})"
+        self._line(text, data, durationMs=data["durationMs"])
+
+    def _on_failed(self, data: Document) -> None:
+        labels = (data["definition"], data["workflowType"])
+        self._failed.labels(*labels).inc()
+        if data["error"]["errorType"] == ErrorType.TIMEOUT:
+            self._timeout.labels(*labels).inc()
+        text = f"Workflow failed: {labels[0]} (execution: {data['aggregateId']})"
+        self._line(text, data, error=data["error"], willCompensate=data["willCompensate"])
+
+    def _on_executed(self, data: Document) -> None:
+        self._steps.labels(data["definition"], data["workflowType"], "completed").inc()
+        self._step_line("Step executed", data)
+
+    def _on_step_failed(self, data: Document) -> None:
+        self._steps.labels(data["definition"], data["workflowType"], "failed").inc()
+        self._step_line(
+            "Step failed", data, errorCode=data["errorCode"], willRetry=data["willRetry"]
+        )
+
+    def _on_step_compensated(self, data: Document) -> None:
+        self._steps.labels(data["definition"], data["workflowType"], "compensated").inc()
+        self._step_line("Step compensated", data)
+
+    def _on_compensation_started(self, data: Document) -> None:
+        self._line("Compensation started", data, trigger=data["trigger"])
+
+    def _on_compensation_completed(self, data: Document) -> None:
+        if data["success"]:
+            self._compensated.labels(data["definition"], data["workflowType"]).inc()
+        self._line("Compensation completed", data, success=data["success"])
+
+    def _on_rejected(self, data: Document) -> None:
+        self._rejected.labels(data["code"]).inc()
+        self._line("Command rejected", data, code=data["code"], detail=data["detail"])
+
+    def _step_line(self, text: str, data: Document, **more: Any) -> None:
+        self._line(text, data, stepId=data["stepId"], attempt=data["attempt"], **more)
+
+    def _line(self, text: str, data: Document, **more: Any) -> None:
+        self._log.info(
+            text,
+            workflowId=data["aggregateId"],
+            correlationId=data.get("correlationId"),
+            version=data["version"],
+            **more,
+        )
+
+
+class NamedLogger(structlog.PrintLogger):
+    """A line writer that knows its name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(file=sys.stderr)
+        self.name = name
+
+
+def _add_name(
+    logger: Any, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event["logger"] = getattr(logger, "name", None)
+    return event
+
+
+def configure_logging(settings: LogSection) -> None:
+    """JSON lines (or a readable form) on stderr; `logger` names who speaks, `event` says what."""
+    level = logging.getLevelNamesMapping()[settings.level]
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _add_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *names: NamedLogger(names[0] if names else "conveyor"),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s"
+    )

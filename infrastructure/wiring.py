@@ -1,0 +1,230 @@
+"""The one place that knows every adapter: puts the ports of a run mode together."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import redis.asyncio as redis
+
+from adapters.kafka.feed import KafkaEventFeed
+from adapters.kafka.health import KafkaProbe
+from adapters.kafka.inbox import KafkaInbox
+from adapters.kafka.publisher import KafkaPublisher
+from adapters.kafka.settings import KafkaSettings
+from adapters.kafka.topics import ensure_request_topic
+from adapters.mongodb.connection import connect
+from adapters.mongodb.definitions import MongoDefinitionRepository
+from adapters.mongodb.event_log import MongoEventLog
+from adapters.mongodb.projections import MongoProjections
+from adapters.mongodb.queries import MongoWorkflowQueries
+from adapters.partitioner import partition_for
+from adapters.redis.hot_state import RedisHotState
+from adapters.sqlite.definitions import SqliteDefinitionRepository
+from adapters.sqlite.event_log import EngineSession, SqliteEventLog
+from adapters.sqlite.feed import SqliteEventFeed
+from adapters.sqlite.inbox import SqliteInbox
+from adapters.sqlite.projections import SqliteProjections
+from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
+from adapters.sqlite.queries import SqliteWorkflowQueries
+from adapters.sqlite.store import SqliteStore
+from application.definitions.registry import DefinitionRegistry
+from application.engine.processor import Ports, Processor, ProcessorSettings
+from application.engine.takeover import SetupError
+from application.gateway import CommandGateway
+from application.ports import (
+    Clock,
+    EventFeed,
+    EventLog,
+    HotState,
+    Inbox,
+    Projections,
+    PublishEventPort,
+    Telemetry,
+    Unavailable,
+    WorkflowQueries,
+)
+from application.queries import WorkflowReader
+from infrastructure.clock import SystemClock
+from infrastructure.settings import Settings
+
+#: Asks one server: None if it answers, else what is wrong.
+Probe = Callable[[], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """Stores and topics of one run mode, as ports."""
+
+    mode: str
+    event_log: EventLog
+    projections: Projections
+    queries: WorkflowQueries
+    registry: DefinitionRegistry
+    #: For the engine, whose publishing may be one transaction with its log.
+    engine_publisher: PublishEventPort
+    #: For everybody else.
+    publisher: PublishEventPort
+    feed: EventFeed
+    hot_state: HotState | None
+    clock: Clock
+    new_inbox: Callable[[], Inbox]
+    #: Called with a service's name when a definition of a new service is registered.
+    ensure_request_topic: Callable[[str], Awaitable[None]]
+    #: component of the health document -> how to ask it
+    probes: dict[str, Probe]
+
+    def reader(self) -> WorkflowReader:
+        return WorkflowReader(
+            self.event_log, self.projections, self.queries, self.registry.get, self.clock
+        )
+
+    def gateway(self) -> CommandGateway:
+        return CommandGateway(self.publisher, self.feed, self.clock)
+
+    async def processor(self, settings: Settings, telemetry: Telemetry) -> Processor:
+        """The engine. Raises SetupError before `conveyor init` ran, Unavailable."""
+        layout = await self.projections.layout()
+        if layout is None:
+            raise SetupError("the stores are empty: run `conveyor init` first")
+        ports = Ports(
+            inbox=self.new_inbox(),
+            publisher=self.engine_publisher,
+            event_log=self.event_log,
+            projections=self.projections,
+            hot_state=self.hot_state,
+            definitions=self.registry,
+            telemetry=telemetry,
+            clock=self.clock,
+        )
+        engine = settings.engine
+        processor_settings = ProcessorSettings(
+            batch_size=engine.batch_size,
+            projection_interval=timedelta(milliseconds=engine.projection_interval_ms),
+            timers_ahead=timedelta(milliseconds=settings.scheduler.retry_interval_ms),
+            cached_instances=engine.cached_instances,
+        )
+        count = layout.partitions
+        return Processor(
+            ports, layout, lambda key: partition_for(key.encode(), count), processor_settings
+        )
+
+
+def kafka_settings(settings: Settings) -> KafkaSettings:
+    kafka = settings.kafka
+    return KafkaSettings(
+        bootstrap_servers=kafka.bootstrap_servers,
+        topic_prefix=kafka.topic_prefix,
+        group_id=kafka.topic_prefix + kafka.group_id,
+        instance_id=settings.instance_id,
+        group_protocol=kafka.group_protocol,
+        session_timeout_ms=kafka.session_timeout_ms,
+        properties=kafka.client_properties(),
+    )
+
+
+@asynccontextmanager
+async def production(settings: Settings) -> AsyncGenerator[Backbone]:
+    """Kafka, MongoDB and Redis."""
+    async with AsyncExitStack() as stack:
+        kafka = kafka_settings(settings)
+        clock = SystemClock()
+        mongo = connect(settings.mongodb.uri)
+        stack.push_async_callback(mongo.close)
+        database = mongo[settings.mongodb.database]
+        hot_state: HotState | None = None
+        probes: dict[str, Probe] = {"kafka": KafkaProbe(kafka).problem}
+
+        async def store_problem() -> str | None:
+            return await _problem(lambda: mongo.admin.command("ping"))
+
+        probes["eventStore"] = store_problem
+        if settings.redis.enabled:
+            client: redis.Redis = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+                settings.redis.url, db=settings.redis.database, socket_timeout=2.0
+            )
+            stack.push_async_callback(client.aclose)
+            owner = settings.instance_id or f"{socket.gethostname()}-{os.getpid()}"
+            hot_state = RedisHotState(client, owner)
+
+            async def redis_problem() -> str | None:
+                return await _problem(client.ping)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+            probes["redis"] = redis_problem
+        publisher = KafkaPublisher(kafka)
+        feed = KafkaEventFeed(kafka)
+        yield Backbone(
+            mode="kafka",
+            event_log=MongoEventLog(database),
+            projections=MongoProjections(database),
+            queries=MongoWorkflowQueries(database),
+            registry=DefinitionRegistry(MongoDefinitionRepository(database), clock),
+            engine_publisher=publisher,
+            publisher=publisher,
+            feed=feed,
+            hot_state=hot_state,
+            clock=clock,
+            new_inbox=lambda: KafkaInbox(kafka),
+            ensure_request_topic=lambda service: ensure_request_topic(kafka, service),
+            probes=probes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """The embedded mode: the backbone and the file that it stands on."""
+
+    backbone: Backbone
+    store: SqliteStore
+
+
+@asynccontextmanager
+async def embedded(path: Path) -> AsyncGenerator[Embedded]:
+    """One SQLite file, this process its only user."""
+    store = SqliteStore(path)
+    try:
+        clock = SystemClock()
+        session = EngineSession(store)
+
+        async def no_topic_needed(_service: str) -> None:
+            """The file creates topics as they are written to."""
+
+        async def store_problem() -> str | None:
+            return await _problem(lambda: store.query("SELECT 1", ()))
+
+        yield Embedded(
+            store=store,
+            backbone=Backbone(
+                mode="embedded",
+                event_log=SqliteEventLog(session),
+                projections=SqliteProjections(store),
+                queries=SqliteWorkflowQueries(store),
+                registry=DefinitionRegistry(SqliteDefinitionRepository(store), clock),
+                engine_publisher=SqliteEnginePublisher(session),
+                publisher=SqlitePublisher(store),
+                feed=SqliteEventFeed(store),
+                hot_state=None,
+                clock=clock,
+                new_inbox=lambda: SqliteInbox(session),
+                ensure_request_topic=no_topic_needed,
+                probes={"eventStore": store_problem},
+            ),
+        )
+    finally:
+        await store.close()
+
+
+async def _problem(ask: Callable[[], Awaitable[object]]) -> str | None:
+    """What a server has to say; whatever its driver raises is the answer, not an accident."""
+    try:
+        await ask()
+    except Unavailable as away:
+        return away.detail
+    except Exception as error:  # noqa: BLE001 - a probe reports any failure
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return None

@@ -1,0 +1,115 @@
+"""Watching `orchestration.workflow.events` for what certain commands caused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Message as Received
+
+from conveyor import topics
+from conveyor.cloudevents import decode
+from conveyor.errors import ServerUnavailableError
+from conveyor.kafka import record_of
+from conveyor.messages import MalformedEvent, Message
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 10.0
+_POLL_SECONDS = 0.25
+_BATCH = 1_000
+
+
+class KafkaEvents:
+    """A consumer without a group on all partitions, from their ends at `start`."""
+
+    def __init__(
+        self, bootstrap_servers: str, properties: Mapping[str, str], topic_prefix: str
+    ) -> None:
+        self._topic = topic_prefix + topics.EVENTS
+        self._consumer = Consumer(
+            {
+                # Nothing is ever committed under this name; the client library asks for one.
+                "group.id": "conveyor-client",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                **properties,
+                "bootstrap.servers": bootstrap_servers,
+            }
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="conveyor-events")
+        self._waiting: dict[str, asyncio.Future[Sequence[Message]]] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Raises `ServerUnavailableError`; commands sent after it returns are not missed."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._assign)
+        except KafkaException as error:
+            raise ServerUnavailableError("kafka", str(error)) from error
+        self._watching = asyncio.create_task(self._watch(loop))
+
+    @contextmanager
+    def caused_by(self, command_id: str) -> Generator[asyncio.Future[Sequence[Message]], None, None]:
+        """The first events that the command causes from now on, as far as they arrive together."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[command_id] = future
+        try:
+            yield future
+        finally:
+            self._waiting.pop(command_id, None)
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._consumer.close)
+        self._thread.shutdown(wait=False)
+
+    def _assign(self) -> None:
+        metadata = self._consumer.list_topics(self._topic, timeout=_START_SECONDS)
+        places: list[TopicPartition] = []
+        for partition in metadata.topics[self._topic].partitions:
+            place = TopicPartition(self._topic, partition)
+            _, end = self._consumer.get_watermark_offsets(place, timeout=_START_SECONDS)
+            places.append(TopicPartition(self._topic, partition, end))
+        self._consumer.assign(places)
+
+    async def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            for command_id, events in (
+                await loop.run_in_executor(self._thread, self._poll)
+            ).items():
+                future = self._waiting.get(command_id)
+                if future is not None and not future.done():
+                    future.set_result(events)
+
+    def _poll(self) -> Mapping[str, Sequence[Message]]:
+        first = self._consumer.poll(_POLL_SECONDS)
+        if first is None:
+            return {}
+        caused: dict[str, list[Message]] = {}
+        for received in [first, *self._consumer.consume(_BATCH, 0)]:
+            command_id = self._awaited_cause(received)
+            if command_id is not None:
+                try:
+                    event = decode(record_of(received, topics.EVENTS))
+                except MalformedEvent as error:
+                    log.warning("An event cannot be read: %s", error)
+                else:
+                    caused.setdefault(command_id, []).append(event)
+        return caused
+
+    def _awaited_cause(self, received: Received) -> str | None:
+        if received.error() is not None:
+            return None
+        for name, value in received.headers() or ():
+            if name == "ce_causationid" and isinstance(value, bytes):
+                cause = value.decode()
+                return cause if cause in self._waiting else None
+        return None
