@@ -6,14 +6,13 @@ from typing import Any
 
 import bson
 import orjson
-from bson.raw_bson import RawBSONDocument
 
-from adapters.mongodb.json_in_bson import encode_plain, is_plain, to_text
+from adapters.mongodb.json_in_bson import EncodedDocument, encode_plain, is_plain, to_text
 from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.position import Position
 
 
-def to_stored(commit: Commit) -> RawBSONDocument:
+def to_stored(commit: Commit) -> EncodedDocument:
     """The document of a commit; data that BSON cannot hold is a text, `json` instead of `data`."""
     document: Document = {
         "_id": commit.id,
@@ -23,7 +22,8 @@ def to_stored(commit: Commit) -> RawBSONDocument:
         "partition": commit.partition,
         "entries": [_entry(entry) for entry in commit.entries],
     }
-    return encode_plain(document) or _with_text(document)
+    plain = encode_plain(document)
+    return _with_text(document) if plain is None else plain
 
 
 def from_stored(document: Document) -> Commit:
@@ -76,9 +76,9 @@ def _event_from_stored(event: Document) -> RecordedEvent:
     return RecordedEvent(event["type"], data, event.get("kind"))
 
 
-def _with_text(document: Document) -> RawBSONDocument:
+def _with_text(document: Document) -> EncodedDocument:
     for entry in document["entries"]:
         for event in entry["events"]:
             if not is_plain(event["data"]):
                 event["json"] = to_text(event.pop("data"))
-    return RawBSONDocument(bson.encode(document))
+    return EncodedDocument(bson.encode(document))

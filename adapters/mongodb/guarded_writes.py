@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from adapters.mongodb.connection import Collection, reaching_the_store, refused_as_duplicates
+from adapters.mongodb.json_in_bson import EncodedDocument
 from application.ports import Document
 
 _Operation = InsertOne[Any] | ReplaceOne[Any]
@@ -21,7 +21,7 @@ class GuardedWrite:
     """A document, and the filter that a stored one must match to be replaced by it."""
 
     over: Document
-    document: RawBSONDocument
+    document: EncodedDocument
 
 
 async def write_guarded(

@@ -23,9 +23,17 @@ TEXT_FIELD = "asJsonText"
 _INT64 = range(-(2**63), 2**63)
 
 
-def encode(document: Document) -> RawBSONDocument:
+class EncodedDocument(RawBSONDocument):
+    """BSON ready to be sent. PyMongo asks whether it is empty, which alone would decode it again."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def encode(document: Document) -> EncodedDocument:
     """The document in BSON, with fields that BSON cannot hold moved to `asJsonText`."""
-    return encode_plain(document) or RawBSONDocument(bson.encode(_with_text(document)))
+    plain = encode_plain(document)
+    return EncodedDocument(bson.encode(_with_text(document))) if plain is None else plain
 
 
 def decode(stored: Document) -> Document:
@@ -36,7 +44,7 @@ def decode(stored: Document) -> Document:
     return stored
 
 
-def encode_plain(document: Document) -> RawBSONDocument | None:
+def encode_plain(document: Document) -> EncodedDocument | None:
     """The document in BSON, or None if BSON cannot hold all of it."""
     try:
         encoded = bson.encode(document)
@@ -45,7 +53,7 @@ def encode_plain(document: Document) -> RawBSONDocument | None:
     # Few documents have a dollar anywhere, and this look is much quicker than one at every key.
     if b"$" in encoded and not is_plain(document):
         return None
-    return RawBSONDocument(encoded)
+    return EncodedDocument(encoded)
 
 
 def is_plain(value: Any) -> bool:

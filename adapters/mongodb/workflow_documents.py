@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bson.raw_bson import RawBSONDocument
-
-from adapters.mongodb.json_in_bson import decode, encode
+from adapters.mongodb.json_in_bson import EncodedDocument, decode, encode
 from application.ports import Document
 
 #: `["carrier:DHL", ...]`: keys of labels may contain dots, which no path into `labels` could name.
@@ -15,7 +13,7 @@ def label_pair(key: str, value: str) -> str:
     return f"{key}:{value}"
 
 
-def to_stored(document: Document) -> RawBSONDocument:
+def to_stored(document: Document) -> EncodedDocument:
     labels: dict[str, str] | None = document.get("labels")
     if not labels:
         return encode(document)
