@@ -47,6 +47,7 @@ from application.ports import (
     PublishEventPort,
     Telemetry,
     Unavailable,
+    WorkflowDefinitionRepository,
     WorkflowQueries,
 )
 from application.queries import WorkflowReader
@@ -66,6 +67,7 @@ class Backbone:
     projections: Projections
     queries: WorkflowQueries
     registry: DefinitionRegistry
+    definitions: WorkflowDefinitionRepository
     #: For the engine, whose publishing may be one transaction with its log.
     engine_publisher: PublishEventPort
     #: For everybody else.
@@ -158,12 +160,14 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             probes["redis"] = redis_problem
         publisher = KafkaPublisher(kafka)
         feed = KafkaEventFeed(kafka)
+        definitions = MongoDefinitionRepository(database)
         yield Backbone(
             mode="kafka",
             event_log=MongoEventLog(database),
             projections=MongoProjections(database),
             queries=MongoWorkflowQueries(database),
-            registry=DefinitionRegistry(MongoDefinitionRepository(database), clock),
+            registry=DefinitionRegistry(definitions, clock),
+            definitions=definitions,
             engine_publisher=publisher,
             publisher=publisher,
             feed=feed,
@@ -190,6 +194,7 @@ async def embedded(path: Path) -> AsyncGenerator[Embedded]:
     try:
         clock = SystemClock()
         session = EngineSession(store)
+        definitions = SqliteDefinitionRepository(store)
 
         async def no_topic_needed(_service: str) -> None:
             """The file creates topics as they are written to."""
@@ -204,7 +209,8 @@ async def embedded(path: Path) -> AsyncGenerator[Embedded]:
                 event_log=SqliteEventLog(session),
                 projections=SqliteProjections(store),
                 queries=SqliteWorkflowQueries(store),
-                registry=DefinitionRegistry(SqliteDefinitionRepository(store), clock),
+                registry=DefinitionRegistry(definitions, clock),
+                definitions=definitions,
                 engine_publisher=SqliteEnginePublisher(session),
                 publisher=SqlitePublisher(store),
                 feed=SqliteEventFeed(store),

@@ -1,0 +1,107 @@
+"""`conveyor init`: topics, indexes, the inbox layout and the shipped definitions; may be repeated (PROTOCOL 11, 16)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+
+from adapters.kafka.cluster import Cluster
+from adapters.kafka.topics import init_topics
+from adapters.mongodb.connection import connect
+from adapters.mongodb.definitions import MongoDefinitionRepository
+from adapters.mongodb.projections import MongoProjections
+from adapters.mongodb.schema import ensure_indexes
+from adapters.sqlite.store import SqliteStore
+from application.definitions import DefinitionRegistry, services_of, shipped_definitions
+from application.definitions.compilation import compile_definition
+from application.engine.takeover import SetupError
+from application.ports import InboxLayout, InboxStart, Projections
+from conveyor import topics
+from infrastructure.clock import SystemClock
+from infrastructure.settings import Settings
+from infrastructure.wiring import Backbone, kafka_settings
+
+INBOX_TOPICS = (topics.COMMANDS, topics.REPLIES)
+SAFE_REPLICATION = 3
+
+
+async def run_init(
+    settings: Settings,
+    partitions: int = 12,
+    replication_factor: int | None = None,
+    *,
+    insecure: bool = False,
+) -> InboxLayout:
+    """Prepare Kafka and MongoDB. Raises SetupError, TopicMismatchError, Unavailable."""
+    kafka = kafka_settings(settings)
+    _refuse_unsafe(settings, Cluster(kafka).brokers(10.0), replication_factor, insecure=insecure)
+    services = sorted({*settings.services, *_shipped_services()})
+    topic_ids = await init_topics(
+        kafka, partitions=partitions, replication_factor=replication_factor, services=services
+    )
+    client = connect(settings.mongodb.uri)
+    try:
+        database = client[settings.mongodb.database]
+        await ensure_indexes(database)
+        layout = await _write_layout(MongoProjections(database), topic_ids, partitions)
+        registry = DefinitionRegistry(MongoDefinitionRepository(database), SystemClock())
+        await _register_shipped(registry)
+    finally:
+        await client.close()
+    return layout
+
+
+async def initialise_embedded(backbone: Backbone, store: SqliteStore) -> None:
+    """The same for the embedded file: one partition, topics as they are needed."""
+    topic_ids = {name: (await store.topic(name)).id for name in INBOX_TOPICS}
+    await _write_layout(backbone.projections, topic_ids, 1)
+    await _register_shipped(backbone.registry)
+
+
+def _refuse_unsafe(
+    settings: Settings, brokers: int, replication_factor: int | None, *, insecure: bool
+) -> None:
+    factor = replication_factor or min(SAFE_REPLICATION, brokers)
+    if settings.profile == "production" and factor < SAFE_REPLICATION and not insecure:
+        raise SetupError(
+            f"PROFILE=production keeps {SAFE_REPLICATION} copies of every message, and this would keep {factor}"
+            f" ({brokers} brokers answer): add brokers, or accept the risk with --insecure"
+        )
+
+
+def _shipped_services() -> set[str]:
+    definitions = [compile_definition(document) for document in shipped_definitions()]
+    return {service for definition in definitions for service in services_of(definition)}
+
+
+async def _write_layout(
+    projections: Projections, topic_ids: Mapping[str, str], partitions: int
+) -> InboxLayout:
+    known = await projections.layout()
+    if known is not None and known.partitions != partitions:
+        raise SetupError(
+            f"the inbox was made with {known.partitions} partitions and keeps them: a workflow's place depends on"
+            f" it. Run `conveyor init --partitions {known.partitions}`"
+        )
+    layout = InboxLayout(
+        topic_ids={name: topic_ids[name] for name in INBOX_TOPICS},
+        partitions=partitions,
+        secret=known.secret if known is not None else secrets.token_bytes(32),
+    )
+    # Starts first: an engine that finds the layout finds them too.
+    await projections.save_starts(_first_starts(layout))
+    await projections.save_layout(layout)
+    return layout
+
+
+def _first_starts(layout: InboxLayout) -> Sequence[InboxStart]:
+    return [
+        InboxStart(name, partition, topic_id, 0)
+        for name, topic_id in layout.topic_ids.items()
+        for partition in range(layout.partitions)
+    ]
+
+
+async def _register_shipped(registry: DefinitionRegistry) -> None:
+    for document in shipped_definitions():
+        await registry.register(document)

@@ -1,0 +1,187 @@
+"""Parts of a process that run side by side until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, generate_latest
+
+from adapters.rest.app import Api
+from application.engine.processor import Processor
+from application.gateway import CommandGateway
+from application.ports import Document, Unavailable
+from infrastructure.settings import Settings
+from infrastructure.telemetry import EngineTelemetry
+from infrastructure.wiring import Backbone
+
+log = structlog.get_logger("conveyor")
+
+VERSION = "0.1.0"
+Made = TypeVar("Made")
+_PROBE_SECONDS = 3.0
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+class EngineRunner:
+    """The engine role: waits for its servers, runs a processor, drains it on stop."""
+
+    def __init__(self, backbone: Backbone, settings: Settings, metrics: CollectorRegistry) -> None:
+        self._backbone = backbone
+        self._settings = settings
+        self._telemetry = EngineTelemetry(metrics)
+        self.processor: Processor | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set. Raises SetupError."""
+        processor = await until_available(
+            lambda: self._backbone.processor(self._settings, self._telemetry), stop
+        )
+        if processor is None:
+            return
+        self.processor = processor
+        running = asyncio.create_task(processor.run())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        processor.stop()
+        await running
+
+
+async def until_available(
+    make: Callable[[], Awaitable[Made]], stop: asyncio.Event
+) -> Made | None:
+    """What `make` answers once the servers do; None if `stop` comes first."""
+    wait = 0.25
+    while not stop.is_set():
+        try:
+            return await make()
+        except Unavailable as away:
+            log.warning("waiting for a server", component=away.component, detail=away.detail)
+            try:
+                await asyncio.wait_for(stop.wait(), wait)
+            except TimeoutError:
+                wait = min(wait * 2, 4.0)
+    return None
+
+
+async def run_gateway(gateway: CommandGateway, stop: asyncio.Event) -> None:
+    """Follow the events for those who wait, over every outage."""
+    stopped = asyncio.create_task(stop.wait())
+    while not stop.is_set():
+        following = asyncio.create_task(gateway.run())
+        await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not following.done():
+            following.cancel()
+            await asyncio.wait({following})
+            return
+        fault = following.exception()
+        if fault is not None and not isinstance(fault, Unavailable):
+            raise fault
+        log.warning("event feed interrupted", detail=str(fault))
+        await asyncio.wait({stopped}, timeout=1.0)
+
+
+async def run_http(app: FastAPI, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serve the app until `stop` is set; requests under way are finished."""
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=10
+    )
+    server = uvicorn.Server(config)
+    # Signals are handled once, for all parts of the process.
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    serving = asyncio.create_task(server._serve())  # noqa: SLF001 - `serve` would take the signals over  # pyright: ignore[reportPrivateUsage]
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    server.should_exit = True
+    await serving
+
+
+class HealthReport:
+    """The health document of CONTRACT 6, for one process."""
+
+    def __init__(self, backbone: Backbone, engine: EngineRunner | None) -> None:
+        self._backbone = backbone
+        self._engine = engine
+
+    async def document(self) -> Document:
+        components: dict[str, Document] = {}
+        probes = self._backbone.probes
+        problems = await asyncio.gather(*(_ask(probe) for probe in probes.values()))
+        for name, problem in zip(probes, problems, strict=True):
+            components[name] = {"status": "DOWN" if problem else "UP", "detail": problem}
+        if self._engine is not None:
+            components["engine"] = self._engine_component(self._engine)
+        return {
+            "status": _overall(components),
+            "version": VERSION,
+            "components": components,
+            "services": {},
+        }
+
+    def _engine_component(self, engine: EngineRunner) -> Document:
+        processor = engine.processor
+        if processor is None or not processor.health.running:
+            return {"status": "DOWN", "detail": "starting", "partitions": 0, "lag": None}
+        troubles = processor.health.troubles
+        detail = "; ".join(f"{name}: {text}" for name, text in troubles.items()) or None
+        return {
+            "status": "UP" if not troubles or set(troubles) == {"redis"} else "DOWN",
+            "detail": detail,
+            "partitions": len(processor.partitions),
+            "lag": None,
+        }
+
+    async def is_ready(self) -> bool:
+        """Stores answer and, with an engine here, it runs with its assignment known."""
+        document = await self.document()
+        return document["status"] != "DOWN"
+
+
+async def _ask(probe: Callable[[], Awaitable[str | None]]) -> str | None:
+    try:
+        return await asyncio.wait_for(probe(), _PROBE_SECONDS)
+    except TimeoutError:
+        return f"no answer within {_PROBE_SECONDS:g} s"
+
+
+def _overall(components: dict[str, Document]) -> str:
+    """Without Redis the service is slower to read, not wrong."""
+    down = {name for name, component in components.items() if component["status"] == "DOWN"}
+    if not down:
+        return "UP"
+    return "DEGRADED" if down == {"redis"} else "DOWN"
+
+
+def api_of(
+    backbone: Backbone,
+    gateway: CommandGateway,
+    health: HealthReport,
+    metrics: CollectorRegistry,
+) -> Api:
+    """Everything that the REST adapter needs."""
+    return Api(
+        reader=backbone.reader(),
+        gateway=gateway,
+        registry=backbone.registry,
+        definitions=backbone.definitions,
+        ensure_request_topic=backbone.ensure_request_topic,
+        health=health.document,
+        is_ready=health.is_ready,
+        metrics=lambda: generate_latest(metrics),
+        version=VERSION,
+    )
