@@ -20,6 +20,7 @@ from conveyor.messages import MalformedEvent, Message
 log = logging.getLogger(__name__)
 
 _START_SECONDS = 10.0
+_RETRY_SECONDS = 0.1
 _POLL_SECONDS = 0.25
 _BATCH = 1_000
 
@@ -48,14 +49,22 @@ class KafkaEvents:
     async def start(self) -> None:
         """Raises `ServerUnavailableError`; commands sent after it returns are not missed."""
         loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._thread, self._assign)
-        except KafkaException as error:
-            raise ServerUnavailableError("kafka", str(error)) from error
+        deadline = loop.time() + _START_SECONDS
+        while True:
+            try:
+                await loop.run_in_executor(self._thread, self._assign)
+                break
+            except KafkaException as error:
+                # A topic just created or a broker just elected answers after a moment.
+                if loop.time() > deadline:
+                    raise ServerUnavailableError("kafka", str(error)) from error
+                await asyncio.sleep(_RETRY_SECONDS)
         self._watching = asyncio.create_task(self._watch(loop))
 
     @contextmanager
-    def caused_by(self, command_id: str) -> Generator[asyncio.Future[Sequence[Message]], None, None]:
+    def caused_by(
+        self, command_id: str
+    ) -> Generator[asyncio.Future[Sequence[Message]], None, None]:
         """The first events that the command causes from now on, as far as they arrive together."""
         future = asyncio.get_running_loop().create_future()
         self._waiting[command_id] = future
@@ -72,9 +81,11 @@ class KafkaEvents:
         self._thread.shutdown(wait=False)
 
     def _assign(self) -> None:
-        metadata = self._consumer.list_topics(self._topic, timeout=_START_SECONDS)
+        topic = self._consumer.list_topics(self._topic, timeout=_START_SECONDS).topics[self._topic]
+        if topic.error is not None:
+            raise KafkaException(topic.error)
         places: list[TopicPartition] = []
-        for partition in metadata.topics[self._topic].partitions:
+        for partition in topic.partitions:
             place = TopicPartition(self._topic, partition)
             _, end = self._consumer.get_watermark_offsets(place, timeout=_START_SECONDS)
             places.append(TopicPartition(self._topic, partition, end))

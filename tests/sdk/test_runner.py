@@ -1,0 +1,574 @@
+"""A running participant, request by request (PROTOCOL rules 1-4, 10), without a broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conveyor import topics, types
+from conveyor.errors import (
+    RetryableError,
+    ServerUnavailableError,
+    TerminalError,
+    UnknownOutcomeError,
+)
+from conveyor.handlers import StepContext, StepResult
+from conveyor.key_store import MemoryKeyStore
+from conveyor.keys import KeyRecord
+from conveyor.memory import MemoryTransport
+from conveyor.messages import Message, Record
+from conveyor.participant import Participant
+from conveyor.runner import ParticipantRunner
+from conveyor.transport import Taken
+
+from tests.sdk.requests_of import data_of, running, seal_request, step_request, undo_request
+
+
+class Stock:
+    """A participant whose handler does what the test asks, and counts."""
+
+    def __init__(self) -> None:
+        self.participant = Participant("inventory")
+        self.reserved: list[StepContext] = []
+        self.released: list[StepContext] = []
+        #: Raised by the next calls, one each.
+        self.errors: list[Exception] = []
+        #: Set to let waiting handlers go on; None: they do not wait.
+        self.gate: asyncio.Event | None = None
+        self.begun = asyncio.Event()
+        step = self.participant.step("inventory-service", "reserve")(self.reserve)
+        step.compensation("release")(self.release)
+
+    def reserve(self, data: dict[str, Any], context: StepContext) -> Any:
+        self.begun.set()
+        if self.gate is not None:
+            return self._reserve_later(self.gate, context)
+        return self._reserve(context)
+
+    async def _reserve_later(self, gate: asyncio.Event, context: StepContext) -> dict[str, Any]:
+        await gate.wait()
+        return self._reserve(context)
+
+    def _reserve(self, context: StepContext) -> dict[str, Any]:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.reserved.append(context)
+        return {"reservationId": f"res-{len(self.reserved)}"}
+
+    def release(self, context: StepContext) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.released.append(context)
+
+
+@pytest.fixture
+def stock() -> Stock:
+    return Stock()
+
+
+@pytest.fixture
+def transport() -> MemoryTransport:
+    return MemoryTransport()
+
+
+@pytest.fixture
+def keys() -> MemoryKeyStore:
+    return MemoryKeyStore()
+
+
+async def replies_to(transport: MemoryTransport, *requests: Message) -> list[Message]:
+    """Send the requests one after another, each when the one before is answered."""
+    replies: list[Message] = []
+    for request in requests:
+        count = len(transport.replies)
+        await transport.request(request)
+        replies.append((await transport.until_replied(count + 1))[count])
+    return replies
+
+
+async def test_the_reply(stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore) -> None:
+    """A reply carries all that CONTRACT 6 asks for, and the tracing of its request."""
+    request = step_request()
+    async with running(stock.participant, transport, keys):
+        [reply] = await replies_to(transport, request)
+
+    assert (reply.topic, reply.key, reply.subject) == (topics.REPLIES, "wf-1", "wf-1")
+    assert (reply.type, reply.source) == (types.STEP_COMPLETED, "/participants/inventory")
+    assert reply.id == f"{request.id}/reply"
+    assert dict(reply.extensions) == {
+        "idempotencykey": "wf-1/reserve-inventory/1",
+        "correlationid": "corr-1",
+        "causationid": request.id,
+        "traceparent": request.extensions["traceparent"],
+    }
+    data = data_of(reply)
+    assert data.pop("executionTimeMs") >= 0
+    assert data == {
+        "workflowId": "wf-1",
+        "stepId": "reserve-inventory",
+        "attempt": 1,
+        "round": 1,
+        "compensation": False,
+        "output": {"reservationId": "res-1"},
+        "snapshot": None,
+        "instance": "inv-01",
+    }
+
+
+async def test_the_context(stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore) -> None:
+    """A handler learns everything that its request says."""
+    async with running(stock.participant, transport, keys):
+        await replies_to(
+            transport,
+            step_request(attempt=2, round=3),
+            undo_request(round=3, step_output={"reservationId": "res-1"}),
+        )
+
+    [forward], [undo] = stock.reserved, stock.released
+    assert (forward.workflow_id, forward.step_id) == ("wf-1", "reserve-inventory")
+    assert (forward.attempt, forward.round, forward.recovered) == (2, 3, False)
+    assert forward.idempotency_key == "wf-1/reserve-inventory/3"
+    assert (forward.correlation_id, forward.fencing_token) == ("corr-1", 7)
+    assert forward.deadline is not None
+    assert undo.idempotency_key == "wf-1/reserve-inventory/3/undo"
+    assert undo.step_output == {"reservationId": "res-1"}
+    assert (undo.strategy, undo.reason) == ("REVERSE_OPERATION", "a later step failed")
+
+
+async def test_performed_once(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """Copies and later attempts of a performed step get the same output, under stable ids."""
+    async with running(stock.participant, transport, keys):
+        first, copy, later = await replies_to(
+            transport, step_request(), step_request(), step_request(attempt=2)
+        )
+
+    assert len(stock.reserved) == 1
+    assert first.id == copy.id != later.id
+    assert first.data == copy.data
+    assert data_of(later)["output"] == {"reservationId": "res-1"}
+    assert data_of(later)["attempt"] == 2
+
+
+async def test_a_new_round_is_a_new_step(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """After an undo the next round performs again (rule 10)."""
+    async with running(stock.participant, transport, keys):
+        replies = await replies_to(transport, step_request(), undo_request(), step_request(round=2))
+
+    assert len(stock.reserved) == 2
+    assert data_of(replies[2])["round"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            TerminalError("OUT_OF_STOCK", "none left"),
+            {"code": "OUT_OF_STOCK", "type": "BUSINESS_RULE_VIOLATION", "retryable": False},
+        ),
+        (
+            RetryableError("DOWN", "try later", "MAINTENANCE"),
+            {"code": "DOWN", "type": "MAINTENANCE", "retryable": True},
+        ),
+        (
+            ZeroDivisionError("oops"),
+            {"code": "INTERNAL", "type": "INTERNAL", "retryable": False},
+        ),
+    ],
+)
+async def test_a_failed_attempt_never_runs_again(
+    stock: Stock,
+    transport: MemoryTransport,
+    keys: MemoryKeyStore,
+    error: Exception,
+    expected: dict[str, Any],
+) -> None:
+    """A copy of a failed attempt gets the recorded failure; only a higher attempt tries (rule 3)."""
+    stock.errors = [error]
+    async with running(stock.participant, transport, keys):
+        first, copy, second = await replies_to(
+            transport, step_request(), step_request(), step_request(attempt=2)
+        )
+
+    assert first.type == copy.type == types.STEP_FAILED
+    failure = data_of(first)["error"]
+    assert {name: failure[name] for name in expected} == expected
+    assert first.data == copy.data
+    assert second.type == types.STEP_COMPLETED
+    assert len(stock.reserved) == 1
+
+
+async def test_unknown_outcome_promises_nothing(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """An unknown outcome is answered UNKNOWN, cannot be sealed, and is settled by the next try."""
+    stock.errors = [UnknownOutcomeError("LOST", "connection lost")]
+    async with running(stock.participant, transport, keys):
+        [failed] = await replies_to(transport, step_request())
+        await transport.request(seal_request())
+        [completed] = await replies_to(transport, step_request())
+
+    assert data_of(failed)["error"]["type"] == "UNKNOWN"
+    assert completed.type == types.STEP_COMPLETED
+    assert stock.reserved[0].recovered
+    assert len(transport.replies) == 2
+    assert transport.unfinished == set()
+
+
+async def test_a_late_request_is_not_begun(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """A request past its deadline fails as EXPIRED, also when it comes again (rule 2)."""
+    late = step_request(deadline=-timedelta(seconds=1))
+    in_time = step_request(deadline=timedelta(minutes=1))
+    async with running(stock.participant, transport, keys):
+        first, again, second = await replies_to(
+            transport, late, in_time, step_request(attempt=2, deadline=None)
+        )
+
+    assert data_of(first)["error"]["code"] == data_of(again)["error"]["code"] == "EXPIRED"
+    assert (data_of(first)["error"]["type"], data_of(first)["error"]["retryable"]) == (
+        "TIMEOUT",
+        True,
+    )
+    assert second.type == types.STEP_COMPLETED
+    assert len(stock.reserved) == 1
+
+
+async def test_a_seal_forbids_for_ever(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """A sealed step is refused with SEALED, whatever the attempt (rule 1)."""
+    async with running(stock.participant, transport, keys):
+        sealed, first, second, again = await replies_to(
+            transport, seal_request(), step_request(), step_request(attempt=2), seal_request()
+        )
+
+    assert sealed.type == types.STEP_SEALED
+    assert data_of(sealed) == {
+        "workflowId": "wf-1",
+        "stepId": "reserve-inventory",
+        "round": 1,
+        "performed": False,
+        "output": None,
+        "attempt": None,
+        "instance": "inv-01",
+    }
+    assert data_of(first)["error"]["code"] == data_of(second)["error"]["code"] == "SEALED"
+    assert again.data == sealed.data
+    assert stock.reserved == []
+
+
+async def test_a_seal_waits_for_the_running_attempt(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """A seal that comes while the step runs is answered after it: performed, with the output."""
+    stock.gate = asyncio.Event()
+    async with running(stock.participant, transport, keys):
+        await transport.request(step_request(), seal_request())
+        await stock.begun.wait()
+        stock.gate.set()
+        completed, sealed = await transport.until_replied(2)
+
+    assert completed.type == types.STEP_COMPLETED
+    assert data_of(sealed)["performed"] is True
+    assert data_of(sealed)["output"] == {"reservationId": "res-1"}
+    assert data_of(sealed)["attempt"] == 1
+
+
+async def test_one_key_at_a_time_others_beside(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """Copies wait for the running attempt, while other workflows overtake it (rule 2)."""
+    stock.gate = asyncio.Event()
+    async with running(stock.participant, transport, keys):
+        await transport.request(step_request("slow"), step_request("slow"), step_request("slow"))
+        await stock.begun.wait()
+        gate, stock.gate = stock.gate, None
+        [fast] = await replies_to(transport, step_request("fast"))
+        gate.set()
+        replies = await transport.until_replied(4)
+
+    assert fast.key == "fast"
+    assert [reply.key for reply in replies] == ["fast", "slow", "slow", "slow"]
+    assert len(stock.reserved) == 2
+
+
+async def test_undo_once(stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore) -> None:
+    """A performed step is undone once, however often that is asked."""
+    async with running(stock.participant, transport, keys):
+        _, undone, copy, second = await replies_to(
+            transport,
+            step_request(),
+            undo_request(step_output={"reservationId": "res-1"}),
+            undo_request(step_output={"reservationId": "res-1"}),
+            undo_request(attempt=2),
+        )
+
+    assert len(stock.released) == 1
+    assert undone.type == copy.type == second.type == types.STEP_COMPLETED
+    assert data_of(undone)["compensation"] is True
+    assert undone.extensions["idempotencykey"] == "wf-1/reserve-inventory/1/undo"
+
+
+async def test_a_failed_undo_is_tried_again(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """A failed undo says so as a compensation, and its next attempt runs."""
+    async with running(stock.participant, transport, keys):
+        await replies_to(transport, step_request())
+        stock.errors = [RetryableError("DOWN", "later")]
+        failed, done = await replies_to(transport, undo_request(), undo_request(attempt=2))
+
+    assert (failed.type, data_of(failed)["compensation"]) == (types.STEP_FAILED, True)
+    assert done.type == types.STEP_COMPLETED
+    assert len(stock.released) == 1
+
+
+async def test_undo_of_nothing_seals(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """The undo of a step never performed succeeds without effect, and the step stays undone."""
+    async with running(stock.participant, transport, keys):
+        undone, late = await replies_to(transport, undo_request(), step_request())
+
+    assert undone.type == types.STEP_COMPLETED
+    assert data_of(late)["error"]["code"] == "SEALED"
+    assert (stock.reserved, stock.released) == ([], [])
+
+
+async def test_undo_of_another_participants_step_always_runs(
+    transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """Where the step's own key is kept elsewhere, the undo cannot be skipped."""
+    called: list[StepContext] = []
+    participant = Participant("billing")
+
+    @participant.compensation("inventory-service", "release")
+    def release(context: StepContext) -> None:  # pyright: ignore[reportUnusedFunction]
+        called.append(context)
+
+    async with running(participant, transport, keys):
+        await replies_to(transport, undo_request())
+
+    assert len(called) == 1
+
+
+async def test_snapshots_travel(transport: MemoryTransport, keys: MemoryKeyStore) -> None:
+    """A snapshot that a handler keeps is in every reply."""
+    participant = Participant("inventory")
+
+    @participant.step("inventory-service", "reserve")
+    async def reserve() -> StepResult:  # pyright: ignore[reportUnusedFunction]
+        return StepResult({"id": 1}, {"before": 5})
+
+    async with running(participant, transport, keys):
+        replies = await replies_to(transport, step_request(), step_request())
+
+    assert [data_of(reply)["snapshot"] for reply in replies] == [{"before": 5}] * 2
+
+
+async def test_an_unknown_operation_fails(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """A request that nobody here performs is answered, not lost."""
+    async with running(stock.participant, transport, keys):
+        [reply] = await replies_to(transport, step_request(operation="teleport"))
+
+    assert data_of(reply)["error"]["code"] == "UNKNOWN_OPERATION"
+    assert data_of(reply)["error"]["type"] == "VALIDATION_ERROR"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (replace(step_request(), extensions={}), "MISSING_ATTRIBUTE"),
+        (replace(step_request(), data=b"{"), "NOT_JSON"),
+        (replace(step_request(), data=b'{"stepId":"x"}'), "INVALID_DATA"),
+        (replace(step_request(), type="orchestration.step.unheard-of"), "UNKNOWN_TYPE"),
+        (replace(undo_request(), type=types.STEP_REQUESTED), "INVALID_KEY"),
+    ],
+)
+async def test_unreadable_requests_become_dead_letters(
+    stock: Stock,
+    transport: MemoryTransport,
+    keys: MemoryKeyStore,
+    request_: Message,
+    reason: str,
+) -> None:
+    """What is no request goes to the dead-letter topic with its reason, and blocks nobody."""
+    async with running(stock.participant, transport, keys):
+        await transport.request(request_)
+        await replies_to(transport, step_request("other"))
+
+    [letter] = transport.dead_letters
+    headers = dict(letter.headers)
+    assert letter.topic == topics.DEAD_LETTER
+    assert headers["dlq-reason"] == reason.encode()
+    assert headers["dlq-topic"] == request_.topic.encode()
+    assert headers["dlq-offset"] == b"0"
+    assert letter.value == request_.data
+    assert transport.unfinished == set()
+
+
+async def test_a_stop_finishes_what_was_begun(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """On a stop running handlers end and are answered; later requests stay for the next process."""
+    stock.gate = asyncio.Event()
+    async with running(stock.participant, transport, keys) as runner:
+        await transport.request(step_request())
+        await stock.begun.wait()
+        runner.stop()
+        await transport.request(step_request("later"))
+        stock.gate.set()
+
+    assert [reply.key for reply in transport.replies] == ["wf-1"]
+    assert transport.unfinished <= {1}
+
+
+async def test_a_handler_beyond_the_grace_is_left_to_the_next_process(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """What does not end within the grace is not answered, and found as begun by the next process."""
+    stock.gate = asyncio.Event()
+    async with running(stock.participant, transport, keys, grace_seconds=0.05):
+        await transport.request(step_request())
+        await stock.begun.wait()
+
+    assert transport.replies == []
+    assert transport.unfinished == {0}
+    stock.gate = None
+    late = step_request(deadline=-timedelta(seconds=1))
+    async with running(stock.participant, transport, keys):
+        [reply] = await replies_to(transport, late)
+
+    assert reply.type == types.STEP_COMPLETED
+    assert stock.reserved[0].recovered
+
+
+async def test_a_lost_claim_that_must_not_run_again(
+    transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """With on_lost_claim="refuse" the step is answered UNKNOWN and is not run."""
+    called: list[int] = []
+    participant = Participant("inventory")
+
+    @participant.step("inventory-service", "reserve", on_lost_claim="refuse")
+    def reserve() -> None:  # pyright: ignore[reportUnusedFunction]
+        called.append(1)
+
+    await keys.open({"wf-1/reserve-inventory/1": 1})
+    await keys.close()
+    async with running(participant, transport, keys):
+        first, second = await replies_to(transport, step_request(), step_request(attempt=2))
+
+    assert data_of(first)["error"] == data_of(second)["error"]
+    assert (data_of(first)["error"]["code"], data_of(first)["error"]["type"]) == (
+        "LOST_CLAIM",
+        "UNKNOWN",
+    )
+    assert called == []
+
+
+async def test_a_key_held_elsewhere_is_waited_for(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """A key that another process holds is opened again and again; its answer is then ours."""
+    key = "wf-1/reserve-inventory/1"
+    await keys.open({key: 1})
+    async with running(stock.participant, transport, keys):
+        await transport.request(step_request(), undo_request("wf-1"))
+        await replies_to(transport, step_request("other"))
+        await keys.save({key: KeyRecord()})
+        await transport.until_replied(3)
+
+    assert len(stock.reserved) == 2
+    assert len(stock.released) == 1
+
+
+class Unsteady(MemoryTransport):
+    """Every call fails the first time, `finish` after having written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def stumble(self) -> None:
+        self.calls += 1
+        if self.calls % 2:
+            raise ServerUnavailableError("kafka", "not now")
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Taken]:
+        self.stumble()
+        return await super().take(limit, 0.01)
+
+    async def finish(self, done: Sequence[Taken], replies: Sequence[Message | Record]) -> None:
+        await super().finish(done, replies)
+        self.stumble()
+
+
+class UnsteadyKeys(MemoryKeyStore):
+    """Every save is done, and every third one answered with an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saves = 0
+
+    async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
+        self.saves += 1
+        lost = await super().save(records)
+        if self.saves % 3 == 1:
+            raise ServerUnavailableError("redis", "not now")
+        return lost
+
+
+async def test_servers_that_stumble(stock: Stock) -> None:
+    """Calls are repeated until they succeed: every request is answered, performed once."""
+    transport = Unsteady()
+    async with running(stock.participant, transport, UnsteadyKeys()):
+        await transport.request(*[step_request(f"wf-{n}") for n in range(20)])
+        async with asyncio.timeout(15):
+            while len({reply.id for reply in transport.replies}) < 20:
+                await transport.until_replied(len(transport.replies) + 1)
+
+    assert len(stock.reserved) == 20
+    assert all(reply.type == types.STEP_COMPLETED for reply in transport.replies)
+
+
+async def test_in_flight_is_bounded(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """No more requests are taken than allowed; the rest follows when there is room."""
+    stock.gate = asyncio.Event()
+    async with running(stock.participant, transport, keys, max_in_flight=3):
+        await transport.request(*[step_request(f"wf-{n}") for n in range(10)])
+        await stock.begun.wait()
+        await asyncio.sleep(0)
+        assert len(transport.unfinished) <= 3
+        stock.gate.set()
+        await transport.until_replied(10)
+
+    assert len(stock.reserved) == 10
+
+
+async def test_a_defect_stops_the_runner(stock: Stock, transport: MemoryTransport) -> None:
+    """A bug in a store is not swallowed: the runner ends with it, unanswered requests remain."""
+
+    class Broken(MemoryKeyStore):
+        async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
+            raise KeyError("bug")
+
+    await transport.request(step_request())
+    with pytest.raises(ExceptionGroup) as stopped:
+        await ParticipantRunner(stock.participant, transport, Broken()).run()
+
+    assert stopped.group_contains(KeyError)
+    assert transport.unfinished == {0}

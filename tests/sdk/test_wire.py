@@ -1,0 +1,103 @@
+"""The payload models: strict towards commands, lenient towards newer replies."""
+
+from __future__ import annotations
+
+import pytest
+from conveyor.wire import (
+    CancelData,
+    ExecuteStepData,
+    Sealed,
+    StartData,
+    StepCompleted,
+    StepFailed,
+    StepRequest,
+)
+from pydantic import ValidationError
+
+
+def test_start_reads_camel_case() -> None:
+    """Every field of a start is read under its wire name, times are normalised to UTC."""
+    start = StartData.model_validate_json(
+        b"""{"definition":"order-fulfillment","version":1,"input":{"orderId":"o-1"},
+        "priority":"HIGH","correlationId":"c","lockKey":"k","lockPolicy":"reject",
+        "lockWaitSeconds":5,"timeoutSeconds":0,"triggeredBy":"system","userId":"u","wallet":"w",
+        "tenant":"t","labels":{"a":"b"},"metadata":{"m":1},"releaseQueue":"default",
+        "dueAt":"2026-11-21T03:30:00+01:00","idempotencyKey":"i","maxRetries":0}"""
+    )
+
+    assert start.definition_reference == "order-fulfillment"
+    assert start.due_at == "2026-11-21T02:30:00.000Z"
+    assert (start.lock_policy, start.timeout_seconds, start.max_retries) == ("reject", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}",
+        b'{"definition":"a","definitionId":"a-v1"}',
+        b'{"definition":"a","prioritty":"HIGH"}',
+        b'{"definition":"a","priority":"URGENT"}',
+        b'{"definition":"a","version":0}',
+        b'{"definition":"a","dueAt":"tomorrow"}',
+        b'{"definition":"a","dueAt":"2026-11-21T02:30:00"}',
+        b'{"definition":"a","input":[]}',
+        b'{"definition":""}',
+        b"[]",
+        b"{",
+    ],
+)
+def test_start_refuses(data: bytes) -> None:
+    """A start that is ambiguous, misspelt or out of range is refused."""
+    with pytest.raises(ValidationError):
+        StartData.model_validate_json(data)
+
+
+def test_definition_id_is_an_alias() -> None:
+    """`definitionId` alone names the definition."""
+    start = StartData.model_validate_json(b'{"definitionId":"order-fulfillment-v1"}')
+
+    assert start.definition_reference == "order-fulfillment-v1"
+
+
+def test_cancel_may_be_empty() -> None:
+    """A cancel without reason leaves compensation to the definition."""
+    assert CancelData.model_validate_json(b"{}") == CancelData(reason=None, compensate=None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"stepId":"a","input":{},"result":{"output":{}}}',
+        b'{"stepId":"a","result":{}}',
+        b'{"stepId":"a","result":{"output":{},"error":{"code":"X"}}}',
+        b'{"input":{}}',
+    ],
+)
+def test_execute_step_refuses_ambiguity(data: bytes) -> None:
+    """A step is either dispatched or its one outcome recorded."""
+    with pytest.raises(ValidationError):
+        ExecuteStepData.model_validate_json(data)
+
+
+def test_replies_ignore_unknown_fields() -> None:
+    """A newer participant's additional fields do not disturb."""
+    completed = StepCompleted.model_validate_json(
+        b'{"workflowId":"w","stepId":"s","attempt":1,"output":{"a":1},"new":true}'
+    )
+    failed = StepFailed.model_validate_json(
+        b'{"workflowId":"w","stepId":"s","attempt":2,"error":{"code":"X","hint":"y"}}'
+    )
+    sealed = Sealed.model_validate_json(b'{"workflowId":"w","stepId":"s","performed":false}')
+
+    assert (completed.output, completed.round, completed.compensation) == ({"a": 1}, 1, False)
+    assert (failed.error.type, failed.error.retryable) == ("INTERNAL", None)
+    assert sealed.output is None
+
+
+def test_request_without_optional_fields() -> None:
+    """The smallest request is the first attempt of the first round, without a deadline."""
+    request = StepRequest.model_validate_json(
+        b'{"workflowId":"w","stepId":"s","service":"x","operation":"y"}'
+    )
+
+    assert (request.attempt, request.round, request.deadline, request.input) == (1, 1, None, {})
