@@ -1,0 +1,204 @@
+"""Any definition, any course of events: what holds at every step and what holds in the end."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
+from domain.events import (
+    CompensationCompleted,
+    CompensationStarted,
+    StepScheduled,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowRetried,
+)
+from domain.registration import registration_faults
+from domain.retry import RetryPolicy
+from domain.status import CompensationStatus, WorkflowStatus
+from domain.timers import timers_of
+from tests.domain.definitions import Path, step, undo_of, workflow
+from tests.domain.world import World
+
+
+def any_definition(rng: Random) -> WorkflowDefinition:
+    """A random graph of one to six steps that registration accepts, with a pivot or without."""
+    names = "abcdef"[: rng.randint(1, 6)]
+    after = {
+        name: [other for other in names[:place] if rng.random() < 0.4]
+        for place, name in enumerate(names)
+    }
+    before: dict[str, set[str]] = {}
+    for name in names:
+        before[name] = set(after[name]).union(*(before[other] for other in after[name]))
+    pivot = rng.choice(names) if rng.random() < 0.4 else None
+    steps = [
+        step(name, *after[name], **_facts(rng, name, _kind(rng, name, pivot, before)))
+        for name in names
+    ]
+    definition = workflow(
+        *steps,
+        on_failure=rng.choice(list(OnFailure)),
+        on_cancel=rng.choice(list(OnCancel)),
+    )
+    assert not registration_faults(definition)
+    return definition
+
+
+def _kind(rng: Random, name: str, pivot: str | None, before: dict[str, set[str]]) -> StepKind:
+    """Before the pivot what can be undone, behind it what can be repeated, beside it what only reads."""
+    if name == pivot:
+        return StepKind.PIVOT
+    if rng.random() < 0.2:
+        return StepKind.READ_ONLY
+    if pivot is None or name in before[pivot]:
+        return StepKind.COMPENSATABLE
+    return StepKind.RETRIABLE if pivot in before[name] else StepKind.READ_ONLY
+
+
+def _facts(rng: Random, name: str, kind: StepKind) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "kind": kind,
+        "retry": RetryPolicy(max_retries=rng.randint(0, 2), jitter=rng.choice([0.0, 0.5])),
+    }
+    if rng.random() < 0.15 and kind is not StepKind.PIVOT:
+        facts["when"] = Path("input.nothing")
+    if kind is StepKind.COMPENSATABLE:
+        facts["compensation"] = undo_of(name, verify=rng.random() < 0.2)
+    return facts
+
+
+def assert_nothing_is_scheduled_after_an_end(world: World) -> None:
+    ended = False
+    for event in world.saga.history:
+        if isinstance(event, WorkflowRetried | CompensationStarted):
+            ended = False
+        assert not (ended and isinstance(event, StepScheduled)), event
+        if isinstance(
+            event, WorkflowCompleted | WorkflowFailed | WorkflowCancelled | CompensationCompleted
+        ):
+            ended = True
+
+
+def assert_attempts_never_restart(world: World) -> None:
+    """Within a round the attempts are 1, 2, 3, ...; a new round follows the one before it."""
+    newest: dict[str, tuple[int, int]] = {}
+    undos: dict[str, int] = {}
+    for event in world.saga.all_of(StepScheduled):
+        if event.purpose is not None:
+            assert event.attempt == undos.get(event.step_id, 0) + 1
+            undos[event.step_id] = event.attempt
+            continue
+        round_, attempt = newest.get(event.step_id, (1, 0))
+        assert (event.round, event.attempt) in ((round_, attempt + 1), (round_ + 1, 1))
+        newest[event.step_id] = (event.round, event.attempt)
+
+
+def assert_effects_are_what_the_saga_says(world: World) -> None:
+    """What participants really did is what the state says, and in the end nothing is half done."""
+    instance, definition = world.saga.instance, world.saga.definition
+    performed = {effect.step_id for effect in world.effects if effect.purpose == "do"}
+    undone = {effect.step_id for effect in world.effects if effect.purpose == "undo"}
+    known = {name for name in instance.steps if name not in world.told}
+    executed = set(instance.executed_steps)
+
+    assert executed & known <= performed
+    assert performed & known <= executed | set(instance.unresolved)
+    assert undone & known <= performed
+    match instance.status:
+        case WorkflowStatus.COMPLETED:
+            assert instance.all_steps_completed
+            assert not undone
+        case WorkflowStatus.COMPENSATED:
+            to_undo = {name for name in performed if definition.compensation_of(name) is not None}
+            assert undone & known == to_undo & known
+            assert not instance.unresolved
+        case WorkflowStatus.CANCELLED:
+            assert world.saga.all_of(WorkflowCancelled)
+            assert not undone
+            assert not instance.unresolved
+        case WorkflowStatus.FAILED:
+            held = definition.on_failure is OnFailure.HOLD
+            stuck = instance.compensation_status is CompensationStatus.FAILED
+            assert held or stuck or instance.is_past_pivot
+        case _:
+            raise AssertionError(f"at rest but {instance.status}")
+
+
+def assert_effects_are_in_order(world: World) -> None:
+    """Done once, undone once; nothing done on top of what was undone, nothing undone from below."""
+    gone: set[str] = set()
+    there: set[str] = set()
+    dependents = world.saga.definition.dependents
+    for effect in world.effects:
+        name = effect.step_id
+        if name in world.told or effect.purpose == "verify":
+            continue
+        if effect.purpose == "undo":
+            built_on_it = {other for other in dependents[name] if undoable(world, other)}
+            assert not (there & built_on_it - world.told), f"{name} undone too early"
+            there.discard(name)
+            gone.add(name)
+        else:
+            assert effect.status is not WorkflowStatus.COMPENSATED
+            assert name not in there, f"{name} done twice"
+            assert not any(name in dependents[other] for other in gone), f"{name} done too late"
+            there.add(name)
+
+
+def undoable(world: World, name: str) -> bool:
+    return world.saga.definition.compensation_of(name) is not None
+
+
+def run(rng: Random) -> World:
+    """A walk, and then the way to rest; `Saga` compares state and history at every step."""
+    world = World.of(any_definition(rng), rng)
+    world.walk(rng.randint(0, 60))
+    world.rest()
+    return world
+
+
+def check(world: World) -> None:
+    """All that holds of a saga at rest, and holds still when every message comes once more."""
+    assert_nothing_is_scheduled_after_an_end(world)
+    assert_attempts_never_restart(world)
+    if not world.saga.instance.forced:
+        assert_effects_are_what_the_saga_says(world)
+        assert_effects_are_in_order(world)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(rng=st.randoms(use_true_random=False))
+def test_every_saga_ends_as_it_says(rng: Random) -> None:
+    """Completed, or compensated with exactly what was done undone in reverse, or held for a reason."""
+    check(run(rng))
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(rng=st.randoms(use_true_random=False))
+def test_an_ended_saga_stays_as_it_is(rng: Random) -> None:
+    """When every request, answer and timer comes once more, nothing more is done or scheduled."""
+    world = run(rng)
+    status, done = world.saga.instance.status, len(world.effects)
+    open_still = {*world.saga.instance.unresolved, *world.told}
+
+    world.everything_again()
+
+    assert world.saga.instance.status is status
+    assert {effect.step_id for effect in world.effects[done:]} <= open_still
+    assert not timers_of(world.saga.instance)
+    check(world)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_many_more_courses(seed: int) -> None:
+    """The same over courses too long to be shrunk, each from its seed."""
+    rng = Random(seed)
+    world = World.of(any_definition(rng), rng)
+    world.walk(300)
+    world.rest()
+    check(world)

@@ -1,0 +1,233 @@
+"""Unknown outcomes: every way in which a step that may have happened is resolved (PROTOCOL rule 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain.commands import TimerKind
+from domain.definition import OnCancel, OnFailure
+from domain.events import (
+    CompensationCompleted,
+    CompensationStarted,
+    StepExecuted,
+    StepReplyIgnored,
+    StepScheduled,
+    StepSealed,
+    StepUnresolved,
+    WorkflowCancelled,
+)
+from domain.timers import timers_of
+from tests.domain.definitions import chain, diamond, with_pivot
+from tests.domain.sagas import Saga
+
+
+def unresolved(**facts: Any) -> Saga:
+    """reserve is done, charge never answered, and the workflow waits for its seal."""
+    definition = chain("reserve", "charge", "pick", **facts)
+    return Saga(definition).starts().succeeds("reserve").gives_no_answer("charge")
+
+
+def test_what_the_step_depends_on_waits_for_the_seal() -> None:
+    """reserve is not undone before it is known whether charge, which is built on it, happened."""
+    saga = unresolved()
+
+    saga.asks_for("seal charge").is_now("COMPENSATING", reserve="COMPLETED")
+    asked = saga.the(StepUnresolved)
+    assert asked.idempotency_key == "wf-1/charge/1"
+    assert (asked.request.service, asked.request.operation) == ("charge-service", "do-charge")
+    assert saga.instance.unresolved == ("charge",)
+
+
+def test_performed_then_undone() -> None:
+    """A step that turns out to be done is compensated like any completed step, with its output."""
+    saga = unresolved().performed("charge", {"payment": 7})
+
+    saga.says(StepSealed, StepScheduled).asks_for("undo charge")
+    assert saga.the(StepScheduled).request.step_output == {"payment": 7}
+    saga.undone("charge").asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    assert saga.instance.compensated_steps == ("charge", "reserve")
+    assert saga.instance.executed_steps == ("reserve", "charge")
+
+
+def test_sealed_then_nothing_to_undo() -> None:
+    """A sealed step was not done and never will be; what was done before it is undone."""
+    saga = unresolved().sealed("charge").asks_for("undo reserve")
+
+    saga.undone("reserve").is_now("COMPENSATED", charge="FAILED")
+    assert saga.instance.compensated_steps == ("reserve",)
+    assert not saga.instance.unresolved
+
+
+@pytest.mark.parametrize("attempt", [1, 4])
+def test_a_late_success_answers_the_seal_as_well(attempt: int) -> None:
+    """The success of any attempt, come while the seal is open, resolves the step."""
+    saga = unresolved().succeeds("charge", attempt=attempt)
+
+    saga.says(StepExecuted, StepScheduled).asks_for("undo charge")
+    saga.performed("charge").ignores_it("no seal is open")
+
+
+def test_late_failures_of_every_attempt_resolve_the_step() -> None:
+    """A failed reply is a promise; when all attempts have made it, nothing is open any more."""
+    saga = unresolved()
+
+    for attempt in (1, 2, 3):
+        saga.fails("charge", attempt=attempt).ignores_it("FAILED at attempt 4")
+        assert saga.the(StepReplyIgnored).resolves == attempt
+    saga.fails("charge", attempt=4).says(StepReplyIgnored, StepScheduled)
+
+    saga.asks_for("undo reserve")
+    saga.sealed("charge").ignores_it("no seal is open")
+
+
+def test_the_same_failure_twice_resolves_once() -> None:
+    """A duplicate answer leaves the other attempts open."""
+    saga = unresolved().fails("charge", attempt=1).fails("charge", attempt=1).ignores_it()
+
+    assert saga.the(StepReplyIgnored).resolves is None
+    assert saga.instance.steps["charge"].unanswered == (2, 3, 4)
+
+
+def test_an_unknown_failure_resolves_nothing() -> None:
+    """An answer that cannot promise anything leaves its attempt open."""
+    saga = unresolved().fails("charge", "UNKNOWN", attempt=1).ignores_it()
+
+    assert saga.instance.steps["charge"].unanswered == (1, 2, 3, 4)
+
+
+def test_the_seal_is_asked_for_until_it_is_answered() -> None:
+    """Seal requests go on with the step's backoff, past its retries, without limit."""
+    saga = unresolved()
+
+    delays: list[float] = []
+    for attempt in range(2, 8):
+        asked_at = saga.now
+        saga.fires(TimerKind.SEAL, "charge").asks_for(f"seal charge#{attempt}")
+        delays.append((saga.now - asked_at).total_seconds())
+
+    assert delays == [1, 2, 4, 8, 10, 10]
+    saga.sealed("charge").asks_for("undo reserve")
+    assert TimerKind.SEAL not in {timer.firing.kind for timer in timers_of(saga.instance)}
+
+
+def test_a_success_after_the_seal_is_ignored() -> None:
+    """Sealed is sealed: whoever says otherwise is not believed."""
+    saga = unresolved().sealed("charge")
+
+    saga.succeeds("charge").ignores_it("the step is FAILED")
+
+
+def test_a_success_after_the_undo_is_ignored() -> None:
+    """In a compensated workflow every answer is in: another one changes nothing."""
+    saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
+    saga.undone("reserve").is_now("COMPENSATED")
+
+    saga.succeeds("charge").ignores_it().is_now("COMPENSATED", charge="FAILED")
+
+
+@pytest.mark.parametrize("facts", [{"round": 2}, {"round": 0}])
+def test_the_seal_of_another_round_is_ignored(facts: dict[str, int]) -> None:
+    """A seal answers its own round only."""
+    unresolved().sealed("charge", **facts).ignores_it("no seal is open")
+
+
+def test_a_seal_that_nobody_asked_for_is_ignored() -> None:
+    """A running step is not sealed by an answer out of nowhere."""
+    saga = Saga(chain("reserve")).starts()
+
+    saga.sealed("reserve").ignores_it("no seal is open")
+    saga.sealed("bogus", round=1).ignores_it("no seal is open")
+
+
+def test_sides_that_do_not_depend_on_the_step_are_undone_meanwhile() -> None:
+    """Only what the unresolved step is built on has to wait."""
+    saga = Saga(diamond()).starts().succeed("reserve", "pick").gives_no_answer("charge")
+
+    saga.asks_for("seal charge", "undo pick")
+    saga.undone("pick").asks_for_nothing()
+    saga.sealed("charge").asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+
+
+# -- cancel while a step runs --------------------------------------------------------------------
+
+
+def test_cancel_and_leave() -> None:
+    """The workflow is cancelled at once; what runs is sealed, and stays done if it was."""
+    saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").cancels()
+
+    saga.says(WorkflowCancelled, StepUnresolved).asks_for("seal charge")
+    saga.is_now("CANCELLED", charge="FAILED")
+    saga.fires(TimerKind.SEAL, "charge").asks_for("seal charge#2")
+
+    saga.performed("charge").says(StepSealed).is_now("CANCELLED", charge="COMPLETED")
+    assert not timers_of(saga.instance)
+
+
+def test_cancel_and_leave_what_was_never_done() -> None:
+    """Sealed after a cancel: nothing happened, nothing is open."""
+    saga = Saga(chain("reserve")).starts().cancels().sealed("reserve")
+
+    saga.is_now("CANCELLED", reserve="FAILED")
+    assert not saga.instance.unresolved
+
+
+def test_cancel_and_compensate() -> None:
+    """Cancelled and compensating in one commit; the running step is resolved before the others."""
+    saga = Saga(chain("reserve", "charge", on_cancel=OnCancel.COMPENSATE))
+    saga.starts().succeeds("reserve").cancels()
+
+    saga.says(WorkflowCancelled, CompensationStarted, StepUnresolved).asks_for("seal charge")
+    saga.succeeds("charge").asks_for("undo charge").undone("charge").asks_for("undo reserve")
+    saga.undone("reserve").is_now("COMPENSATED")
+    assert saga.instance.cancel_reason == "Cancelled by user"
+
+
+def test_cancel_while_a_step_waits_for_its_retry_without_an_answer() -> None:
+    """An attempt that timed out before the cancel is as open as one that runs."""
+    saga = (
+        Saga(chain("reserve", on_cancel=OnCancel.COMPENSATE))
+        .starts()
+        .times_out("reserve")
+        .cancels()
+    )
+
+    saga.asks_for("seal reserve").sealed("reserve").is_now("COMPENSATED")
+    assert saga.the(CompensationCompleted).compensated_steps == ()
+
+
+# -- rounds --------------------------------------------------------------------------------------
+
+
+def test_a_sealed_step_runs_again_in_a_new_round() -> None:
+    """The old key is refused for ever, so a retry has a new one and counts its attempts anew."""
+    saga = Saga(with_pivot(on_failure=OnFailure.HOLD)).starts().succeeds("reserve")
+    saga.gives_no_answer("charge").sealed("charge").is_now("FAILED")
+
+    saga.retries().asks_for("charge@2")
+
+    assert saga.the(StepScheduled).idempotency_key == "wf-1/charge/2"
+    saga.succeeds("charge", round=1, attempt=1).ignores_it("round 2 is under way")
+    saga.succeeds("charge").asks_for("ship")
+
+
+def test_a_step_that_was_asked_to_seal_runs_again_in_a_new_round() -> None:
+    """Resolved by its failures, the step may have been sealed all the same by the open request."""
+    saga = Saga(with_pivot(on_failure=OnFailure.HOLD)).starts().succeeds("reserve")
+    saga.gives_no_answer("charge").asks_for("seal charge")
+    for attempt in (1, 2, 3, 4):
+        saga.fails("charge", attempt=attempt)
+
+    saga.is_now("FAILED").retries().asks_for("charge@2")
+    assert saga.instance.steps["charge"].unanswered == (1,)
+
+
+def test_a_step_that_was_never_sealed_keeps_its_round() -> None:
+    """A retry of a step that is merely unresolved shares the key, so that it is done once."""
+    saga = unresolved(on_failure=OnFailure.HOLD).is_now("FAILED")
+
+    saga.retries().asks_for("charge#5")
+
+    assert saga.instance.steps["charge"].unanswered == (1, 2, 3, 4, 5)
+    saga.succeeds("charge", attempt=2).asks_for("pick")
