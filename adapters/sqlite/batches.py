@@ -1,0 +1,132 @@
+"""How records lie in a topic: what one publication writes to one topic is one row.
+
+The row's `attributes` are a JSON array with one item per record, its `payload` is all their values,
+one after another; the first field of each item is the length of its value (null: it has none).
+One row per batch instead of one per record is what makes 35,000 records per second cheap: the cost
+per record is one small tuple and its share of one JSON encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from conveyor.cloudevents import decode
+from conveyor.messages import MalformedEvent, Message, Record
+
+_RECORD_FIELDS = 3
+
+#: Bytes are kept in JSON as the characters of the same numbers, which loses nothing.
+_BYTES = "latin-1"
+
+
+@dataclass(slots=True)
+class Batch:
+    """Neighbouring records of one topic."""
+
+    #: Offset of the first record.
+    first: int
+    #: When the batch was appended, the same for all its records.
+    at: datetime
+    records: Sequence[Message | Record]
+    #: Bytes that the batch takes in the file, about as many as in memory.
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The offset after the last record."""
+        return self.first + len(self.records)
+
+
+def as_message(stored: Message | Record) -> Message | MalformedEvent:
+    """What was published, as the message that it decodes to."""
+    if isinstance(stored, Message):
+        return stored
+    try:
+        return decode(stored)
+    except MalformedEvent as malformed:
+        return malformed
+
+
+def pack(records: Sequence[Message | Record]) -> tuple[str, bytes]:
+    """The columns `attributes` and `payload` of these records."""
+    attributes = [
+        _message_fields(record) if isinstance(record, Message) else _record_fields(record)
+        for record in records
+    ]
+    values = [
+        record.data if isinstance(record, Message) else record.value or b"" for record in records
+    ]
+    return orjson.dumps(attributes).decode(), b"".join(values)
+
+
+def unpack(topic: str, attributes: str, payload: bytes) -> Sequence[Message | Record]:
+    """The records that `pack` was given, each as a record of this topic's only partition."""
+    records: list[Message | Record] = []
+    start = 0
+    for fields in orjson.loads(attributes):
+        length = fields[0]
+        end = start + (length or 0)
+        value = payload[start:end]
+        start = end
+        if len(fields) == _RECORD_FIELDS:
+            records.append(_record(topic, fields, None if length is None else value))
+        else:
+            records.append(_message(topic, fields, value))
+    return records
+
+
+def _message_fields(message: Message) -> tuple[Any, ...]:
+    headers = message.headers
+    return (
+        len(message.data),
+        message.key,
+        message.type,
+        message.source,
+        message.id,
+        message.subject,
+        message.time,
+        message.dataschema,
+        message.extensions,
+        {name: value.decode(_BYTES) for name, value in headers.items()} if headers else None,
+    )
+
+
+def _message(topic: str, fields: Sequence[Any], data: bytes) -> Message:
+    _, key, type_, source, id_, subject, time, dataschema, extensions, headers = fields
+    return Message(
+        topic=topic,
+        key=key,
+        type=type_,
+        source=source,
+        id=id_,
+        data=data,
+        subject=subject,
+        time=time,
+        dataschema=dataschema,
+        extensions=extensions,
+        headers={name: value.encode(_BYTES) for name, value in headers.items()} if headers else {},
+        partition=0,
+    )
+
+
+def _record_fields(record: Record) -> tuple[Any, ...]:
+    return (
+        None if record.value is None else len(record.value),
+        None if record.key is None else record.key.decode(_BYTES),
+        [(name, value.decode(_BYTES)) for name, value in record.headers],
+    )
+
+
+def _record(topic: str, fields: Sequence[Any], value: bytes | None) -> Record:
+    _, key, headers = fields
+    return Record(
+        topic=topic,
+        key=None if key is None else key.encode(_BYTES),
+        value=value,
+        headers=tuple((name, text.encode(_BYTES)) for name, text in headers),
+        partition=0,
+    )

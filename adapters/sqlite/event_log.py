@@ -1,0 +1,275 @@
+"""The event log of the embedded mode, and why a batch is one transaction.
+
+`SqliteEventLog.append` only keeps the commits in the engine's session and answers which of them
+are new; `SqliteEnginePublisher.publish`, which follows in the same task, writes them and the
+messages as one group. When the process dies
+- before `publish`, or before its transaction is flushed: neither commits nor messages are there,
+  the inbox gives the same messages again, and they are decided as if for the first time;
+- after the flush: both are there. The inbox gives the messages again (offsets are stored later),
+  the instances remember their positions, and the outputs are published once more with the same
+  ids.
+
+At no point is the log written and its messages are not.
+
+The answer of `append` is right because this process alone writes the file and the session alone
+writes the log: what is neither in the table nor unwritten does not exist. After a failed
+publication the session is stopped until the inbox was restarted, since the engine's state is then
+ahead of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+from conveyor.messages import Message, Record
+
+from adapters.sqlite.schema import commit_key, split_key
+from adapters.sqlite.store import SqliteStore
+from adapters.sqlite.writer import Row, Statement
+from application.ports import Commit, Entry, RecordedEvent, Unavailable
+from domain.position import Position
+
+_INSERT_COMMITS = "INSERT INTO commits (key, last_version, partition, entries) VALUES {values}"
+_INSERT_CAUSES = "INSERT INTO causes (topic_id, partition, offset, commit_key) VALUES {values}"
+
+_LAST_VERSIONS = """
+SELECT i.id, coalesce((SELECT max(last_version, key & 0xffffffff) FROM commits
+                       WHERE key > i.number << 32 AND key < (i.number + 1) << 32
+                       ORDER BY key DESC LIMIT 1), 0)
+FROM json_each(?) AS wanted JOIN instances AS i ON i.id = wanted.value
+"""
+_EXISTING = "SELECT key FROM commits WHERE key IN (SELECT value FROM json_each(?))"
+_NEWER = """
+SELECT i.id, c.key, c.partition, c.entries
+FROM json_each(?) AS wanted JOIN instances AS i ON i.id = wanted.key
+JOIN commits AS c ON c.key > (i.number << 32) + wanted.value AND c.key < (i.number + 1) << 32
+ORDER BY c.key
+"""
+_SINCE = """
+SELECT i.id, c.key, c.partition, c.entries FROM commits AS c
+JOIN instances AS i ON i.number = c.key >> 32
+WHERE c.key IN (
+    SELECT commit_key FROM json_each(?) AS start JOIN causes
+    ON topic_id = json_extract(start.value, '$[0]')
+    AND partition = json_extract(start.value, '$[1]')
+    AND offset >= json_extract(start.value, '$[2]')
+) ORDER BY i.id, c.key
+"""
+_HISTORY = """
+SELECT i.id, c.key, c.partition, c.entries FROM instances AS i JOIN commits AS c
+ON c.key >= coalesce((SELECT max(key) FROM commits
+                      WHERE key > i.number << 32 AND key <= (i.number << 32) + :after + 1),
+                     i.number << 32)
+AND c.key < (i.number + 1) << 32
+WHERE i.id = :id AND c.last_version > :after ORDER BY c.key LIMIT :limit
+"""
+_MENTIONING = """
+SELECT i.id, c.key, c.partition, c.entries FROM instances AS i
+JOIN commits AS c ON c.key > i.number << 32 AND c.key < (i.number + 1) << 32
+WHERE i.id = ? AND instr(c.entries, ?) ORDER BY c.key
+"""
+_WITH_COMMITS = """
+SELECT i.id FROM json_each(?) AS wanted JOIN instances AS i ON i.id = wanted.value
+WHERE EXISTS (SELECT 1 FROM commits WHERE key > i.number << 32 AND key < (i.number + 1) << 32)
+"""
+
+#: Instances whose last version is kept in memory; when there are more, all are forgotten.
+_REMEMBERED = 65_536
+
+
+class EngineSession:
+    """What the engine's log, publisher and inbox share: the commits that `publish` will write."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.pending: list[Commit] = []
+        #: Ids of the commits that are pending or on their way to the file.
+        self.unwritten: set[str] = set()
+        #: Highest version of recently written instances, unwritten commits included.
+        self.last_versions: dict[str, int] = {}
+        self._is_stopped = False
+
+    def require_running(self) -> None:
+        """Raises `Unavailable` after a failed publication, until the inbox was restarted."""
+        if self._is_stopped:
+            raise Unavailable("eventStore", "stopped by a failed write; restart the partitions")
+
+    def restart(self) -> None:
+        """Forget everything that is not in the file."""
+        self.pending.clear()
+        self.unwritten.clear()
+        self.last_versions.clear()
+        self._is_stopped = False
+
+    async def write(self, messages: Sequence[Message | Record]) -> None:
+        """Write the pending commits and these messages as one group."""
+        self.require_running()
+        commits, self.pending = self.pending, []
+        ids = {commit.workflow_id for commit in commits}
+        if commits or messages:
+            try:
+                await self.store.write(self._statements(commits, ids), messages, ids)
+            except BaseException:
+                self._is_stopped = True
+                raise
+            self.unwritten.difference_update([commit.id for commit in commits])
+
+    def _statements(self, commits: Sequence[Commit], ids: Collection[str]) -> Sequence[Statement]:
+        if not commits:
+            return ()
+        numbers = self.store.instances.number(ids)
+        rows: list[Row] = []
+        causes: list[Row] = []
+        for commit in commits:
+            key = commit_key(numbers[commit.workflow_id], commit.first_version)
+            rows.append((key, commit.last_version, commit.partition, encode_entries(commit)))
+            causes.extend((*lane, offset, key) for lane, offset in _highest_causes(commit).items())
+        return (Statement(_INSERT_COMMITS, rows), Statement(_INSERT_CAUSES, causes))
+
+
+class SqliteEventLog:
+    """`EventLog` on the tables `commits` and `causes`."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+        self._store = session.store
+
+    async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
+        session = self._session
+        session.require_running()
+        last_versions = session.last_versions
+        if len(last_versions) > _REMEMBERED and not session.unwritten:
+            last_versions.clear()
+        await self._learn({commit.workflow_id for commit in commits} - last_versions.keys())
+        existing = await self._existing(
+            [c for c in commits if c.first_version <= last_versions[c.workflow_id]]
+        )
+        answers: list[bool] = []
+        for commit in commits:
+            is_new = commit.id not in existing
+            if is_new:
+                existing.add(commit.id)
+                session.pending.append(commit)
+                session.unwritten.add(commit.id)
+                last_versions[commit.workflow_id] = max(
+                    last_versions[commit.workflow_id], commit.first_version, commit.last_version
+                )
+            answers.append(is_new)
+        return answers
+
+    async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
+        rows = await self._store.by_keys(_NEWER, after)
+        chains: dict[str, list[Commit]] = {}
+        next_versions = {workflow_id: version + 1 for workflow_id, version in after.items()}
+        for commit in map(_commit, rows):
+            if commit.first_version == next_versions[commit.workflow_id]:
+                chains.setdefault(commit.workflow_id, []).append(commit)
+                next_versions[commit.workflow_id] = commit.last_version + 1
+        return chains
+
+    async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
+        wanted = [(start.topic_id, start.partition, start.offset) for start in starts]
+        rows = await self._store.query(_SINCE, (orjson.dumps(wanted).decode(),))
+        return [_commit(row) for row in rows]
+
+    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+        parameters = {"id": workflow_id, "after": after_version, "limit": limit}
+        return [_commit(row) for row in await self._store.query(_HISTORY, parameters)]
+
+    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
+        as_stored = orjson.dumps(message_id).decode()
+        for row in await self._store.query(_MENTIONING, (workflow_id, as_stored)):
+            for entry in _commit(row).entries:
+                if entry.message_id == message_id:
+                    return entry
+        return None
+
+    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+        rows = await self._store.by_keys(_WITH_COMMITS, workflow_ids)
+        return frozenset(workflow_ids).difference(row[0] for row in rows)
+
+    async def _learn(self, ids: Collection[str]) -> None:
+        """Look up the last versions of these ids."""
+        if ids:
+            rows = await self._store.by_keys(_LAST_VERSIONS, list(ids))
+            last_versions = self._session.last_versions
+            last_versions.update(dict.fromkeys(ids, 0))
+            last_versions.update(rows)
+
+    async def _existing(self, suspects: Sequence[Commit]) -> set[str]:
+        """The ids of those unwritten or suspect commits that exist."""
+        existing = set(self._session.unwritten)
+        if suspects:
+            numbers = self._store.instances.find({commit.workflow_id for commit in suspects})
+            keys = {
+                commit_key(numbers[commit.workflow_id], commit.first_version): commit.id
+                for commit in suspects
+                if commit.workflow_id in numbers
+            }
+            rows = await self._store.by_keys(_EXISTING, list(keys))
+            existing.update(keys[row[0]] for row in rows)
+        return existing
+
+
+def encode_entries(commit: Commit) -> str:
+    """The entries of a commit as JSON."""
+    return orjson.dumps([_entry_document(entry) for entry in commit.entries]).decode()
+
+
+def _entry_document(entry: Entry) -> dict[str, Any]:
+    cause = entry.cause
+    return {
+        "cause": {
+            "topicId": cause.topic_id,
+            "topic": cause.topic,
+            "partition": cause.partition,
+            "leaderEpoch": cause.leader_epoch,
+            "offset": cause.offset,
+        },
+        "messageId": entry.message_id,
+        "events": [
+            {"type": event.type, "data": event.data}
+            if event.kind is None
+            else {"type": event.type, "data": event.data, "kind": event.kind}
+            for event in entry.events
+        ],
+    }
+
+
+def _commit(row: tuple[str, int, int, str]) -> Commit:
+    workflow_id, key, partition, entries = row
+    return Commit(
+        workflow_id=workflow_id,
+        first_version=split_key(key)[1],
+        partition=partition,
+        entries=tuple(map(_entry, orjson.loads(entries))),
+    )
+
+
+def _entry(document: dict[str, Any]) -> Entry:
+    cause = document["cause"]
+    return Entry(
+        cause=Position(
+            topic_id=cause["topicId"],
+            topic=cause["topic"],
+            partition=cause["partition"],
+            leader_epoch=cause["leaderEpoch"],
+            offset=cause["offset"],
+        ),
+        message_id=document["messageId"],
+        events=tuple(
+            RecordedEvent(event["type"], event["data"], event.get("kind"))
+            for event in document["events"]
+        ),
+    )
+
+
+def _highest_causes(commit: Commit) -> dict[tuple[str, int], int]:
+    highest: dict[tuple[str, int], int] = {}
+    for entry in commit.entries:
+        cause = entry.cause
+        if cause.offset >= highest.get(cause.lane, 0):
+            highest[cause.lane] = cause.offset
+    return highest

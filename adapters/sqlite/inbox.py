@@ -1,0 +1,98 @@
+"""The inbox of the embedded mode: two topics of one partition, always held by this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from conveyor.cloudevents import encode
+from conveyor.messages import Message
+from conveyor.topics import COMMANDS, REPLIES
+
+from adapters.sqlite.batches import as_message
+from adapters.sqlite.event_log import EngineSession
+from adapters.sqlite.projections import ENGINE, load_offsets, save_offsets
+from adapters.sqlite.topics import Consumer, Taken, Topic
+from application.ports import InboxListener, InboxStart, LaneState, Received
+from domain.position import Position, TopicPartition
+
+
+class SqliteInbox:
+    """`Inbox` on the embedded topics: partition 0 of both is assigned on the first `take`."""
+
+    def __init__(self, session: EngineSession, topics: Sequence[str] = (COMMANDS, REPLIES)) -> None:
+        self._session = session
+        self._store = session.store
+        self._names = topics
+        self._listener: InboxListener | None = None
+        self._consumer: Consumer | None = None
+
+    async def start(self, listener: InboxListener) -> None:
+        self._listener = listener
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
+        consumer = self._consumer or await self._assign()
+        received: list[Received] = []
+        for taken in await consumer.take(limit, wait_seconds):
+            received.extend(_received(taken))
+        return received
+
+    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        starts = [
+            InboxStart(lane.topic, lane.partition, self._store.topics[lane.topic].id, offset)
+            for lane, offset in next_offsets.items()
+        ]
+        if starts:
+            await self._store.write([save_offsets(ENGINE, starts)])
+
+    async def restart(self, partitions: Sequence[int]) -> None:
+        if 0 in partitions and self._listener is not None:
+            self._leave()
+            await self._listener.lost([0])
+            await self._assign()
+
+    async def close(self) -> None:
+        if self._listener is not None and self._consumer is not None:
+            await self._listener.revoked([0])
+        self._leave()
+
+    async def _assign(self) -> Consumer:
+        if self._listener is None:
+            raise RuntimeError("the inbox was not started")
+        self._session.restart()
+        topics = [await self._store.topic(name) for name in self._names]
+        committed = {start.topic: start for start in await load_offsets(self._store, ENGINE)}
+        starts = await self._listener.assigned(
+            [_lane(topic, committed.get(topic.name)) for topic in topics]
+        )
+        self._consumer = self._store.consumer(
+            {topic: starts[TopicPartition(topic.name, 0)] for topic in topics}
+        )
+        return self._consumer
+
+    def _leave(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
+def _lane(topic: Topic, start: InboxStart | None) -> LaneState:
+    known = start is not None and start.topic_id == topic.id
+    return LaneState(
+        topic=topic.name,
+        partition=0,
+        topic_id=topic.id,
+        committed=start.offset if start is not None and known else None,
+        end=topic.end,
+    )
+
+
+def _received(taken: Taken) -> list[Received]:
+    topic_id, name = taken.topic.id, taken.topic.name
+    received: list[Received] = []
+    for batch in taken.batches:
+        at = batch.at
+        for offset, stored in enumerate(batch.records, batch.first):
+            record = encode(stored) if isinstance(stored, Message) else stored
+            message = as_message(stored)
+            received.append(Received(Position(topic_id, name, 0, 0, offset), record, at, message))
+    return received

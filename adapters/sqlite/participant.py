@@ -1,0 +1,228 @@
+"""Participants in the same process: their requests, replies and key records in the embedded store.
+
+The key records that `SqliteKeyStore.save` is given are written by the
+`SqliteParticipantTransport.finish` that follows, in one group with the replies and the offsets: a
+participant that dies leaves all of them or none. A claim is on disk before its handler is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from conveyor.cloudevents import encode
+from conveyor.dead_letters import dead_letter
+from conveyor.errors import ServerUnavailableError
+from conveyor.keys import KeyRecord, dumps, loads
+from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.topics import step_requests
+from conveyor.transport import Taken
+from conveyor.wire import rfc3339
+
+from adapters.sqlite.batches import as_message
+from adapters.sqlite.projections import load_offsets, save_offsets
+from adapters.sqlite.store import SqliteStore
+from adapters.sqlite.topics import Consumer, Topic
+from adapters.sqlite.writer import Row, Statement
+from application.ports import InboxStart, Unavailable
+
+T = TypeVar("T")
+
+_LOAD = "SELECT key, record FROM participant_keys WHERE key IN (SELECT value FROM json_each(?))"
+_SAVE = """
+INSERT INTO participant_keys (key, record) VALUES {values}
+ON CONFLICT (key) DO UPDATE SET record = excluded.record
+"""
+_NO_RECORD = KeyRecord()
+
+
+class ParticipantSession:
+    """What a participant's key store and transport share: the records that `finish` writes."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        #: Saved, not yet submitted to the writer.
+        self._saved: dict[str, KeyRecord] = {}
+        #: Submitted, not yet known to be on disk.
+        self._submitted: dict[str, KeyRecord] = {}
+
+    def save(self, records: Mapping[str, KeyRecord]) -> None:
+        self._saved.update(records)
+
+    async def load(self, keys: Sequence[str]) -> dict[str, KeyRecord]:
+        """The newest record of each key that has one."""
+        records = {key: loads(text) for key, text in await self.store.by_keys(_LOAD, keys)}
+        for newer in (self._submitted, self._saved):
+            records.update({key: newer[key] for key in keys if key in newer})
+        return records
+
+    async def write(
+        self,
+        claims: Mapping[str, KeyRecord],
+        messages: Sequence[Message | Record] = (),
+        statements: Sequence[Statement] = (),
+    ) -> None:
+        """Write what was saved and the claims, with these messages and statements, as one group."""
+        saved, self._saved = self._saved, {}
+        self._submitted.update(saved)
+        rows: list[Row] = [
+            (key, dumps(record).decode()) for key, record in {**saved, **claims}.items()
+        ]
+        keys = [Statement(_SAVE, rows)] if rows else []
+        try:
+            await self.store.write([*keys, *statements], messages)
+        except BaseException:
+            self._saved = saved | self._saved
+            raise
+        finally:
+            for key, record in saved.items():
+                if self._submitted.get(key) is record:
+                    del self._submitted[key]
+
+
+class SqliteKeyStore:
+    """`KeyStore` on the table `participant_keys`; no other process can hold a key."""
+
+    def __init__(self, session: ParticipantSession) -> None:
+        self._session = session
+        self._held: set[str] = set()
+
+    async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
+        free = [key for key in claims if key not in self._held]
+        self._held.update(free)
+        try:
+            records = await _answered(self._session.load(free))
+            opened = {key: records.get(key, _NO_RECORD) for key in free}
+            claimed = {
+                key: replace(record, claimed=claims[key])
+                for key, record in opened.items()
+                if claims[key]
+            }
+            if claimed:
+                await _answered(self._session.write(claimed))
+        except BaseException:
+            self._held.difference_update(free)
+            raise
+        return opened
+
+    async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
+        held = {key: record for key, record in records.items() if key in self._held}
+        self._held.difference_update(held)
+        self._session.save(held)
+        return frozenset(records.keys() - held.keys())
+
+    async def close(self) -> None:
+        self._held.clear()
+
+
+class _Progress:
+    """Which requests of one topic are taken and not finished."""
+
+    def __init__(self, start: int) -> None:
+        self._next = start
+        self._unfinished: dict[int, None] = {}
+
+    def take(self, offset: int) -> None:
+        self._unfinished[offset] = None
+        self._next = offset + 1
+
+    def after(self, offsets: AbstractSet[int]) -> int:
+        """Everything below the answer is finished once these offsets are."""
+        return next((each for each in self._unfinished if each not in offsets), self._next)
+
+    def finish(self, offsets: AbstractSet[int]) -> None:
+        for offset in offsets:
+            self._unfinished.pop(offset, None)
+
+
+class SqliteParticipantTransport:
+    """`conveyor.transport.Transport` on the embedded topics."""
+
+    def __init__(self, session: ParticipantSession) -> None:
+        self._session = session
+        self._store = session.store
+        self._name = ""
+        self._progress: dict[str, _Progress] = {}
+        self._consumer: Consumer | None = None
+        self._refused: list[tuple[str, int]] = []
+        self._dead_letters: list[Record] = []
+
+    async def start(self, participant: str, services: Sequence[str]) -> None:
+        self._name = f"participant:{participant}"
+        done = await _answered(load_offsets(self._store, self._name))
+        starts: dict[Topic, int] = {}
+        for service in services:
+            topic = await _answered(self._store.topic(step_requests(service)))
+            known = [start.offset for start in done if start.topic_id == topic.id]
+            starts[topic] = known[0] if known else 0
+        self._progress = {topic.name: _Progress(start) for topic, start in starts.items()}
+        self._consumer = self._store.consumer(starts)
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Taken]:
+        if self._refused:
+            await self._finish(self._refused, self._dead_letters)
+            self._refused, self._dead_letters = [], []
+        if self._consumer is None or limit == 0:
+            return []
+        requests: list[Taken] = []
+        for topic, batches in await _answered(self._consumer.take(limit, wait_seconds)):
+            take = self._progress[topic.name].take
+            for batch in batches:
+                for offset, stored in enumerate(batch.records, batch.first):
+                    take(offset)
+                    message = as_message(stored)
+                    if isinstance(message, Message):
+                        requests.append(Taken(message, 0, offset))
+                    else:
+                        self._refuse(stored, message, offset, batch.at)
+        return requests
+
+    async def finish(self, done: Sequence[Taken], replies: Sequence[Message | Record]) -> None:
+        await self._finish([(taken.message.topic, taken.offset) for taken in done], replies)
+
+    async def _finish(
+        self, places: Sequence[tuple[str, int]], messages: Sequence[Message | Record]
+    ) -> None:
+        finished: dict[str, set[int]] = {}
+        for name, offset in places:
+            finished.setdefault(name, set()).add(offset)
+        starts = [
+            InboxStart(name, 0, self._store.topics[name].id, self._progress[name].after(offsets))
+            for name, offsets in finished.items()
+        ]
+        await _answered(self._session.write({}, messages, [save_offsets(self._name, starts)]))
+        for name, offsets in finished.items():
+            self._progress[name].finish(offsets)
+
+    def _refuse(
+        self, stored: Message | Record, malformed: MalformedEvent, offset: int, appended: datetime
+    ) -> None:
+        """A request that cannot be read becomes a dead letter on the next `take`."""
+        record = encode(stored) if isinstance(stored, Message) else stored
+        self._refused.append((record.topic, offset))
+        self._dead_letters.append(
+            dead_letter(
+                record,
+                reason=malformed.code,
+                detail=malformed.detail,
+                partition=0,
+                offset=offset,
+                time=rfc3339(appended),
+            )
+        )
+
+    async def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
+async def _answered(answer: Awaitable[T]) -> T:
+    """The answer, with the SDK's error in place of the service's."""
+    try:
+        return await answer
+    except Unavailable as error:
+        raise ServerUnavailableError(error.component, error.detail) from error

@@ -1,0 +1,186 @@
+"""The writer thread: all groups that wait are written in one transaction, with one flush to disk.
+
+A *group* is what must become durable together: the commits, messages and offsets of one caller.
+Engine, participants and API submit groups at any time from the event loop; while one transaction is
+being flushed the next groups gather, so that the flush is paid once for all of them.
+
+If a transaction fails (the disk is full, a statement is wrong) nothing of it remains, and its
+groups are tried again one by one, so that a group fails only for its own reasons. A process that
+dies leaves whole transactions, hence whole groups.
+
+The sqlite3 module gives up the interpreter lock around every step of a statement and has to wait
+for it afterwards, up to `sys.getswitchinterval()` when the event loop is busy. So rows go in by
+few statements of many rows each (`{values}` in `Statement.sql`), not one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+from adapters.sqlite.batches import Batch
+from application.ports import Unavailable
+
+SqlValue = str | int | bytes | None
+Row = Sequence[SqlValue]
+
+#: The most rows that one statement inserts; smaller powers of two take the rest.
+_ROWS_PER_STATEMENT = 128
+
+_INSERT_BATCHES = (
+    "INSERT INTO record_batches (topic, first_offset, count, appended_ms, attributes, payload)"
+    " VALUES {values}"
+)
+
+
+class Statement(NamedTuple):
+    """SQL and its rows: inserted in bulk where it says `VALUES {values}`, else run once for
+    each."""
+
+    sql: str
+    rows: Sequence[Row]
+
+
+class PackedBatch(NamedTuple):
+    """A batch that waits for its offsets, and its columns."""
+
+    topic: int
+    batch: Batch
+    appended_ms: int
+    attributes: str
+    payload: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Statements and batches that are written together or not at all."""
+
+    statements: Sequence[Statement]
+    batches: Sequence[PackedBatch]
+    #: The statement among them that inserts new instances.
+    numbering: Statement | None
+    #: Resolved in the event loop with the number of rows that each statement changed.
+    done: asyncio.Future[list[int]]
+
+
+#: Groups with their results, an exception for a group that was not written.
+Outcome = Sequence[tuple[Group, list[int] | Exception]]
+
+
+class Writer:
+    """Owns the writing connection and the thread that it is used in."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        topic_ends: dict[int, int],
+        report: Callable[[Outcome], None],
+    ) -> None:
+        """`topic_ends`: the next offsets by topic number; `report` is called in the writer
+        thread."""
+        self._connection = connection
+        self._ends = topic_ends
+        self._report = report
+        self._queue: SimpleQueue[Group | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, group: Group) -> None:
+        self._queue.put(group)
+
+    def close(self) -> None:
+        """Write what was submitted, then end the thread and close the connection."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            groups: list[Group | None] = [self._queue.get()]
+            with suppress(Empty):
+                while True:
+                    groups.append(self._queue.get_nowait())
+            waiting = [group for group in groups if group is not None]
+            if waiting:
+                self._report(self._write(waiting))
+            if len(waiting) < len(groups):
+                self._connection.close()
+                return
+
+    def _write(self, groups: Sequence[Group]) -> Outcome:
+        try:
+            return list(zip(groups, self._transaction(groups), strict=True))
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller of the group
+            if len(groups) == 1:
+                return [(groups[0], as_unavailable(error))]
+            return [outcome for group in groups for outcome in self._write([group])]
+
+    def _transaction(self, groups: Sequence[Group]) -> list[list[int]]:
+        database = self._connection
+        ends = self._ends.copy()
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            changed = [
+                [_execute(database, statement) for statement in group.statements]
+                for group in groups
+            ]
+            rows = [_place(packed, ends) for group in groups for packed in group.batches]
+            if rows:
+                _execute(database, Statement(_INSERT_BATCHES, rows))
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        self._ends = ends
+        return changed
+
+
+def as_unavailable(error: Exception) -> Exception:
+    """`Unavailable` for what the disk or the system did, the error itself for a bug."""
+    if isinstance(error, sqlite3.OperationalError):
+        return Unavailable("eventStore", f"SQLite: {error}")
+    return error
+
+
+def _place(packed: PackedBatch, ends: dict[int, int]) -> Row:
+    """Give the batch its offsets; answers its row."""
+    batch = packed.batch
+    batch.first = ends.get(packed.topic, 0)
+    ends[packed.topic] = batch.end
+    return (
+        packed.topic,
+        batch.first,
+        len(batch.records),
+        packed.appended_ms,
+        packed.attributes,
+        packed.payload,
+    )
+
+
+def _execute(database: sqlite3.Connection, statement: Statement) -> int:
+    """Run the statement for all its rows; answers how many rows changed."""
+    sql, rows = statement
+    if "{values}" not in sql:
+        return database.executemany(sql, rows).rowcount
+    changed = position = 0
+    while position < len(rows):
+        size = min(_ROWS_PER_STATEMENT, 1 << (len(rows) - position).bit_length() - 1)
+        part = rows[position : position + size]
+        text = _with_values(sql, len(part[0]), size)
+        changed += database.execute(text, tuple(chain.from_iterable(part))).rowcount
+        position += size
+    return changed
+
+
+@lru_cache(maxsize=256)
+def _with_values(sql: str, columns: int, rows: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return sql.replace("{values}", ",".join([row] * rows))
