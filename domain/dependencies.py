@@ -45,7 +45,7 @@ class Dependencies:
         return frozenset(found)
 
     def _cyclic(self, ids: set[str]) -> set[str]:
-        """Those that still have a dependency among themselves; empty when there is no cycle left."""
+        """Those that still depend on one of themselves; empty when no cycle is left."""
         while True:
             kept = {step_id for step_id in ids if not ids.isdisjoint(self._direct[step_id])}
             if kept == ids:

@@ -33,10 +33,10 @@ class Rule(StrEnum):
     CONDITIONAL_PIVOT = "CONDITIONAL_PIVOT"
     #: Behind the pivot, but it can fail for good.
     NOT_RETRIABLE_AFTER_PIVOT = "NOT_RETRIABLE_AFTER_PIVOT"
-    #: Neither before nor behind the pivot.
+    #: Has to be undone if it fails, and the pivot may be done by then.
     PARALLEL_TO_PIVOT = "PARALLEL_TO_PIVOT"
-    #: A retriable step that nothing undoes if another step fails.
-    RETRIABLE_BEFORE_PIVOT = "RETRIABLE_BEFORE_PIVOT"
+    #: Not behind a pivot: nothing undoes it if another step fails.
+    RETRIABLE_WITHOUT_UNDO = "RETRIABLE_WITHOUT_UNDO"
     UNKNOWN_REFERENCE = "UNKNOWN_REFERENCE"
     #: Reads a step that need not be done by then.
     NOT_A_DEPENDENCY = "NOT_A_DEPENDENCY"

@@ -31,7 +31,7 @@ class _Scope:
 def reference_faults(
     definition: WorkflowDefinition, dependencies: Dependencies, is_known_input: KnownInput
 ) -> Iterator[Fault]:
-    """Misspelt paths, fields that a closed input schema excludes, and steps that need not be done."""
+    """Misspelt paths, inputs that a closed schema excludes, and steps that need not be done."""
     for scope in _scopes(definition, dependencies):
         reads = {
             (path, expression.source)

@@ -1,4 +1,4 @@
-"""The proof at registration: a definition that passes never strands a saga (S-002-23, S-002-47, C-11).
+"""The proof at registration: a definition that passes never strands a saga (S-002-47, C-11).
 
 Until the pivot is done everything done can be undone, and from then on everything left can only
 succeed. All faults are found at once, so that an author mends a definition in one go.
@@ -56,7 +56,7 @@ def _structure_faults(
                 yield _fault(Rule.UNKNOWN_DEPENDENCY, step.id, "dependsOn", message)
     cycles = dependencies.cycles()
     for cycle in cycles:
-        message = f"{' -> '.join(cycle)} wait for each other; take out one of these dependencies"
+        message = f"{' -> '.join(cycle)} is a circle; take out one of these dependencies"
         yield _fault(Rule.CYCLE, cycle[0], "dependsOn", message)
     if not cycles:
         yield from _order_faults(definition)
@@ -104,43 +104,38 @@ def _compensation_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
 
 
 def _pivot_faults(definition: WorkflowDefinition, dependencies: Dependencies) -> Iterator[Fault]:
-    first, *others = definition.pivots or ("",)
-    for pivot in others:
-        message = f"{pivot} can fail when {first} is done; only one step of a workflow is its pivot"
-        yield _fault(Rule.SEVERAL_PIVOTS, pivot, "kind", message)
-    before = dependencies.ancestors(first) if first else frozenset[str]()
+    pivot = next(iter(definition.pivots), None)
+    for other in definition.pivots[1:]:
+        message = f"{other} can fail when {pivot} is done; only one step of a workflow is its pivot"
+        yield _fault(Rule.SEVERAL_PIVOTS, other, "kind", message)
+    before = dependencies.ancestors(pivot) if pivot else frozenset[str]()
     unprotected: list[str] = []
     for step in definition.steps:
-        if step.kind is StepKind.PIVOT:
-            continue
-        nothing_undoes_it = step.kind is StepKind.RETRIABLE and step.compensation is None
-        if not first or step.id in before:
-            if nothing_undoes_it:
-                yield _retriable_before_pivot(step)
-        elif first in dependencies.ancestors(step.id):
-            if step.kind is StepKind.COMPENSATABLE:
-                yield _not_retriable_after_pivot(step, first)
-            if nothing_undoes_it:
+        is_behind = pivot in dependencies.ancestors(step.id)
+        if step.kind is StepKind.RETRIABLE and step.compensation is None:
+            if is_behind:
                 unprotected.append(step.id)
-        else:
-            yield _parallel_to_pivot(step, first)
-    if unprotected and definition.step(first).when is not None:
+            else:
+                yield _retriable_without_undo(step)
+        elif step.kind is StepKind.COMPENSATABLE and pivot and step.id not in before:
+            yield _behind_pivot(step, pivot) if is_behind else _parallel_to_pivot(step, pivot)
+    if pivot and unprotected and definition.step(pivot).when is not None:
         message = (
-            f"{first} may be skipped, and then nothing undoes {', '.join(unprotected)}; take `when`"
+            f"{pivot} may be skipped, and then nothing undoes {', '.join(unprotected)}; take `when`"
             " out of the pivot, or give those steps a compensation"
         )
-        yield _fault(Rule.CONDITIONAL_PIVOT, first, "when", message)
+        yield _fault(Rule.CONDITIONAL_PIVOT, pivot, "when", message)
 
 
-def _retriable_before_pivot(step: StepDefinition) -> Fault:
+def _retriable_without_undo(step: StepDefinition) -> Fault:
     message = (
         f"if another step fails, nothing undoes {step.id}; give it a compensation,"
         " or let it depend on a pivot"
     )
-    return _fault(Rule.RETRIABLE_BEFORE_PIVOT, step.id, "kind", message)
+    return _fault(Rule.RETRIABLE_WITHOUT_UNDO, step.id, "kind", message)
 
 
-def _not_retriable_after_pivot(step: StepDefinition, pivot: str) -> Fault:
+def _behind_pivot(step: StepDefinition, pivot: str) -> Fault:
     message = (
         f"{step.id} comes after the pivot {pivot}, from where there is no way back; make it"
         " retriable or read-only, or move it before the pivot"
@@ -150,8 +145,8 @@ def _not_retriable_after_pivot(step: StepDefinition, pivot: str) -> Fault:
 
 def _parallel_to_pivot(step: StepDefinition, pivot: str) -> Fault:
     message = (
-        f"{step.id} can fail while the pivot {pivot} is being done or is done; let {pivot} depend"
-        f" on {step.id}, or make {step.id} retriable or read-only and let it depend on {pivot}"
+        f"{step.id} can fail when the pivot {pivot} is already done; let {pivot} depend on"
+        f" {step.id}, or make {step.id} retriable"
     )
     return _fault(Rule.PARALLEL_TO_PIVOT, step.id, "dependsOn", message)
 

@@ -17,6 +17,10 @@ Node = dict[str, Any]
 Path = tuple[str, ...]
 
 _FUNCTIONS = cast("dict[str, dict[str, Any]]", Functions.FUNCTION_TABLE)
+#: Nodes that look into the value of their first child.
+_STEPS_INTO = frozenset(
+    ("subexpression", "projection", "value_projection", "filter_projection", "flatten")
+)
 #: What jmespath raises while it evaluates: besides its own errors what functions meet in odd values.
 _EVALUATION_ERRORS = (
     JMESPathError,
@@ -97,7 +101,7 @@ def compile_expression(source: str) -> FieldPath | JmesPath:
     try:
         compiled = jmespath.compile(source)
         tree = cast(Node, compiled.parsed)
-        _check_functions(tree)
+        _check(tree)
         names = _plain_path(tree)
         if names is not None:
             return FieldPath(source, names)
@@ -117,7 +121,10 @@ def _plain_path(tree: Node) -> Path | None:
     return tuple(name for part in parts for name in part or ())
 
 
-def _check_functions(node: Node) -> None:
+def _check(node: Node) -> None:
+    """Raises InvalidExpression for what jmespath would find only when it evaluates, or never."""
+    if node["type"] in _STEPS_INTO and node["children"][0]["type"] == "not_expression":
+        raise InvalidExpression("'!' takes only the one name behind it; write !(a.b) for !a.b")
     if node["type"] == "function_expression":
         name, count = node["value"], len(node["children"])
         function = _FUNCTIONS.get(name)
@@ -129,7 +136,7 @@ def _check_functions(node: Node) -> None:
             raise InvalidExpression(f"{name}() takes {len(signature)} arguments, not {count}")
     for child in node["children"]:
         if isinstance(child, dict):
-            _check_functions(cast(Node, child))
+            _check(cast(Node, child))
 
 
 # -- references ----------------------------------------------------------------------------------

@@ -78,6 +78,8 @@ def _faults_of(error: jsonschema_rs.ValidationError) -> list[Mapping[str, str]]:
             message = f"must have at least {limit} {'item' if limit == 1 else 'items'}"
         case Kind.MaxItems(limit=limit):
             message = f"must have at most {limit} {'item' if limit == 1 else 'items'}"
+        case Kind.FalseSchema():
+            message = "is not allowed"
         case Kind.Enum(options=options):
             message = f"must be one of {', '.join(str(option) for option in options)}"
         case _:
