@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from conveyor.messages import Message, Record
@@ -76,8 +76,8 @@ class MemoryFeedSite(FeedSite):
 
 class TestMemoryFeed(FeedContract):
     @pytest.fixture
-    async def site(self) -> AsyncIterator[MemoryFeedSite]:
-        yield MemoryFeedSite()
+    def site(self) -> MemoryFeedSite:
+        return MemoryFeedSite()
 
 
 class TestGroup:
