@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+import orjson
 from conveyor.cloudevents import encode
 from conveyor.dead_letters import dead_letter
 from conveyor.errors import ServerUnavailableError
@@ -26,16 +27,27 @@ from adapters.sqlite.batches import as_message
 from adapters.sqlite.projections import load_offsets, save_offsets
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.topics import Consumer, Topic
-from adapters.sqlite.writer import Row, Statement
+from adapters.sqlite.writer import Statement
 from application.ports import InboxStart, Unavailable
 
 T = TypeVar("T")
 
-_LOAD = "SELECT key, record FROM participant_keys WHERE key IN (SELECT value FROM json_each(?))"
-_SAVE = """
-INSERT INTO participant_keys (key, record) VALUES {values}
-ON CONFLICT (key) DO UPDATE SET record = excluded.record
+_LOAD = """
+SELECT wanted.key, k.record, c.attempt FROM json_each(?) AS wanted
+LEFT JOIN participant_keys AS k
+    ON k.instance = wanted.value AND k.step = substr(wanted.key, instr(wanted.key, '/') + 1)
+LEFT JOIN participant_claims AS c ON c.key = wanted.key
+WHERE k.record IS NOT NULL OR c.attempt IS NOT NULL
 """
+_SAVE = """
+INSERT INTO participant_keys (instance, step, record) VALUES {values}
+ON CONFLICT DO UPDATE SET record = excluded.record
+"""
+_CLAIM = """
+INSERT INTO participant_claims (key, attempt) VALUES {values}
+ON CONFLICT DO UPDATE SET attempt = excluded.attempt
+"""
+_RESOLVE = "DELETE FROM participant_claims WHERE key IN (SELECT value FROM json_each(?))"
 _NO_RECORD = KeyRecord()
 
 
@@ -53,27 +65,30 @@ class ParticipantSession:
         self._saved.update(records)
 
     async def load(self, keys: Sequence[str]) -> dict[str, KeyRecord]:
-        """The newest record of each key that has one."""
-        records = {key: loads(text) for key, text in await self.store.by_keys(_LOAD, keys)}
+        """The newest record of each key that has one or is claimed."""
+        numbers = self.store.instances.number({_workflow(key) for key in keys})
+        wanted = {key: numbers[_workflow(key)] for key in keys}
+        records: dict[str, KeyRecord] = {}
+        for key, text, attempt in await self.store.by_keys(_LOAD, wanted):
+            record = _NO_RECORD if text is None else loads(text)
+            records[key] = record if attempt is None else replace(record, claimed=attempt)
         for newer in (self._submitted, self._saved):
             records.update({key: newer[key] for key in keys if key in newer})
         return records
 
     async def write(
         self,
-        claims: Mapping[str, KeyRecord],
+        claims: Mapping[str, int],
         messages: Sequence[Message | Record] = (),
         statements: Sequence[Statement] = (),
     ) -> None:
         """Write what was saved and the claims, with these messages and statements, as one group."""
         saved, self._saved = self._saved, {}
         self._submitted.update(saved)
-        rows: list[Row] = [
-            (key, dumps(record).decode()) for key, record in {**saved, **claims}.items()
-        ]
-        keys = [Statement(_SAVE, rows)] if rows else []
+        numbers = self.store.instances.number({_workflow(key) for key in saved})
+        keys = _statements(saved, numbers, claims)
         try:
-            await self.store.write([*keys, *statements], messages)
+            await self.store.write([*keys, *statements], messages, numbers)
         except BaseException:
             self._saved = saved | self._saved
             raise
@@ -83,8 +98,29 @@ class ParticipantSession:
                     del self._submitted[key]
 
 
+def _statements(
+    saved: Mapping[str, KeyRecord], numbers: Mapping[str, int], claims: Mapping[str, int]
+) -> list[Statement]:
+    statements: list[Statement] = []
+    if saved:
+        rows = [
+            (numbers[_workflow(key)], key[key.find("/") + 1 :], dumps(record).decode())
+            for key, record in saved.items()
+        ]
+        resolved = orjson.dumps(list(saved)).decode()
+        statements += [Statement(_SAVE, rows), Statement(_RESOLVE, [(resolved,)])]
+    if claims:
+        statements.append(Statement(_CLAIM, list(claims.items())))
+    return statements
+
+
+def _workflow(key: str) -> str:
+    """Keys of one workflow lie side by side, because its requests come about the same time."""
+    return key.partition("/")[0]
+
+
 class SqliteKeyStore:
-    """`KeyStore` on the table `participant_keys`; no other process can hold a key."""
+    """`KeyStore` on the tables `participant_keys` and `participant_claims`; no other process can hold a key."""
 
     def __init__(self, session: ParticipantSession) -> None:
         self._session = session
@@ -96,13 +132,9 @@ class SqliteKeyStore:
         try:
             records = await _answered(self._session.load(free))
             opened = {key: records.get(key, _NO_RECORD) for key in free}
-            claimed = {
-                key: replace(record, claimed=claims[key])
-                for key, record in opened.items()
-                if claims[key]
-            }
-            if claimed:
-                await _answered(self._session.write(claimed))
+            begun = {key: claims[key] for key in free if claims[key]}
+            if begun:
+                await _answered(self._session.write(begun))
         except BaseException:
             self._held.difference_update(free)
             raise

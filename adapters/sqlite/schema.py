@@ -23,14 +23,13 @@ CREATE TABLE topics (
     id     TEXT NOT NULL
 );
 
--- What one publication wrote to one topic; `batches.py` says what the two last columns hold.
+-- What one publication wrote to one topic; `batches.py` says what `content` holds.
 CREATE TABLE record_batches (
     topic        INTEGER NOT NULL,
     first_offset INTEGER NOT NULL,
     count        INTEGER NOT NULL,
     appended_ms  INTEGER NOT NULL,
-    attributes   TEXT NOT NULL,
-    payload      BLOB NOT NULL,
+    content      BLOB NOT NULL,
     PRIMARY KEY (topic, first_offset)
 );
 
@@ -100,9 +99,18 @@ CREATE TABLE definitions (
     PRIMARY KEY (name, version)
 ) WITHOUT ROWID;
 
+-- The key is that of the instance, a slash, and `step`.
 CREATE TABLE participant_keys (
-    key    TEXT PRIMARY KEY,
-    record TEXT NOT NULL
+    instance INTEGER NOT NULL,
+    step     TEXT NOT NULL,
+    record   TEXT NOT NULL,
+    PRIMARY KEY (instance, step)
+);
+
+-- What was begun and is not resolved: few rows, gone when the record is saved.
+CREATE TABLE participant_claims (
+    key     TEXT PRIMARY KEY,
+    attempt INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE settings (

@@ -47,7 +47,7 @@ FROM topics
 """
 _CREATE_TOPIC = Statement("INSERT INTO topics (number, name, id) VALUES (?, ?, ?)", ())
 _BATCHES_FROM = """
-SELECT first_offset, appended_ms, attributes, payload FROM record_batches
+SELECT first_offset, appended_ms, content FROM record_batches
 WHERE topic = :topic AND first_offset >= coalesce(
     (SELECT max(first_offset) FROM record_batches
      WHERE topic = :topic AND first_offset <= :offset), 0)
@@ -131,9 +131,9 @@ class SqliteStore:
         packed: list[PackedBatch] = []
         for name, records in by_topic.items():
             topic = self._topics.get(name) or await self.topic(name)
-            attributes, payload = pack(records)
-            batch = Batch(0, at, records, len(attributes) + len(payload))
-            packed.append(PackedBatch(topic.number, batch, now_ms, attributes, payload))
+            content = pack(records)
+            batch = Batch(0, at, records, len(content))
+            packed.append(PackedBatch(topic.number, batch, now_ms, content))
         return packed
 
     def _report(self, outcome: Outcome) -> None:
@@ -180,11 +180,10 @@ class SqliteStore:
             found: list[Batch] = []
             wanted = limit
             rows = connection.execute(_BATCHES_FROM, {"topic": topic.number, "offset": offset})
-            for first, at_ms, attributes, payload in rows:
+            for first, at_ms, content in rows:
                 if wanted <= 0:
                     break
-                records = unpack(topic.name, attributes, payload)
-                batch = Batch(first, _moment(at_ms), records, len(attributes) + len(payload))
+                batch = Batch(first, _moment(at_ms), unpack(topic.name, content), len(content))
                 found.append(part(batch, max(offset, first), wanted))
                 wanted -= len(found[-1].records)
             return found

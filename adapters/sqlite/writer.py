@@ -26,7 +26,7 @@ from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from adapters.sqlite.batches import Batch
+from adapters.sqlite.batches import Batch, deflate
 from application.ports import Unavailable
 
 SqlValue = str | int | bytes | None
@@ -36,8 +36,7 @@ Row = Sequence[SqlValue]
 _ROWS_PER_STATEMENT = 128
 
 _INSERT_BATCHES = (
-    "INSERT INTO record_batches (topic, first_offset, count, appended_ms, attributes, payload)"
-    " VALUES {values}"
+    "INSERT INTO record_batches (topic, first_offset, count, appended_ms, content) VALUES {values}"
 )
 
 
@@ -50,13 +49,12 @@ class Statement(NamedTuple):
 
 
 class PackedBatch(NamedTuple):
-    """A batch that waits for its offsets, and its columns."""
+    """A batch that waits for its offsets, and what its row will hold."""
 
     topic: int
     batch: Batch
     appended_ms: int
-    attributes: str
-    payload: bytes
+    content: bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -160,8 +158,7 @@ def _place(packed: PackedBatch, ends: dict[int, int]) -> Row:
         batch.first,
         len(batch.records),
         packed.appended_ms,
-        packed.attributes,
-        packed.payload,
+        deflate(packed.content),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
-from conveyor.messages import Message
+import pytest
+from conveyor.messages import Message, Record
 from conveyor.topics import COMMANDS, EVENTS, REPLIES
 
 from adapters.sqlite.publisher import SqlitePublisher
@@ -91,6 +93,26 @@ async def test_a_reopened_topic_goes_on(path: Path) -> None:
     assert (topic.id, topic.end) == (topic_id, 6)
     assert await numbers(consumer) == list(range(6))
     await reopened.close()
+
+
+@pytest.mark.parametrize("copies", [1, 100])
+async def test_every_kind_of_record_comes_back_from_the_file(path: Path, copies: int) -> None:
+    """Messages and records, with and without key, value and headers, in small and large batches."""
+    plain = replace(event(1, key=None), extensions={}, headers={}, time=None, subject=None)
+    schema = replace(event(2), dataschema="urn:x", data="größer\n".encode())
+    raw = Record(topic=EVENTS, key=b"\xff", value=b"\n\x00", headers=(("x", b"\xfe"), ("x", b"")))
+    empty = Record(topic=EVENTS, key=None, value=None)
+    published = [plain, schema, raw, empty, event(3)] * copies
+    store = SqliteStore(path)
+    await SqlitePublisher(store).publish(published)
+    await store.close()
+
+    reopened = SqliteStore(path)
+    consumer = reopened.consumer({reopened.topics[EVENTS]: 0})
+    [(_, [batch])] = await consumer.take(10_000, 0)
+    await reopened.close()
+
+    assert list(batch.records) == [replace(each, partition=0) for each in published]
 
 
 async def test_two_topics_share_a_take(store: SqliteStore) -> None:
