@@ -8,6 +8,7 @@ are the others.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
@@ -57,15 +58,6 @@ def request_name(event: StepScheduled | StepUnresolved) -> str:
     return f"{verb}{event.step_id}{number}{round_}"
 
 
-def replayed(events: list[DomainEvent], workflow_id: str) -> WorkflowInstance:
-    """The state that the events add up to from nothing."""
-    instance: WorkflowInstance | None = None
-    for event in events:
-        instance = evolve(instance, event, workflow_id)
-    assert instance is not None
-    return instance
-
-
 class Saga:
     """One run: the methods under `when` send a message, those under `then` look at its effect."""
 
@@ -76,6 +68,7 @@ class Saga:
         self.history: list[DomainEvent] = []
         self.last: Decision = Duplicate()
         self._instance: WorkflowInstance | None = None
+        self._folded: WorkflowInstance | None = None
 
     @property
     def instance(self) -> WorkflowInstance:
@@ -90,9 +83,17 @@ class Saga:
         if isinstance(self.last, Decided):
             self.history.extend(self.last.events)
             self._instance = self.last.instance
-            assert self.instance == replayed(self.history, self.workflow_id)
+            self._folded = self._fold(self.last.events)
+            assert self.instance == self._folded
             assert self.instance.version == len(self.history)
         return self
+
+    def _fold(self, events: Iterable[DomainEvent]) -> WorkflowInstance | None:
+        """What the events add up to since the first one, by themselves."""
+        folded = self._folded
+        for event in events:
+            folded = evolve(folded, event, self.workflow_id)
+        return folded
 
     def starts(self, order: dict[str, Any] | None = None, **facts: Any) -> Self:
         """`order` is the workflow's input."""

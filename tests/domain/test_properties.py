@@ -11,6 +11,7 @@ from domain.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
 from domain.events import (
     CompensationCompleted,
     CompensationStarted,
+    StepCompensated,
     StepScheduled,
     WorkflowCancelled,
     WorkflowCompleted,
@@ -114,8 +115,8 @@ def assert_effects_are_what_the_saga_says(world: World) -> None:
             assert instance.all_steps_completed
             assert not undone
         case WorkflowStatus.COMPENSATED:
-            to_undo = {name for name in performed if definition.compensation_of(name) is not None}
-            assert undone & known == to_undo & known
+            left = {name for name in performed - undone if kind_of(world, name) != "read-only"}
+            assert not left & known
             assert not instance.unresolved
         case WorkflowStatus.CANCELLED:
             assert world.saga.all_of(WorkflowCancelled)
@@ -154,6 +155,17 @@ def undoable(world: World, name: str) -> bool:
     return world.saga.definition.compensation_of(name) is not None
 
 
+def kind_of(world: World, name: str) -> str:
+    return world.saga.definition.step(name).kind
+
+
+def half_undone(world: World) -> set[str]:
+    """Steps whose undo failed for good or was given up, and may be done all the same."""
+    steps = world.saga.instance.steps.values()
+    given_up = {event.step_id for event in world.saga.all_of(StepCompensated) if event.forced}
+    return given_up | {done.step_id for done in steps if done.undo.status == "FAILED"}
+
+
 def run(rng: Random) -> World:
     """A walk, and then the way to rest; `Saga` compares state and history at every step."""
     world = World.of(any_definition(rng), rng)
@@ -184,7 +196,7 @@ def test_an_ended_saga_stays_as_it_is(rng: Random) -> None:
     """When every request, answer and timer comes once more, nothing more is done or scheduled."""
     world = run(rng)
     status, done = world.saga.instance.status, len(world.effects)
-    open_still = {*world.saga.instance.unresolved, *world.told}
+    open_still = {*world.saga.instance.unresolved, *world.told, *half_undone(world)}
 
     world.everything_again()
 
@@ -194,6 +206,7 @@ def test_an_ended_saga_stays_as_it_is(rng: Random) -> None:
     check(world)
 
 
+@settings(max_examples=400)
 @given(seed=st.integers(0, 2**32))
 def test_many_more_courses(seed: int) -> None:
     """The same over courses too long to be shrunk, each from its seed."""

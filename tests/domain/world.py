@@ -160,7 +160,7 @@ class World:
         commands: list[Command] = [PauseWorkflow(), ResumeWorkflow(), ResumeWorkflow()]
         commands += [RetryWorkflow(), RetryWorkflow(), CompensateWorkflow()]
         commands += [CancelWorkflow(compensate=self.rng.choice([None, True, False]))]
-        if self.rng.random() < 0.1:
+        if self.rng.random() < 0.03:
             commands = [ForceCompensateWorkflow()]
         step_id = self.rng.choice(list(self.saga.instance.steps))
         if self.rng.random() < 0.2:
