@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from domain.definition import StepDefinition, WorkflowDefinition
 from domain.errors import WorkflowError
@@ -79,9 +79,7 @@ class WorkflowInstance:
     def executed_steps(self) -> tuple[str, ...]:
         """Steps whose effect happened (undone or not), in the order of their completion."""
         done = [step for step in self.steps.values() if step.completion_order]
-        return tuple(
-            step.step_id for step in sorted(done, key=lambda step: step.completion_order)
-        )
+        return tuple(step.step_id for step in sorted(done, key=lambda step: step.completion_order))
 
     @property
     def unresolved(self) -> tuple[str, ...]:
@@ -172,6 +170,8 @@ class WorkflowInstance:
                 return ("force-compensate",)
             case WorkflowStatus.COMPENSATED:
                 return ()
+            case _:
+                assert_never(self.status)
 
     def _cancel_if_possible(self) -> tuple[str, ...]:
         return () if self.is_past_pivot or self.open_pivot is not None else ("cancel",)

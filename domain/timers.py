@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 
 from domain.commands import FireTimer, Purpose, TimerKind
 from domain.errors import ErrorType, WorkflowError
@@ -125,6 +126,8 @@ def fire(instance: WorkflowInstance, firing: FireTimer, now: datetime) -> Sequen
             verifying = instance.steps[step.id].undo.verifying
             purpose = Purpose.VERIFY if verifying else Purpose.UNDO
             return (schedule_undo(instance, step, now, purpose),)
+        case _:
+            assert_never(firing.kind)
 
 
 def _workflow_timed_out(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
