@@ -11,7 +11,6 @@ from typing import Any
 from application.codec.events import DefinitionOf, error_document, error_from
 from application.codec.times import parse_time, rfc3339
 from application.ports import Document
-from domain.compensation import CompensationAction
 from domain.definition import StepDefinition, WorkflowDefinition
 from domain.errors import WorkflowError
 from domain.events import StartFacts
@@ -40,7 +39,7 @@ def to_document(instance: WorkflowInstance, partition: int, applied: Document) -
         "partition": partition,
         "nextTimerAt": rfc3339(due) if due is not None else None,
         **_identity(facts),
-        "status": instance.status.value,
+        "status": str(instance.status),
         "version": instance.version,
         "waveless": instance.waveless,
         "releaseQueue": instance.release_queue,
@@ -56,7 +55,7 @@ def to_document(instance: WorkflowInstance, partition: int, applied: Document) -
         "executedSteps": list(instance.executed_steps),
         "compensatedSteps": list(instance.compensated_steps),
         "progress": instance.progress,
-        "compensationStatus": instance.compensation_status.value,
+        "compensationStatus": str(instance.compensation_status),
         "compensationProgress": instance.compensation_progress,
         "retryCount": instance.retry_count,
         "errors": [error_document(error) for error in instance.errors],
@@ -94,7 +93,7 @@ def _identity(facts: StartFacts) -> Document:
         "definitionVersion": definition.version,
         "workflowName": definition.title or definition.name,
         "workflowType": str(definition.type),
-        "priority": facts.priority.value,
+        "priority": str(facts.priority),
         "dueAt": _time(facts.due_at),
         "lockKey": facts.lock_key,
         "correlationId": facts.correlation_id,
@@ -127,7 +126,7 @@ def _template(definition: WorkflowDefinition, step: StepDefinition) -> Document:
         "operation": step.operation,
         "executionOrder": definition.execution_order[step.id],
         "dependsOn": list(step.depends_on),
-        "kind": step.kind.value,
+        "kind": str(step.kind),
         "timeoutMs": step.timeout_ms,
         "retryPolicy": retry_document(step.retry),
         "config": step.config,
@@ -152,7 +151,7 @@ def _step_document(instance: WorkflowInstance, step: StepDefinition) -> Document
         "stepId": step.id,
         "workflowInstanceId": instance.id,
         **_template(instance.definition, step),
-        "status": execution.status.value,
+        "status": str(execution.status),
         "attempt": execution.attempt,
         "round": execution.round,
         "retryCount": execution.retry_count,
@@ -160,7 +159,7 @@ def _step_document(instance: WorkflowInstance, step: StepDefinition) -> Document
         "output": execution.output,
         "error": error_document(execution.error) if execution.error else None,
         "executionTimeMs": execution.execution_time_ms,
-        "compensationAction": _compensation(step.compensation, execution.undo),
+        "compensationAction": _compensation(step, execution.undo),
         "idempotencyKey": execution.key(instance.id),
         "scheduledAt": _time(execution.scheduled_at),
         "completedAt": _time(execution.completed_at),
@@ -168,16 +167,27 @@ def _step_document(instance: WorkflowInstance, step: StepDefinition) -> Document
     }
 
 
-def _compensation(action: CompensationAction | None, undo: Undo) -> Document | None:
+def _compensation(step: StepDefinition, undo: Undo) -> Document | None:
+    template = _compensation_template(step)
+    if template is None:
+        return None
+    return {
+        **template,
+        "status": str(undo.status),
+        "completedAt": _time(undo.completed_at),
+    }
+
+
+@lru_cache(maxsize=4096)
+def _compensation_template(step: StepDefinition) -> Document | None:
+    action = step.compensation
     if action is None:
         return None
     return {
-        "strategy": action.strategy.value,
+        "strategy": str(action.strategy),
         "serviceName": action.service_name,
         "operation": action.operation,
         "parameters": sources(action.input),
-        "status": undo.status.value,
-        "completedAt": _time(undo.completed_at),
     }
 
 

@@ -133,10 +133,13 @@ class Partition:
         #: By id, least recently used first.
         self.instances: dict[str, Hot] = {}
         self.refusals = Refusals()
-        #: Instances whose projection is behind.
+        #: Instances whose projection is behind: changed since the last round of projecting, and before it.
+        #: A round writes the older ones, in their newest state, so that most short workflows are written once.
         self.dirty: set[str] = set()
-        #: topic -> offset of the next message to decide.
+        self.aging: set[str] = set()
+        #: topic -> offset of the next message to decide, and what it was when `aging` was closed.
         self.decided: dict[str, int] = {}
+        self.aging_offsets: dict[str, int] = {}
         #: What was last written as the start: topic -> offset.
         self.committed: dict[str, int] = {}
         self.topic_ids: dict[str, str] = {}
@@ -146,12 +149,32 @@ class Partition:
         self.timers_read_until: datetime | None = None
         self._heap: list[tuple[datetime, str]] = []
 
+    def is_behind(self) -> bool:
+        """Something is not projected or not committed yet."""
+        return bool(
+            self.dirty
+            or self.aging
+            or self.decided != self.committed
+            or self.refusals.version > self.refusals.projected
+        )
+
+    def age(self) -> None:
+        """What changed until now is written by the next round."""
+        self.aging, self.dirty = self.dirty, set()
+        self.aging_offsets = dict(self.decided)
+
     def touch(self, workflow_id: str) -> Hot | None:
         """The instance, marked as most recently used."""
         hot = self.instances.pop(workflow_id, None)
         if hot is not None:
             self.instances[workflow_id] = hot
         return hot
+
+    def forget(self, workflow_id: str) -> None:
+        """Drop an instance that turned out not to be the newest; it is read again."""
+        self.instances.pop(workflow_id, None)
+        self.dirty.discard(workflow_id)
+        self.aging.discard(workflow_id)
 
     def put(self, hot: Hot) -> None:
         """Keep an instance; its timers are armed."""
@@ -195,6 +218,7 @@ class Partition:
             if excess <= 0:
                 return
             near = hot.armed is not None and hot.armed < timers_after
-            if workflow_id not in self.dirty and not near:
+            behind = workflow_id in self.dirty or workflow_id in self.aging
+            if not behind and not near:
                 del self.instances[workflow_id]
                 excess -= 1

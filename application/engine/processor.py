@@ -52,6 +52,10 @@ class Definitions(Protocol):
         """That version, or the newest where none is named; None if there is none such."""
         ...
 
+    def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        """The same from memory, if it was looked up lately."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessorSettings:
@@ -278,7 +282,11 @@ class _Batch:
                 if isinstance(intent, StartIntent):
                     key = (intent.reference, intent.version)
                     if key not in self._definitions:
-                        self._definitions[key] = await self._ports.definitions.get(*key)
+                        self._definitions[key] = await self._definition(*key)
+
+    async def _definition(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        definitions = self._ports.definitions
+        return definitions.cached(reference, version) or await definitions.get(reference, version)
 
     def _definition_for(self, reference: str, version: int | None) -> WorkflowDefinition | None:
         return self._definitions[reference, version]
@@ -361,8 +369,7 @@ class _Batch:
 
     async def _reload(self, partition: Partition, draft: Draft) -> None:
         """Read what forestalled the draft, however long a majority takes to show it (PROTOCOL rule 14)."""
-        partition.instances.pop(draft.workflow_id, None)
-        partition.dirty.discard(draft.workflow_id)
+        partition.forget(draft.workflow_id)
         while True:
             loaded = (await self._processor.loader.load([draft.workflow_id])).get(draft.workflow_id)
             if loaded is not None and loaded.hot.instance.version >= draft.first_version:

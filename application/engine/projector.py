@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _ENDED = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED})
 
 
+#: How soon a round under way is looked at again: the inbox, not the round, wakes the processor.
+_LOOK_AGAIN_SECONDS = 0.02
+
+
 @dataclass(slots=True)
 class _Snapshot:
     """What one round of projecting writes."""
@@ -50,9 +54,11 @@ class Projector:
         self._last: datetime | None = None
 
     def wait_seconds(self, partitions: Iterable[Partition], now: datetime) -> float:
-        """Until the next round should begin."""
+        """Until the next round should begin, or the one under way should be looked at."""
+        if self._round is not None:
+            return _LOOK_AGAIN_SECONDS
         interval = self._settings.projection_interval.total_seconds()
-        if self._last is None or not any(_is_behind(partition) for partition in partitions):
+        if self._last is None or not any(partition.is_behind() for partition in partitions):
             return interval
         return interval - (now - self._last).total_seconds()
 
@@ -74,7 +80,7 @@ class Projector:
     async def project(self, partitions: Iterable[Partition]) -> None:
         """Write everything now. Raises Unavailable."""
         await self.abandon()
-        await self._write(_take(partitions))
+        await self._write(_take(partitions, everything=True))
 
     async def abandon(self) -> None:
         """Let the round under way end, whatever its outcome: what it writes is right or refused."""
@@ -113,6 +119,7 @@ class Projector:
             hot.projected = max(hot.projected, version)
             if hot.instance.version == version:
                 partition.dirty.discard(workflow_id)
+                partition.aging.discard(workflow_id)
                 if hot.instance.status in _ENDED and not hot.instance.unresolved:
                     del partition.instances[workflow_id]
         for partition, version in snapshot.refusals:
@@ -125,30 +132,31 @@ class Projector:
             partition.evict(self._settings.cached_instances, horizon)
 
 
-def _is_behind(partition: Partition) -> bool:
-    return bool(
-        partition.dirty
-        or partition.decided != partition.committed
-        or partition.refusals.version > partition.refusals.projected
-    )
+def _take(partitions: Iterable[Partition], *, everything: bool = False) -> _Snapshot:
+    """What is due to be written, in its newest state, and the offsets that it includes.
 
-
-def _take(partitions: Iterable[Partition]) -> _Snapshot:
-    """The newest state of everything that is behind, and the offsets that this state includes."""
+    Offsets are those of the moment when the set of instances was closed: everything decided before is in
+    the set or was written earlier.
+    """
     snapshot = _Snapshot([], [], [], [], [])
     for partition in partitions:
         snapshot.partitions.append(partition)
-        for workflow_id in partition.dirty:
+        due, offsets = partition.aging, partition.aging_offsets
+        if everything:
+            due, offsets = due | partition.dirty, dict(partition.decided)
+        for workflow_id in due:
             hot = partition.instances[workflow_id]
-            snapshot.documents.append(hot.document(partition.number))
-            snapshot.instances.append((partition, workflow_id, hot.instance.version))
+            if hot.instance.version > hot.projected:
+                snapshot.documents.append(hot.document(partition.number))
+                snapshot.instances.append((partition, workflow_id, hot.instance.version))
         refusals = partition.refusals
         if refusals.version > refusals.projected:
             snapshot.documents.append(refusals.document(partition.number))
             snapshot.refusals.append((partition, refusals.version))
-        for topic, offset in partition.decided.items():
+        for topic, offset in offsets.items():
             if partition.committed.get(topic) != offset:
                 snapshot.starts.append(
                     InboxStart(topic, partition.number, partition.topic_ids[topic], offset)
                 )
+        partition.age()
     return snapshot
