@@ -233,23 +233,28 @@ def _undo_answered(
         or undo.verifying is not verifying
     ):
         return (_ignored(reply, now, f"no {reply.purpose} is open"),)
+    action = step.compensation
+    assert action is not None
+    actor = reply.actor or action.service_name
     error = reply.error
     if error is None and verifying and _says_no(reply.output):
         error = WorkflowError.create(
-            step.id, step.service, "NOT_VERIFIED", f"the undo of {step.id} did not hold", "NOT_VERIFIED"
+            step.id,
+            action.service_name,
+            "NOT_VERIFIED",
+            f"the undo of {step.id} did not hold",
+            "NOT_VERIFIED",
         )
     if error is not None:
         if undo.deadline is None or reply.attempt != undo.attempt:
             return (_ignored(reply, now, f"attempt {undo.attempt} of the {reply.purpose} counts"),)
-        return fail_undo(instance, step, error, now, actor=reply.actor or step.service)
-    action = step.compensation
-    assert action is not None
+        return fail_undo(instance, step, error, now, actor=actor)
     if action.verify is not None and not verifying:
         return (schedule_undo(instance, step, now, Purpose.VERIFY),)
     return (
         StepCompensated(
             occurred_at=now,
-            actor=reply.actor or step.service,
+            actor=actor,
             step_id=step.id,
             service_name=action.service_name,
             operation=action.operation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domain.compensation import CompensationAction, CompensationStrategy
-from domain.events import StepCompensated, StepScheduled
+from domain.events import StepCompensated, StepCompensationFailed, StepScheduled
 from domain.expression import Template
 from tests.domain.definitions import Broken, Path, chain, step, undo_of, workflow
 from tests.domain.sagas import Saga
@@ -77,3 +77,15 @@ def test_an_undo_is_kept_as_a_saga_compensation() -> None:
     assert done.KIND == "SAGA_COMPENSATION"
     assert (done.step_id, done.operation) == ("reserve", "undo-reserve")
     assert (done.attempt, done.execution_time_ms, done.forced) == (1, 9, False)
+
+
+def test_another_service_may_undo_a_step() -> None:
+    """Who undid it, or could not, is the service that was asked, not the one that did the step."""
+    undo = CompensationAction.custom("refund-service", "refund", {})
+    definition = workflow(step("charge", compensation=undo), step("pick", "charge"))
+    saga = Saga(definition).starts().succeeds("charge").fails("pick")
+
+    saga.undo_fails("charge", "SERVICE_UNAVAILABLE").undone("charge")
+
+    for event in (saga.the(StepCompensationFailed), saga.the(StepCompensated)):
+        assert event.actor == event.service_name == "refund-service"
