@@ -98,27 +98,23 @@ def _call(request: Request) -> Any:
 
 
 def _context(request: Request, body: StepRequest) -> StepContext:
-    context = body.context
-    common: dict[str, Any] = {
-        "workflow_id": body.workflow_id,
-        "step_id": body.step_id,
-        "idempotency_key": request.key,
-        "attempt": body.attempt,
-        "round": body.round,
-        "deadline": body.deadline,
-        "correlation_id": request.taken.message.extensions.get("correlationid"),
-        "fencing_token": context.get("fencingToken"),
-        "recovered": request.records[request.key].claimed > 0,
-        "context": context,
-    }
-    if isinstance(body, CompensationRequest):
-        common |= {
-            "strategy": body.strategy,
-            "reason": body.reason,
-            "step_output": body.step_output,
-            "snapshot": body.snapshot,
-        }
-    return StepContext(**common)
+    undo = body if isinstance(body, CompensationRequest) else None
+    return StepContext(
+        workflow_id=body.workflow_id,
+        step_id=body.step_id,
+        idempotency_key=request.key,
+        attempt=body.attempt,
+        round=body.round,
+        deadline=body.deadline,
+        correlation_id=request.taken.message.extensions.get("correlationid"),
+        fencing_token=body.context.get("fencingToken"),
+        recovered=request.records[request.key].claimed > 0,
+        context=body.context,
+        strategy=undo and undo.strategy,
+        reason=undo and undo.reason,
+        step_output=undo and undo.step_output,
+        snapshot=undo and undo.snapshot,
+    )
 
 
 def _succeed(request: Request, result: Any, started: float) -> None:

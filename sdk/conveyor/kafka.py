@@ -18,7 +18,7 @@ from conveyor import topics
 from conveyor.cloudevents import decode
 from conveyor.dead_letters import dead_letter
 from conveyor.errors import ServerUnavailableError
-from conveyor.kafka_writer import KafkaWriter
+from conveyor.kafka_writer import CLIENT_LOG, KafkaWriter
 from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.transport import Taken
 from conveyor.wire import rfc3339
@@ -125,7 +125,8 @@ class KafkaTransport:
                 "topic.metadata.refresh.interval.ms": 10_000,
                 **self._properties,
                 "bootstrap.servers": self._bootstrap_servers,
-            }
+            },
+            logger=CLIENT_LOG,
         )
         self._consumer.subscribe(
             [self._prefix + topics.step_requests(service) for service in services],

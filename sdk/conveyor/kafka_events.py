@@ -15,6 +15,7 @@ from conveyor import topics
 from conveyor.cloudevents import decode
 from conveyor.errors import ServerUnavailableError
 from conveyor.kafka import record_of
+from conveyor.kafka_writer import CLIENT_LOG
 from conveyor.messages import MalformedEvent, Message
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class KafkaEvents:
                 "auto.offset.reset": "earliest",
                 **properties,
                 "bootstrap.servers": bootstrap_servers,
-            }
+            },
+            logger=CLIENT_LOG,
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conveyor-events")
         self._waiting: dict[str, asyncio.Future[Sequence[Message]]] = {}

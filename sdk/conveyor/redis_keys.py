@@ -48,16 +48,18 @@ _OPEN = (
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease_end = string.format('%.0f', now + ARGV[2])
+local attempts = string.gmatch(ARGV[4], '%d+')
 local answers = {}
 for i, value in ipairs(redis.call('MGET', unpack(KEYS))) do
   local owner, ends, attempt, lost, record = '', '0', '0', '0', ''
   if value then owner, ends, attempt, lost, record = string.match(value, FIELDS) end
+  local begun = attempts()
   if owner ~= '' and owner ~= me and tonumber(ends) > now then
     answers[i] = ''
   else
     if owner ~= '' and owner ~= me and tonumber(attempt) > tonumber(lost) then lost = attempt end
     redis.call('SET', KEYS[i],
-      me .. '|' .. lease_end .. '|' .. ARGV[i + 3] .. '|' .. lost .. '|' .. record, 'PX', ARGV[3])
+      me .. '|' .. lease_end .. '|' .. begun .. '|' .. lost .. '|' .. record, 'PX', ARGV[3])
     answers[i] = lost .. '|' .. record
   end
 end
@@ -68,10 +70,12 @@ return answers
 _SAVE = (
     _PARSE
     + """
+local records = string.gmatch(ARGV[3], '[^\\n]+')
 local lost_holds = {}
 for i, value in ipairs(redis.call('MGET', unpack(KEYS))) do
+  local record = records()
   if value and string.match(value, FIELDS) == me then
-    redis.call('SET', KEYS[i], '|0|0|0|' .. ARGV[i + 2], 'PX', ARGV[2])
+    redis.call('SET', KEYS[i], '|0|0|0|' .. record, 'PX', ARGV[2])
   else
     lost_holds[#lost_holds + 1] = KEYS[i]
   end
@@ -134,8 +138,8 @@ class RedisKeyStore:
         lease_ms = int(self._lease_seconds * 1000)
         opened: dict[str, KeyRecord] = {}
         for keys in _chunks(list(claims)):
-            attempts = [claims[key] for key in keys]
-            args = [self._owner, lease_ms, self._expiry_ms, *attempts]
+            attempts = " ".join([str(claims[key]) for key in keys])
+            args = [self._owner, lease_ms, self._expiry_ms, attempts]
             answers = cast("list[bytes]", await self._call(self._open, keys, args))
             for key, answer in zip(keys, answers, strict=True):
                 if answer:
@@ -146,7 +150,9 @@ class RedisKeyStore:
     async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
         lost: list[str] = []
         for keys in _chunks(list(records)):
-            args = [self._owner, self._expiry_ms, *[dumps(records[key]) for key in keys]]
+            # One argument for all: the client's cost is per argument, and JSON has no raw newline.
+            lines = b"\n".join([dumps(records[key]) for key in keys])
+            args = [self._owner, self._expiry_ms, lines]
             answer = cast("list[bytes]", await self._call(self._save, keys, args))
             lost.extend(key.decode()[len(self._prefix) :] for key in answer)
         self._held.difference_update(records)

@@ -19,12 +19,10 @@ def reply_to(request: Request, source: str, instance: str, time: str) -> Message
         reply_type, data = types.STEP_FAILED, _failed_data(request, failure, instance)
     else:
         reply_type, data = types.STEP_COMPLETED, _completed_data(request, instance)
-    extensions = {
-        name: value
-        for name, value in asked.extensions.items()
-        if name in ("idempotencykey", "correlationid", "traceparent")
-    }
-    extensions["causationid"] = asked.id
+    extensions = {"idempotencykey": request.key, "causationid": asked.id}
+    for name in ("correlationid", "traceparent"):
+        if (value := asked.extensions.get(name)) is not None:
+            extensions[name] = value
     workflow_id = request.body.workflow_id
     return Message(
         topic=topics.REPLIES,

@@ -28,23 +28,16 @@ class Request:
     step_key: str
     #: None: nobody performs this operation here (seals need none).
     operation: Operation | None
+    #: 0 for a seal.
+    attempt: int
+    #: The keys to hold, with the attempt that may be begun under each.
+    claims: dict[str, int]
     #: The records to save; the reply is read off `records[key]`.
     records: dict[str, KeyRecord] = field(default_factory=dict[str, KeyRecord])
     #: Set: answered with this failure, whatever the record says.
     failure: Failure | None = None
     #: Not answered now; the engine asks again.
     withheld: bool = False
-
-    @property
-    def attempt(self) -> int:
-        return self.body.attempt if isinstance(self.body, StepRequest) else 0
-
-    @property
-    def claims(self) -> dict[str, int]:
-        """The keys to hold, with the attempt that may be begun under each."""
-        if self.kind == "undo" and self.operation is not None and self.operation.tied:
-            return {self.key: self.attempt, self.step_key: 0}
-        return {self.key: self.attempt}
 
 
 def read_request(taken: Taken, participant: Participant) -> Request:
@@ -59,15 +52,27 @@ def read_request(taken: Taken, participant: Participant) -> Request:
         )
     try:
         if message.type == types.STEP_REQUESTED:
-            body = parse(StepRequest, message.data)
-            operation = participant.steps.get((body.service, body.operation))
-            return Request(taken, "perform", body, key, key, operation)
+            return _perform(taken, parse(StepRequest, message.data), key, participant)
         if message.type == types.COMPENSATION_REQUESTED:
-            body = parse(CompensationRequest, message.data)
-            operation = participant.compensations.get((body.service, body.operation))
-            return Request(taken, "undo", body, key, key.removesuffix(UNDO_SUFFIX), operation)
+            return _undo(taken, parse(CompensationRequest, message.data), key, participant)
         if message.type == types.SEAL_REQUESTED:
-            return Request(taken, "seal", parse(SealRequest, message.data), key, key, None)
+            body = parse(SealRequest, message.data)
+            return Request(taken, "seal", body, key, key, None, 0, {key: 0})
     except InvalidPayload as error:
         raise MalformedEvent("INVALID_DATA", str(error)) from None
     raise MalformedEvent("UNKNOWN_TYPE", f"{message.type!r} is no request to a participant")
+
+
+def _perform(taken: Taken, body: StepRequest, key: str, participant: Participant) -> Request:
+    operation = participant.steps.get((body.service, body.operation))
+    claims = {key: body.attempt}
+    return Request(taken, "perform", body, key, key, operation, body.attempt, claims)
+
+
+def _undo(taken: Taken, body: CompensationRequest, key: str, participant: Participant) -> Request:
+    operation = participant.compensations.get((body.service, body.operation))
+    step_key = key.removesuffix(UNDO_SUFFIX)
+    claims = {key: body.attempt}
+    if operation is not None and operation.tied:
+        claims[step_key] = 0
+    return Request(taken, "undo", body, key, step_key, operation, body.attempt, claims)

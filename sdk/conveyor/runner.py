@@ -100,6 +100,20 @@ class ParticipantRunner:
             await self._transport.close()
             await self._keys.close()
 
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """As `run`, with an event in place of a call of `stop`."""
+        running = asyncio.create_task(self.run())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            self.stop()
+            await running
+        finally:
+            stopped.cancel()
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+
     def stop(self) -> None:
         """Take no more requests; `run` returns soon after."""
         self._stopping.set()

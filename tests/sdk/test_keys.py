@@ -178,7 +178,8 @@ class OneKey(RuleBasedStateMachine):
         super().__init__()
         self.record = NOTHING
         self.running: int | None = None
-        self.effect = False
+        #: The attempt that had the effect.
+        self.effect: int | None = None
         self.sealed = False
         self.promised: set[int] = set()
 
@@ -198,22 +199,23 @@ class OneKey(RuleBasedStateMachine):
     def end(self, outcome: str) -> None:
         assert self.running is not None
         attempt, self.running = self.running, None
-        if self.effect or outcome == "success":
-            self.effect = True
+        if self.effect is not None or outcome == "success":
+            self.effect = self.effect or attempt
             self.record = performed(attempt, b"{}")
             self.check_answer(attempt)
         elif outcome == "failure":
             self.record = failed(attempt, OUT_OF_STOCK)
             self.check_answer(attempt)
         else:
-            self.effect = outcome == "unknown-done"
+            self.effect = attempt if outcome == "unknown-done" else None
             self.record = unknown(self.record, attempt)
 
     @precondition(lambda self: self.running is not None)
     @rule(done=st.booleans())
     def crash(self, done: bool) -> None:
         assert self.running is not None
-        self.effect = self.effect or done
+        if done and self.effect is None:
+            self.effect = self.running
         self.record = replace(self.record, claimed=self.running)
         self.running = None
 
@@ -224,19 +226,19 @@ class OneKey(RuleBasedStateMachine):
         if action is Action.WITHHOLD:
             return
         if self.record.state is KeyState.PERFORMED:
-            assert self.effect
+            assert self.effect is not None
         else:
-            assert not self.effect
+            assert self.effect is None
             self.sealed = True
 
     def check_answer(self, attempt: int) -> None:
         match self.record.state:
             case KeyState.PERFORMED:
-                assert self.effect
+                assert self.effect is not None
             case KeyState.SEALED:
                 assert self.sealed
             case KeyState.FAILED:
-                assert not self.effect
+                assert self.effect is None or self.effect > self.record.attempt
                 assert attempt <= self.record.attempt
                 self.promised.update(range(1, attempt + 1))
             case KeyState.NONE:
@@ -244,7 +246,7 @@ class OneKey(RuleBasedStateMachine):
 
     @invariant()
     def a_seal_holds(self) -> None:
-        assert not (self.sealed and self.effect)
+        assert not self.sealed or self.effect is None
 
 
 TestOneKey = OneKey.TestCase

@@ -18,7 +18,7 @@ from conveyor.errors import (
 )
 from conveyor.handlers import StepContext, StepResult
 from conveyor.key_store import MemoryKeyStore
-from conveyor.keys import KeyRecord
+from conveyor.keys import KeyRecord, performed
 from conveyor.memory import MemoryTransport
 from conveyor.messages import Message, Record
 from conveyor.participant import Participant
@@ -541,6 +541,30 @@ async def test_servers_that_stumble(stock: Stock) -> None:
 
     assert len(stock.reserved) == 20
     assert all(reply.type == types.STEP_COMPLETED for reply in transport.replies)
+
+
+class TakenOver(MemoryKeyStore):
+    """Another process takes the keys over, and performs, before this one can save."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_taken_over = False
+
+    async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
+        if self.is_taken_over:
+            return await super().save(records)
+        self.is_taken_over = True
+        await super().save({key: performed(1, b'{"by":"other"}') for key in records})
+        return frozenset(records)
+
+
+async def test_a_result_of_a_lost_key_is_not_sent(stock: Stock, transport: MemoryTransport) -> None:
+    """Who lost its key answers with what the new holder recorded, never with its own result."""
+    async with running(stock.participant, transport, TakenOver()):
+        [reply] = await replies_to(transport, step_request())
+
+    assert data_of(reply)["output"] == {"by": "other"}
+    assert transport.unfinished == set()
 
 
 async def test_in_flight_is_bounded(
