@@ -66,8 +66,8 @@ class ParticipantSession:
 
     async def load(self, keys: Sequence[str]) -> dict[str, KeyRecord]:
         """The newest record of each key that has one or is claimed."""
-        numbers = self.store.instances.number({_workflow(key) for key in keys})
-        wanted = {key: numbers[_workflow(key)] for key in keys}
+        numbers = self.store.instances.find({_workflow(key) for key in keys})
+        wanted = {key: numbers.get(_workflow(key), 0) for key in keys}
         records: dict[str, KeyRecord] = {}
         for key, text, attempt in await self.store.by_keys(_LOAD, wanted):
             record = _NO_RECORD if text is None else loads(text)
