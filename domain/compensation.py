@@ -41,7 +41,9 @@ class CompensationAction:
 
     def __post_init__(self) -> None:
         if not self.service_name or not self.operation:
-            raise ValueError("a compensation names the service and the operation that undo the step")
+            raise ValueError(
+                "a compensation names the service and the operation that undo the step"
+            )
 
     @staticmethod
     def reverse_operation(

@@ -75,9 +75,7 @@ def decide(instance: WorkflowInstance | None, command: Command, now: datetime) -
     return handled if isinstance(handled, Rejection) else settle(instance, handled, now)
 
 
-def settle(
-    instance: WorkflowInstance, primary: Sequence[DomainEvent], now: datetime
-) -> Decided:
+def settle(instance: WorkflowInstance, primary: Sequence[DomainEvent], now: datetime) -> Decided:
     """The events with everything that follows from them by itself."""
     happened: list[DomainEvent] = []
     following = primary
@@ -154,7 +152,9 @@ def _past_pivot(instance: WorkflowInstance, verb: str) -> Rejection | None:
         return Rejection(RejectionCode.PAST_PIVOT, detail)
     pivot = instance.open_pivot
     if pivot is not None:
-        detail = f"the pivot {pivot} of {instance.id} may have happened; {verb} once it has answered"
+        detail = (
+            f"the pivot {pivot} of {instance.id} may have happened; {verb} once it has answered"
+        )
         return Rejection(RejectionCode.PAST_PIVOT, detail)
     return None
 
@@ -200,9 +200,7 @@ _FORCEABLE = (
 )
 
 
-def _force(
-    instance: WorkflowInstance, command: ForceCompensateWorkflow, now: datetime
-) -> Handled:
+def _force(instance: WorkflowInstance, command: ForceCompensateWorkflow, now: datetime) -> Handled:
     if instance.status not in _FORCEABLE:
         return _illegal(
             instance, "force-compensate", "FAILED, COMPLETED, CANCELLED or COMPENSATING"

@@ -58,7 +58,10 @@ class StepDefinition:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkflowDefinition:
-    """A registered version; two are the same only if they are one object. `steps` are in execution order, which is a topological order of `depends_on`."""
+    """A registered version; two are the same only if they are one object.
+
+    `steps` are in execution order, which is a topological order of `depends_on`.
+    """
 
     name: str
     version: int

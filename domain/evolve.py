@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,6 +37,7 @@ from domain.events import (
     WorkflowSignalled,
     WorkflowStarted,
 )
+from domain.frozen import changed
 from domain.instance import WorkflowInstance
 from domain.status import CompensationStatus, StepStatus, WorkflowStatus, checked, checked_step
 from domain.step import StepExecution
@@ -88,9 +88,7 @@ def _timeout_from(facts: StartFacts, at: datetime) -> datetime | None:
 
 
 def _next(instance: WorkflowInstance, event: DomainEvent, **changes: Any) -> WorkflowInstance:
-    return replace(
-        instance, version=instance.version + 1, updated_at=event.occurred_at, **changes
-    )
+    return changed(instance, version=instance.version + 1, updated_at=event.occurred_at, **changes)
 
 
 def _with_step(
@@ -285,7 +283,7 @@ def _reply_ignored(instance: WorkflowInstance, event: StepReplyIgnored) -> Workf
     step = instance.steps[event.step_id]
     unanswered = step.without(event.resolves)
     seal_due_at = step.seal_due_at if unanswered else None
-    step = replace(step, unanswered=unanswered, seal_due_at=seal_due_at)
+    step = changed(step, unanswered=unanswered, seal_due_at=seal_due_at)
     return _with_step(instance, event, step)
 
 

@@ -11,8 +11,29 @@ _KEY_PART = re.compile(r"[^/]+")
 
 #: Path words of the REST routes (C-33) and the prefixes of aggregates that are no workflows.
 RESERVED_IDS = frozenset(
-    "actions batch cleanup compensatable config dashboard dead-letters events health incidents jobs locks metrics"
-    " rebalance recovery replay search statistics status system audit".split()
+    [
+        "actions",
+        "batch",
+        "cleanup",
+        "compensatable",
+        "config",
+        "dashboard",
+        "dead-letters",
+        "events",
+        "health",
+        "incidents",
+        "jobs",
+        "locks",
+        "metrics",
+        "rebalance",
+        "recovery",
+        "replay",
+        "search",
+        "statistics",
+        "status",
+        "system",
+        "audit",
+    ]
 )
 RESERVED_PREFIXES = ("inbox:", "lock:", "queue:")
 
@@ -39,7 +60,10 @@ def derived_id(tenant: str, definition: str, seed: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StepKey:
-    """The idempotency key of all attempts of one round of a step: `<workflow>/<step>[/<item>]/<round>[/undo|/verify]`."""
+    """The idempotency key of all attempts of one round of a step.
+
+    Written `<workflow>/<step>[/<item>]/<round>[/undo|/verify]`.
+    """
 
     workflow_id: str
     step_id: str

@@ -35,6 +35,7 @@ from domain.instance import WorkflowInstance
 from domain.status import CompensationStatus, StepStatus, WorkflowStatus
 from domain.step import StepExecution, deadline_after
 
+
 def next_events(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
     """What follows now; nothing while the instance waits for answers, timers or people."""
     if instance.status is WorkflowStatus.EXECUTING:
@@ -106,7 +107,8 @@ def schedule_step(
 ) -> StepScheduled:
     """The next attempt of a step; a new round after it was compensated or sealed (PROTOCOL rule 10).
 
-    Its service may have sealed it as soon as it was asked to, whatever resolved the step in the end. A later attempt sends the same input as the first of its round. Raises ExpressionError.
+    Its service may have sealed it as soon as it was asked to, whatever resolved the step in the
+    end. A later attempt sends the same input as the first of its round. Raises ExpressionError.
     """
     execution = instance.steps[step.id]
     new_round = execution.seal_attempt > 0 or execution.status is StepStatus.COMPENSATED
@@ -140,9 +142,7 @@ def schedule_step(
     )
 
 
-def fail(
-    instance: WorkflowInstance, error: WorkflowError, now: datetime
-) -> Sequence[DomainEvent]:
+def fail(instance: WorkflowInstance, error: WorkflowError, now: datetime) -> Sequence[DomainEvent]:
     """The workflow fails and, unless it holds or is past a pivot, compensates in the same commit (S-003-29).
 
     A pivot that may have happened decides between back and forward, so it is resolved before anything else.
@@ -191,9 +191,7 @@ def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
         output = template.render(instance.document()) if template is not None else None
     except ExpressionError as fault:
         incidents = (
-            IncidentRaised(
-                occurred_at=now, step_id=None, code="OUTPUT_MAPPING", detail=str(fault)
-            ),
+            IncidentRaised(occurred_at=now, step_id=None, code="OUTPUT_MAPPING", detail=str(fault)),
         )
     completed = WorkflowCompleted(
         occurred_at=now, output=output, duration_ms=elapsed_ms(instance.started_at, now)
@@ -242,7 +240,11 @@ def seal_open_steps(instance: WorkflowInstance, now: datetime) -> list[DomainEve
 
 
 def start_compensation(
-    instance: WorkflowInstance, now: datetime, reason: str | None, trigger: str, actor: str = "system"
+    instance: WorkflowInstance,
+    now: datetime,
+    reason: str | None,
+    trigger: str,
+    actor: str = "system",
 ) -> CompensationStarted:
     return CompensationStarted(
         occurred_at=now,
@@ -260,8 +262,7 @@ def _backward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent
     failed = [
         step
         for step in instance.steps.values()
-        if step.undo.status is CompensationStatus.FAILED
-        and step.status is StepStatus.COMPENSATING
+        if step.undo.status is CompensationStatus.FAILED and step.status is StepStatus.COMPENSATING
     ]
     if failed and instance.forced:
         return [_take_as_undone(instance, step, now) for step in failed]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from domain.definition import StepDefinition
 from domain.errors import WorkflowError
+from domain.frozen import changed
 from domain.ids import StepKey
 from domain.status import CompensationStatus, StepStatus
 
@@ -125,7 +126,7 @@ class StepExecution:
     ) -> StepExecution:
         """An attempt was sent out."""
         same_round = round == self.round
-        return replace(
+        return changed(
             self,
             status=StepStatus.EXECUTING,
             attempt=attempt,
@@ -144,7 +145,7 @@ class StepExecution:
         self, output: Any, execution_time_ms: int, now: datetime, order: int, snapshot: Any = None
     ) -> StepExecution:
         """Its effect happened, exactly once: all attempts share one key, so no other attempt can do it again."""
-        return replace(
+        return changed(
             self,
             status=StepStatus.COMPLETED,
             unanswered=(),
@@ -163,7 +164,7 @@ class StepExecution:
         self, error: WorkflowError, answered: int | None, retry_at: datetime | None
     ) -> StepExecution:
         """The running attempt failed; `answered` is None when it has no answer of its own."""
-        return replace(
+        return changed(
             self,
             status=StepStatus.FAILED,
             error=error,
@@ -178,11 +179,11 @@ class StepExecution:
         return tuple(open_ for open_ in self.unanswered if open_ != attempt)
 
     def skip(self, now: datetime) -> StepExecution:
-        return replace(self, status=StepStatus.SKIPPED, completed_at=now)
+        return changed(self, status=StepStatus.SKIPPED, completed_at=now)
 
     def ask_seal(self, due_at: datetime) -> StepExecution:
         """Its service was asked to seal it; asked again at `due_at`."""
-        return replace(
+        return changed(
             self,
             status=StepStatus.FAILED,
             deadline=None,
@@ -193,15 +194,15 @@ class StepExecution:
 
     def mark_sealed(self) -> StepExecution:
         """It was not performed and never will be in this round."""
-        return replace(self, unanswered=(), sealed=True, seal_due_at=None)
+        return changed(self, unanswered=(), sealed=True, seal_due_at=None)
 
     def reset_retries(self, now: datetime) -> StepExecution:
         """An operator's retry: due now, with the policy's retries anew; attempt numbers go on."""
-        return replace(self, retry_count=0, next_attempt_at=now)
+        return changed(self, retry_count=0, next_attempt_at=now)
 
     def compensate(self, *, attempt: int, verifying: bool, deadline: datetime) -> StepExecution:
         """An undo, or the verification of one, was sent out."""
-        undo = replace(
+        undo = changed(
             self.undo,
             status=CompensationStatus.RUNNING,
             attempt=attempt,
@@ -210,12 +211,12 @@ class StepExecution:
             next_attempt_at=None,
             retry_count=0 if verifying and not self.undo.verifying else self.undo.retry_count,
         )
-        return replace(self, status=StepStatus.COMPENSATING, undo=undo)
+        return changed(self, status=StepStatus.COMPENSATING, undo=undo)
 
     def mark_compensation_failed(
         self, error: WorkflowError, retry_at: datetime | None
     ) -> StepExecution:
-        undo = replace(
+        undo = changed(
             self.undo,
             status=CompensationStatus.RUNNING if retry_at else CompensationStatus.FAILED,
             error=error,
@@ -223,17 +224,17 @@ class StepExecution:
             next_attempt_at=retry_at,
             retry_count=self.undo.retry_count + (retry_at is not None),
         )
-        return replace(self, undo=undo)
+        return changed(self, undo=undo)
 
     def reset_undo(self) -> StepExecution:
         """A failed undo may be tried again."""
-        undo = replace(
+        undo = changed(
             self.undo, status=CompensationStatus.NONE, retry_count=0, next_attempt_at=None
         )
-        return replace(self, undo=undo)
+        return changed(self, undo=undo)
 
     def mark_compensated(self, now: datetime) -> StepExecution:
-        undo = replace(
+        undo = changed(
             self.undo,
             status=CompensationStatus.COMPLETED,
             deadline=None,
@@ -241,10 +242,8 @@ class StepExecution:
             completed_at=now,
             error=None,
         )
-        return replace(self, status=StepStatus.COMPENSATED, undo=undo)
+        return changed(self, status=StepStatus.COMPENSATED, undo=undo)
 
 
 def deadline_after(now: datetime, timeout_ms: int) -> datetime:
     return now + timedelta(milliseconds=timeout_ms)
-
-
