@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Value = TypeVar("Value")
 _Read = Callable[[Any], tuple[Any, ...]]
 _Put = Callable[[Any, Any], None]
+_call = cast("Callable[[_Put, Any, Any], None]", operator.call)
 
 
 @lru_cache(maxsize=64)
@@ -30,7 +31,7 @@ def changed(value: Value, **changes: Any) -> Value:
     read, put = _copying(cls)
     copy = object.__new__(cls)
     # Setters answer None, so `any` runs them all, without a step of the interpreter for each.
-    any(map(operator.call, put.values(), repeat(copy), read(value)))
+    any(map(_call, put.values(), repeat(copy), read(value)))
     for name, new in changes.items():
         put[name](copy, new)
     return copy

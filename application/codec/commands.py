@@ -79,7 +79,7 @@ def decode(message: Message) -> Inbound:
     handler = _DECODERS.get(message.type)
     if handler is None:
         raise MalformedEvent(
-            "UNKNOWN_TYPE", f"no such command or reply: '{message.type}'; see docs/asyncapi.yaml"
+            "UNKNOWN_TYPE", f"no such command or reply: '{message.type}'; docs/reference/messages.md lists them"
         )
     workflow_id = message.subject or message.key
     if not workflow_id:
