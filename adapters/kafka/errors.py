@@ -20,8 +20,8 @@ COMMIT_TOO_LATE = (
 ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 #: A partition is between two leaders, or so new that its leader does not know it yet.
 LEADER_CHANGES = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
-#: The producer has ended with a fatal error.
-NOT_WRITTEN = KafkaError(KafkaError._FATAL)  # noqa: SLF001
+#: This client cannot go on; only a new one can.
+FATAL = KafkaError._FATAL  # noqa: SLF001
 #: The client was closed under a call.
 CLOSED = KafkaError(KafkaError._DESTROY)  # noqa: SLF001
 

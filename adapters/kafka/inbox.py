@@ -1,8 +1,8 @@
 """The two inbox topics, read by one consumer of the engines' group.
 
 The consumer is used in one thread of its own: there it polls, and there the client calls back on a
-rebalance, which blocks that thread until the listener on the event loop is done. Commits have a
-second thread, because the listener commits while the first one waits for it.
+rebalance, which blocks that thread until the listener on the event loop is done (`Commits` serves
+those that the listener makes meanwhile).
 
 A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that
 the listener answers. When it cannot answer, the partition waits and the next `take` asks again.
@@ -11,6 +11,7 @@ the listener answers. When it cannot answer, the partition waits and the next `t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -21,13 +22,8 @@ from confluent_kafka import TopicPartition as Place
 
 from adapters.kafka.assignment import Assignment, Lane
 from adapters.kafka.cluster import Cluster
-from adapters.kafka.errors import (
-    COMMIT_TOO_LATE,
-    OUT_OF_RANGE,
-    ClientErrors,
-    error_of,
-    unavailable,
-)
+from adapters.kafka.commits import Commits
+from adapters.kafka.errors import FATAL, OUT_OF_RANGE, ClientErrors, unavailable
 from adapters.kafka.lanes import inbox_layouts, read_lanes
 from adapters.kafka.received import BrokerMessage, received
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
@@ -38,7 +34,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+#: A wait is cut into these, so that commits need not wait for its end.
+_SLICE_SECONDS = 0.1
 _RECONNECT_PROBE_SECONDS = 1.0
+#: The client itself waits for a frozen broker without end.
+_COMMIT_SECONDS = 15.0
 
 
 class KafkaInbox:
@@ -55,8 +55,8 @@ class KafkaInbox:
             {**settings.group_member(), "error_cb": self._client_errors}, logger=CLIENT_LOG
         )
         self._assignment = Assignment(settings, self._consumer)
-        self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox-poll")
-        self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox-commit")
+        self._commits = Commits(self._consumer)
+        self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox")
         #: Polled and not yet taken: outlives a `take` that is cancelled.
         self._ready: list[Received] = []
         #: Partitions that cannot go on by themselves, and why.
@@ -91,7 +91,12 @@ class KafkaInbox:
                 Place(self._settings.on_broker(topic), partition, offset)
                 for (topic, partition), offset in next_offsets.items()
             ]
-            await self._loop.run_in_executor(self._commit_thread, self._commit, places)
+            done = self._commits.ask(places)
+            self._poll_thread.submit(self._commits.serve)
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(done), _COMMIT_SECONDS)
+            except TimeoutError:
+                raise Unavailable("kafka", "no answer to a commit in time") from None
 
     async def restart(self, partitions: Sequence[int]) -> None:
         """Also for a partition that was stopped; one that the group took away is left out."""
@@ -103,7 +108,6 @@ class KafkaInbox:
         self._is_closed = True
         await asyncio.get_running_loop().run_in_executor(self._poll_thread, self._leave)
         self._poll_thread.shutdown()
-        self._commit_thread.shutdown()
 
     # -- in the poll thread ----------------------------------------------------------------------
 
@@ -118,14 +122,22 @@ class KafkaInbox:
 
     def _fill(self, limit: int, wait_seconds: float) -> None:
         self._try_open()
-        wait = 0.0 if self._ready or self._fault else wait_seconds
-        # One, then the rest: `consume` waits its whole time-out unless it gets all it asks for.
-        first = self._consumer.consume(1, wait)
+        first = self._wait_for_one(0.0 if self._ready or self._fault else wait_seconds)
         if first:
             self._accept(first)
             self._accept(self._consumer.consume(max(1, limit - len(self._ready)), 0))
         if not self._ready:
             self._raise_fault()
+
+    def _wait_for_one(self, wait_seconds: float) -> Sequence[BrokerMessage]:
+        """One only: `consume` waits its whole time-out unless it gets all it asks for."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            self._commits.serve()
+            left = deadline - time.monotonic()
+            first = self._consumer.consume(1, max(0.0, min(left, _SLICE_SECONDS)))
+            if first or self._fault or left <= _SLICE_SECONDS:
+                return first
 
     def _accept(self, messages: Sequence[BrokerMessage]) -> None:
         lanes = self._assignment.lanes
@@ -231,10 +243,11 @@ class KafkaInbox:
         """Run it on the event loop and wait. Raises what it raises, and TimeoutError."""
         answer = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
-            return answer.result(self._settings.rebalance_timeout_seconds)
+            self._commits.serve_until(answer, self._settings.rebalance_timeout_seconds)
         except TimeoutError:
             answer.cancel()
             raise
+        return answer.result()
 
     # -- called by the client, in the poll thread ------------------------------------------------
 
@@ -275,21 +288,8 @@ class KafkaInbox:
                 partition=partition,
                 detail=error.str(),
             )
-        elif error.fatal():
+        elif error.code() == FATAL:
             self._give_up(self._assignment.open(), in_order=False)
             raise KafkaException(error)
         else:
             self._fault = unavailable(error)
-
-    # -- in the commit thread --------------------------------------------------------------------
-
-    def _commit(self, places: list[Place]) -> None:
-        try:
-            committed = self._consumer.commit(offsets=places, asynchronous=False)
-            errors = [place.error for place in committed if place.error is not None]
-        except KafkaException as exception:
-            errors = [error_of(exception)]
-        for error in errors:
-            if error.code() not in COMMIT_TOO_LATE:
-                raise unavailable(error)
-            log.debug("commit came too late", action="inbox.commit_dropped", detail=error.str())

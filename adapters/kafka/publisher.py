@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from conveyor.cloudevents import encode
 from conveyor.messages import Message, Record
 
-from adapters.kafka.errors import CLOSED, NOT_WRITTEN, error_of, unavailable
+from adapters.kafka.errors import CLOSED, FATAL, error_of, unavailable
 from adapters.kafka.received import BrokerMessage
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
 from application.ports import Unavailable
@@ -135,7 +135,7 @@ class _Session:
             self._failure = self._failure or error_of(error)
         except SystemError:
             # The client loses its own fatal error when a delivery report follows in the same call.
-            self._failure = self._failure or NOT_WRITTEN
+            self._failure = self._failure or KafkaError(FATAL)
 
     def _on_delivery(self, error: KafkaError | None, _: BrokerMessage) -> None:
         if error is not None and self._failure is None:

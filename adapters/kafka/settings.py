@@ -62,10 +62,14 @@ class KafkaSettings:
             "auto.offset.reset": "error",
             # A frozen broker is noticed within this time.
             "socket.timeout.ms": 10_000,
+            # What starts to be read anew waits for the fetch under way.
+            "fetch.wait.max.ms": 100,
         }
         if self.group_protocol == "classic":
             properties["partition.assignment.strategy"] = "range"
             properties["session.timeout.ms"] = self.session_timeout_ms
+            # Members learn of a rebalance by their heartbeat.
+            properties["heartbeat.interval.ms"] = self.session_timeout_ms // 10
         else:
             properties["group.remote.assignor"] = "range"
         if self.instance_id is not None:

@@ -1,0 +1,183 @@
+"""What the inbox does when its listener, the log or a record is not as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from conveyor import topics
+from conveyor.messages import MalformedEvent, Message, Record
+from structlog.testing import capture_logs
+
+from adapters.kafka.inbox import KafkaInbox
+from adapters.kafka.settings import KafkaSettings
+from adapters.partitioner import partition_for
+from application.ports import LaneState, Unavailable
+from domain.position import TopicPartition
+from tests.adapters.kafka.conftest import PARTITIONS, Topics
+from tests.contracts.inbox_contract import (
+    RecordingListener,
+    command,
+    ids,
+    take_exactly,
+    take_until,
+)
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(params=["classic", "consumer"])
+async def inbox(
+    request: pytest.FixtureRequest, settings: KafkaSettings
+) -> AsyncIterator[KafkaInbox]:
+    inbox = KafkaInbox(replace(settings, group_protocol=request.param))
+    yield inbox
+    await inbox.close()
+
+
+class Hesitating(RecordingListener):
+    """Cannot answer the first assignments."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self._refusals = refusals
+
+    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+        if self._refusals:
+            self._refusals -= 1
+            raise Unavailable("eventStore", "not yet")
+        return await super().assigned(lanes)
+
+
+async def test_an_assignment_waits_until_the_listener_can_answer(
+    inbox: KafkaInbox, broker_topics: Topics
+) -> None:
+    """`Unavailable` from the listener comes out of `take`; the next one asks again."""
+    await broker_topics.put(command(1))
+
+    await inbox.start(Hesitating(refusals=2))
+
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="not yet"):
+            await take_exactly(inbox, 1)
+    assert ids(await take_exactly(inbox, 1)) == ["cmd-1"]
+
+
+async def test_a_listener_that_never_answers_an_assignment_loses_it(
+    settings: KafkaSettings, broker_topics: Topics
+) -> None:
+    """After the time-out the partitions are `lost`, and the next `take` offers them again."""
+
+    class Hanging(RecordingListener):
+        hangs = True
+
+        async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+            if self.hangs:
+                self.hangs = False
+                await asyncio.Event().wait()
+            return await super().assigned(lanes)
+
+    inbox = KafkaInbox(replace(settings, rebalance_timeout_seconds=0.3))
+    listener = Hanging()
+    await broker_topics.put(command(1))
+    await inbox.start(listener)
+
+    with pytest.raises(Unavailable, match="not answered in time"):
+        await take_exactly(inbox, 1)
+    assert ids(await take_exactly(inbox, 1)) == ["cmd-1"]
+
+    assert [what for what, _ in listener.told] == ["lost", "assigned"]
+    await inbox.close()
+
+
+async def test_a_start_outside_of_the_log_stops_the_partition(
+    inbox: KafkaInbox, broker_topics: Topics
+) -> None:
+    """No jump to either end: the partition is `lost`, an alarm is logged, the others go on."""
+    listener = RecordingListener()
+    stuck = partition_for(b"wf-1", PARTITIONS)
+    other = next(key for n in range(99) if partition_for((key := f"k-{n}").encode(), 4) != stuck)
+    listener.starts = {TopicPartition(topics.COMMANDS, stuck): 1_000}
+    await inbox.start(listener)
+
+    with capture_logs() as logs:
+        await take_until(inbox, lambda _: ("lost", (stuck,)) in listener.told)
+    await broker_topics.put(command(1), command(2, key=other))
+    taken = await take_exactly(inbox, 1)
+
+    assert ids(taken) == ["cmd-2"]
+    assert inbox.problem is not None
+    assert inbox.problem.startswith(f"partition {stuck}: ")
+    alarm = next(entry for entry in logs if entry["action"] == "inbox.partition_stopped")
+    assert (alarm["log_level"], alarm["partition"]) == ("error", stuck)
+
+
+async def test_a_stopped_partition_goes_on_after_a_restart(
+    inbox: KafkaInbox, broker_topics: Topics
+) -> None:
+    """When the start is put right, a restart reads from there and the health is clean."""
+    listener = RecordingListener()
+    stuck = partition_for(b"wf-1", PARTITIONS)
+    listener.starts = {TopicPartition(topics.COMMANDS, stuck): 1_000}
+    await inbox.start(listener)
+    await take_until(inbox, lambda _: ("lost", (stuck,)) in listener.told)
+    await broker_topics.put(command(1))
+
+    listener.starts = {}
+    await inbox.restart([stuck])
+
+    assert ids(await take_exactly(inbox, 1)) == ["cmd-1"]
+    assert inbox.problem is None
+
+
+async def test_a_structured_event_is_read(inbox: KafkaInbox, broker_topics: Topics) -> None:
+    """The whole CloudEvent may stand in the value."""
+    record = Record(
+        topic=topics.COMMANDS,
+        key=b"wf-1",
+        value=b'{"specversion":"1.0","id":"c1","source":"/erp","subject":"wf-1",'
+        b'"type":"orchestration.workflow.cancel","data":{"reason":"x"}}',
+        headers=(("content-type", b"application/cloudevents+json; charset=utf-8"),),
+    )
+    await broker_topics.put(record)
+
+    await inbox.start(RecordingListener())
+    [received] = await take_exactly(inbox, 1)
+
+    assert isinstance(received.message, Message)
+    assert received.message.message_id == "/erp c1"
+    assert received.message.data == b'{"reason":"x"}'
+
+
+async def test_odd_headers_do_not_stop_a_partition(
+    inbox: KafkaInbox, broker_topics: Topics
+) -> None:
+    """A header without a value and one that is no UTF-8 come as a message or as malformed."""
+    good = command(1)
+    no_value = replace(good, headers=(*good.headers, ("x", None)))  # type: ignore[arg-type]
+    no_text = replace(good, headers=(*good.headers, ("ce_subject", b"\xff")))
+    await broker_topics.put(no_value, no_text, command(2))
+
+    await inbox.start(RecordingListener())
+    first, second, third = await take_exactly(inbox, 3)
+
+    assert ids([first, third]) == ["cmd-1", "cmd-2"]
+    assert ("x", b"") in first.record.headers
+    assert isinstance(second.message, MalformedEvent)
+
+
+async def test_a_key_lands_where_the_engine_expects_it(
+    inbox: KafkaInbox, broker_topics: Topics
+) -> None:
+    """The partition of every received message is the one that `partition_for` computes."""
+    await broker_topics.put(*(command(n, key=f"wf-{n}") for n in range(50)))
+
+    await inbox.start(RecordingListener())
+    taken = await take_exactly(inbox, 50)
+
+    for received in taken:
+        assert received.record.key is not None
+        expected = partition_for(received.record.key, PARTITIONS)
+        assert received.position.partition == received.record.partition == expected
