@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,6 +78,10 @@ class KafkaTransport:
         #: (topic, partition) -> lane; changed in the consumer's thread and on the event loop.
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._lanes_lock = threading.Lock()
+        #: Lanes with something finished since their offset was stored.
+        self._finished: set[tuple[str, int]] = set()
+        #: Set aside by the next `take`.
+        self._refused: list[_Refused] = []
         #: Read while the partitions were being paused.
         self._kept: list[Received] = []
 
@@ -88,10 +92,12 @@ class KafkaTransport:
         if limit == 0:
             await self._in_thread(self._keep_membership)
             return ()
+        if self._refused:
+            await self._writer.write([each.letter for each in self._refused])
+            self._advance([each.place for each in self._refused])
+            self._refused.clear()
         taken, refused = await self._in_thread(self._take, limit, wait_seconds)
-        if refused:
-            await self._writer.write([each.letter for each in refused])
-            self._advance([each.place for each in refused])
+        self._refused += refused
         return taken
 
     async def finish(self, done: Sequence[Taken], replies: Sequence[Message | Record]) -> None:
@@ -100,8 +106,7 @@ class KafkaTransport:
         self._advance([_Place(each.message.topic, each.partition, each.offset) for each in done])
 
     async def close(self) -> None:
-        if self._consumer is not None:
-            await self._in_thread(self._consumer.close)
+        await self._in_thread(self._leave)
         self._thread.shutdown(wait=False)
         await self._writer.close()
 
@@ -151,6 +156,7 @@ class KafkaTransport:
     def _keep_membership(self) -> None:
         """Poll, as the group protocol demands, without taking anything new."""
         consumer = self._connected()
+        self._store_offsets()
         assigned = consumer.assignment()
         consumer.pause(assigned)
         if (received := consumer.poll(0)) is not None:
@@ -159,6 +165,7 @@ class KafkaTransport:
 
     def _take(self, limit: int, wait_seconds: float) -> tuple[list[Taken], list[_Refused]]:
         consumer = self._connected()
+        self._store_offsets()
         messages, self._kept = self._kept, []
         try:
             # `consume` waits for all that it is asked for, so the first one is polled for alone.
@@ -201,27 +208,40 @@ class KafkaTransport:
             raise RuntimeError("start() comes first")
         return self._consumer
 
-    # -- on the event loop -----------------------------------------------------------------------
+    def _store_offsets(self) -> None:
+        """Let the next commit cover what is finished; nothing for partitions that moved away.
 
-    def _advance(self, places: Sequence[_Place]) -> None:
-        """Let the next commit cover what is finished; nothing for partitions that moved away."""
-        changed: dict[tuple[str, int], _Lane] = {}
-        offsets: list[TopicPartition] = []
+        Here, because the client library lets no other thread in while it waits in `poll`.
+        """
         with self._lanes_lock:
-            for topic, partition, offset in places:
-                lane = self._lanes.get((topic, partition))
-                if lane is not None:
-                    lane.unfinished.pop(offset, None)
-                    changed[topic, partition] = lane
-            for (topic, partition), lane in changed.items():
-                if (committable := lane.committable) is not None:
-                    offsets.append(TopicPartition(self._prefix + topic, partition, committable))
+            finished, self._finished = self._finished, set()
+            offsets = [
+                TopicPartition(self._prefix + topic, partition, committable)
+                for topic, partition in finished
+                if (lane := self._lanes.get((topic, partition))) is not None
+                and (committable := lane.committable) is not None
+            ]
         if not offsets:
             return
         try:
             self._connected().store_offsets(offsets=offsets)
         except KafkaException as error:
             log.debug("A partition moved away before its offset was stored: %s", error)
+
+    def _leave(self) -> None:
+        if self._consumer is not None:
+            self._store_offsets()
+            self._consumer.close()
+
+    # -- on the event loop -----------------------------------------------------------------------
+
+    def _advance(self, places: Iterable[_Place]) -> None:
+        with self._lanes_lock:
+            for topic, partition, offset in places:
+                lane = self._lanes.get((topic, partition))
+                if lane is not None:
+                    lane.unfinished.pop(offset, None)
+                    self._finished.add((topic, partition))
 
 
 def _dead_letter(record: Record, place: _Place, malformed: MalformedEvent) -> Record:

@@ -73,6 +73,22 @@ async def test_requests_are_answered(site: KafkaSite, redis_url: str) -> None:
     assert sum(offset for offset in committed.values() if offset > 0) == len(ids)
 
 
+async def test_an_idle_participant_answers_at_once(site: KafkaSite, redis_url: str) -> None:
+    """One request after another is answered without waiting for anybody's polling interval."""
+    stock, replies = Stock(), site.reader(topics.REPLIES)
+    async with running(stock.participant, site.transport(), RedisKeyStore(redis_url)):
+        await site.write(step_request(f"{site.prefix}first"))
+        await replies.messages(1)
+        started = asyncio.get_running_loop().time()
+        for n in range(20):
+            await site.write(step_request(f"{site.prefix}{n}"))
+            await replies.messages(1)
+        seconds = asyncio.get_running_loop().time() - started
+    replies.close()
+
+    assert seconds < 20 * 0.12
+
+
 async def test_the_offset_never_passes_an_unanswered_request(
     single: KafkaSite, redis_url: str
 ) -> None:
