@@ -56,7 +56,9 @@ class Takeover:
             partition = partitions[lane.partition]
             partition.topic_ids[lane.topic] = lane.topic_id
             partition.decided[lane.topic] = start
-            partition.committed[lane.topic] = start
+            # Where the group is behind the store, the first round of projecting brings it up.
+            if lane.committed is not None:
+                partition.committed[lane.topic] = lane.committed
             if lane.topic == topics.REPLIES:
                 partition.replies_end = lane.end
         await self._recover(lanes, starts, partitions)
