@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from conveyor import topics
 from conveyor.cloudevents import decode
 from conveyor.kafka import GROUP_PREFIX, KafkaTransport, record_of
