@@ -128,11 +128,14 @@ class Drafter:
 
     def _decide(self, draft: Draft, work: Work, assumed_new: bool) -> None:
         message_id = work.message.message_id
-        if work.is_command and (
-            message_id in draft.memory.command_ids or message_id in draft.known_from_log
-        ):
-            draft.repeats.append(message_id)
-            return
+        if work.is_command:
+            if message_id in draft.memory.command_ids or message_id in draft.known_from_log:
+                draft.repeats.append(message_id)
+                return
+            if message_id in self.refusals.memory.command_ids:
+                # Refused when the workflow did not exist; a copy of it stays refused (rule 8).
+                self.refusals.repeats.append(message_id)
+                return
         command = self._command(work)
         if draft.instance is None and assumed_new and not isinstance(command, StartWorkflow):
             raise Unloaded
@@ -218,9 +221,6 @@ class Drafter:
             return
         inbox = self.refusals
         if inbox.memory.has_applied(work.position):
-            return
-        if work.message.message_id in inbox.memory.command_ids:
-            inbox.repeats.append(work.message.message_id)
             return
         event = self._rejected(work, rejection, None)
         version = inbox.first_version + inbox.events
