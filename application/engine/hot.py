@@ -6,16 +6,20 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from application.codec.events import DefinitionOf
 from application.codec.instances import from_document, to_document
 from application.ports import Document
+from domain.commands import FireTimer
 from domain.instance import WorkflowInstance
 from domain.position import Position
-from domain.timers import next_due
+from domain.timers import Timer, next_due, timers_of
 
 #: Newest command ids that an instance keeps; older ones are found in the log (PROTOCOL rule 9).
 COMMAND_IDS_KEPT = 1000
+#: The longest wait before a timer is sent again, in first waits.
+RESENDS_MAX_FACTOR = 64
 
 Lane = tuple[str, int]
 Order = tuple[int, int]
@@ -75,6 +79,13 @@ class Memory:
         return Memory(applied, command_ids, document["size"])
 
 
+class Sent(NamedTuple):
+    """A timer's message is under way."""
+
+    again_at: datetime
+    wait: timedelta
+
+
 @dataclass(slots=True)
 class Hot:
     """One instance in memory."""
@@ -85,6 +96,40 @@ class Hot:
     projected: int = 0
     #: The earliest entry of the timer heap for it.
     armed: datetime | None = None
+    #: Timers that were sent to the inbox and are not applied yet.
+    sent: dict[FireTimer, Sent] = field(default_factory=dict[FireTimer, Sent])
+
+    def next_send(self) -> datetime | None:
+        """When the first of its timers is due, or, if sent, due again; None without any."""
+        if not self.sent:
+            return next_due(self.instance)
+        timers = timers_of(self.instance)
+        self.sent = {t.firing: self.sent[t.firing] for t in timers if t.firing in self.sent}
+        moments = [self._moment(timer) for timer in timers]
+        return min(moments, default=None)
+
+    def send_due(self, now: datetime, resend_after: timedelta) -> list[FireTimer]:
+        """The timers to be sent now.
+
+        Each comes again until it was applied, after twice the time before: an engine that is behind
+        must not bury itself under copies.
+        """
+        firings: list[FireTimer] = []
+        for timer in timers_of(self.instance):
+            if self._moment(timer) <= now:
+                before = self.sent.get(timer.firing)
+                wait = (
+                    min(before.wait * 2, RESENDS_MAX_FACTOR * resend_after)
+                    if before
+                    else resend_after
+                )
+                self.sent[timer.firing] = Sent(now + wait, wait)
+                firings.append(timer.firing)
+        return firings
+
+    def _moment(self, timer: Timer) -> datetime:
+        sent = self.sent.get(timer.firing)
+        return timer.due_at if sent is None else sent.again_at
 
     def document(self, partition: int) -> Document:
         return to_document(self.instance, partition, self.memory.document())
@@ -183,7 +228,7 @@ class Partition:
 
     def arm(self, hot: Hot) -> None:
         """See to it that the heap has an entry not later than its next timer."""
-        due = next_due(hot.instance)
+        due = hot.next_send()
         if due is not None and (hot.armed is None or due < hot.armed):
             self._push(due, hot)
 
@@ -194,20 +239,20 @@ class Partition:
     def next_timer(self) -> datetime | None:
         return self._heap[0][0] if self._heap else None
 
-    def take_due(self, now: datetime, resend_after: timedelta) -> Iterator[Hot]:
-        """Instances with a timer due. Each comes again after `resend_after` until its timer was applied."""
+    def take_due(
+        self, now: datetime, resend_after: timedelta
+    ) -> Iterator[tuple[Hot, list[FireTimer]]]:
+        """Instances with the timers that are to be sent now; the first copy of each follows after `resend_after`."""
         while self._heap and self._heap[0][0] <= now:
             due_at, workflow_id = heapq.heappop(self._heap)
             hot = self.instances.get(workflow_id)
             if hot is None or hot.armed != due_at:
                 continue
             hot.armed = None
-            due = next_due(hot.instance)
-            if due is not None and due <= now:
-                self._push(now + resend_after, hot)
-                yield hot
-            elif due is not None:
-                self._push(due, hot)
+            firings = hot.send_due(now, resend_after)
+            self.arm(hot)
+            if firings:
+                yield hot, firings
 
     def evict(self, limit: int, timers_after: datetime) -> None:
         """Forget the least recently used instances over the limit that are projected and have no near timer."""

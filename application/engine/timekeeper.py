@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,8 @@ from conveyor import topics
 from conveyor.messages import Message
 
 from application.codec.commands import timer_message
-from application.engine.hot import Hot, Partition
+from application.engine.hot import Partition
 from application.engine.loader import Loader
-from domain.timers import timers_of
 
 if TYPE_CHECKING:
     from application.engine.processor import Ports, ProcessorSettings
@@ -44,18 +43,11 @@ class Timekeeper:
             # A reply that lies here already must win over the time-out of its step.
             if partition.decided.get(topics.REPLIES, 0) < partition.replies_end:
                 continue
-            for hot in partition.take_due(now, self._settings.timer_resend):
-                messages.extend(self._firings(hot, now))
+            for hot, firings in partition.take_due(now, self._settings.timer_resend):
+                workflow_id = hot.instance.id
+                messages.extend(timer_message(self._secret, workflow_id, each) for each in firings)
         if messages:
             await self._ports.publisher.publish(messages)
-
-    def _firings(self, hot: Hot, now: datetime) -> Sequence[Message]:
-        instance = hot.instance
-        return [
-            timer_message(self._secret, instance.id, timer.firing)
-            for timer in timers_of(instance)
-            if timer.due_at <= now
-        ]
 
     async def read_ahead(self, partitions: Iterable[Partition]) -> None:
         """Load the instances that have a timer soon and are not in memory."""
