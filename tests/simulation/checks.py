@@ -1,0 +1,283 @@
+"""What must hold at the end of a run, whatever went wrong (PROTOCOL): every violation as a sentence."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import orjson
+from conveyor import topics, types
+from conveyor.messages import Message
+
+from application.codec.commands import is_command
+from application.codec.events import restore
+from application.codec.instances import from_document
+from application.outputs import outputs
+from application.ports import Commit, Entry
+from domain.evolve import evolve
+from domain.instance import WorkflowInstance
+from domain.status import StepStatus, WorkflowStatus
+from tests.simulation.definitions import DEFINITIONS
+from tests.simulation.participants import Effect
+from tests.simulation.world import World
+
+
+class Ledger:
+    """The end of a run, read from the log and the topics alone."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.commits: dict[str, list[Commit]] = defaultdict(list)
+        for commit in world.log.stored._commits.values():
+            self.commits[commit.workflow_id].append(commit)
+        for commits in self.commits.values():
+            commits.sort(key=lambda commit: commit.first_version)
+        self.instances = {
+            workflow_id: folded(commits)
+            for workflow_id, commits in self.commits.items()
+            if not workflow_id.startswith("inbox:")
+        }
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        for workflow_id, commits in self.commits.items():
+            for commit in commits:
+                for entry in commit.entries:
+                    yield workflow_id, entry
+
+    def messages(self, topic: str) -> list[Message]:
+        """Everything on the topic, in order within each partition."""
+        return [
+            stored.message
+            for log in self.world.broker.topic(topic).logs
+            for stored in log.read(0, log.end)
+            if isinstance(stored.message, Message)
+        ]
+
+
+def folded(commits: Sequence[Commit]) -> WorkflowInstance:
+    """The state that the log adds up to."""
+    instance: WorkflowInstance | None = None
+    for commit in commits:
+        for entry in commit.entries:
+            for event in entry.events:
+                instance = evolve(instance, restore(event, DEFINITIONS.of), commit.workflow_id)
+    assert instance is not None
+    return instance
+
+
+def violations(world: World) -> list[str]:
+    """Everything that is wrong; empty: nothing."""
+    found = [f"a process crashed: {crash!r}" for crash in world.crashes]
+    gaps = list(_gaps(world))
+    if gaps:
+        return [*found, *gaps]
+    ledger = Ledger(world)
+    checks = (_causes, _outcomes, _publications, _requests, _projections, _memories)
+    for check in checks:
+        found.extend(check(ledger))
+    effects: dict[str, list[Effect]] = defaultdict(list)
+    for effect in world.effects:
+        effects[effect.key.split("/")[0]].append(effect)
+    found.extend(_effects_once(world.effects))
+    for workflow_id, instance in ledger.instances.items():
+        found.extend(_end(instance))
+        found.extend(_truth(instance, effects[workflow_id]))
+        found.extend(_order(instance, effects[workflow_id]))
+    return found
+
+
+# -- the log -------------------------------------------------------------------------------------
+
+
+def _gaps(world: World) -> Iterator[str]:
+    """The versions of every instance are 1, 2, 3, ... without a gap or an overlap."""
+    by_id: dict[str, list[Commit]] = defaultdict(list)
+    for commit in world.log.stored._commits.values():
+        by_id[commit.workflow_id].append(commit)
+    for workflow_id, commits in by_id.items():
+        following = 1
+        for commit in sorted(commits, key=lambda commit: commit.first_version):
+            if commit.first_version != following:
+                yield f"{workflow_id}: a commit begins at {commit.first_version}, not {following}"
+            following = commit.last_version + 1
+
+
+def _causes(ledger: Ledger) -> Iterator[str]:
+    """A message is decided once, wherever copies of it stand; in the order of its lane."""
+    positions: Counter[tuple[str, int, int]] = Counter()
+    decided: defaultdict[str, list[str]] = defaultdict(list)
+    last: dict[tuple[str, str, int], int] = {}
+    for workflow_id, entry in ledger.entries():
+        cause = entry.cause
+        positions[cause.topic, cause.partition, cause.offset] += 1
+        decided[entry.message_id].append(workflow_id)
+        lane = (workflow_id, cause.topic, cause.partition)
+        if cause.offset <= last.get(lane, -1):
+            yield f"{workflow_id}: {entry.message_id} was decided after something behind it"
+        last[lane] = cause.offset
+    for position, count in positions.items():
+        if count > 1:
+            yield f"the message at {position} was decided {count} times"
+    for message in ledger.world.clients.sent.values():
+        times = decided[message.message_id]
+        if len(times) > 1:
+            yield f"{message.id} ({message.type}) was decided {len(times)} times: {times}"
+
+
+def _outcomes(ledger: Ledger) -> Iterator[str]:
+    """Every accepted command has an outcome on the events topic; of a repeated start it is the first one's."""
+    answered = {message.extensions["causationid"] for message in ledger.messages(topics.EVENTS)}
+    for message in ledger.world.clients.sent.values():
+        if message.id in answered:
+            continue
+        key = orjson.loads(message.data).get("idempotencyKey")
+        instance = ledger.instances.get(message.subject or "")
+        known = instance.facts.idempotency_key if instance is not None else None
+        if message.type != types.START or key is None or key != known:
+            yield f"{message.id} ({message.type} {message.subject}) has no outcome"
+
+
+def _publications(ledger: Ledger) -> Iterator[str]:
+    """The first occurrences of a workflow's events are all of them, in version order, equal to the log."""
+    seen: set[str] = set()
+    published: defaultdict[str, list[Message]] = defaultdict(list)
+    for message in ledger.messages(topics.EVENTS):
+        if message.id not in seen:
+            seen.add(message.id)
+            published[message.id.rpartition(":")[0]].append(message)
+    for workflow_id, commits in ledger.commits.items():
+        expected = [
+            message
+            for commit in commits
+            for message in outputs(commit)
+            if message.topic == topics.EVENTS
+        ]
+        found = published.pop(workflow_id, [])
+        if workflow_id.startswith("inbox:"):
+            found.sort(key=lambda message: int(message.id.rpartition(":")[2]))
+        if [(m.id, m.data) for m in found] != [(m.id, m.data) for m in expected]:
+            yield (
+                f"{workflow_id}: published {[m.id.rpartition(':')[2] for m in found]},"
+                f" the log has {[m.id.rpartition(':')[2] for m in expected]}"
+            )
+    for workflow_id in published:
+        yield f"{workflow_id}: events were published that are not in the log"
+
+
+def _requests(ledger: Ledger) -> Iterator[str]:
+    """Every request that the log asks for was sent, and no other."""
+    expected = {
+        message.id: message
+        for commits in ledger.commits.values()
+        for commit in commits
+        for message in outputs(commit)
+        if message.topic != topics.EVENTS
+    }
+    sent = {
+        message.id: message
+        for topic in {message.topic for message in expected.values()}
+        for message in ledger.messages(topic)
+    }
+    for request_id in sorted(expected.keys() ^ sent.keys()):
+        yield f"request {request_id}: asked for {request_id in expected}, sent {request_id in sent}"
+
+
+# -- what follows the log ------------------------------------------------------------------------
+
+
+def _projections(ledger: Ledger) -> Iterator[str]:
+    """The projection of every instance is the fold of its log."""
+    documents = ledger.world.projections.documents
+    for workflow_id, instance in ledger.instances.items():
+        document = documents.get(workflow_id)
+        if document is None or document["version"] != instance.version:
+            version = document and document["version"]
+            yield f"{workflow_id}: projected at {version}, the log is at {instance.version}"
+        elif from_document(document, DEFINITIONS.of) != instance:
+            yield f"{workflow_id}: the projection is not the fold of the log"
+
+
+def _memories(ledger: Ledger) -> Iterator[str]:
+    """What the engines hold in memory is the fold of the log."""
+    for engine in ledger.world.engines:
+        for partition in engine.processor.partitions.values():
+            for workflow_id, hot in partition.instances.items():
+                if hot.instance != ledger.instances[workflow_id]:
+                    yield f"{workflow_id}: {engine.process.name} holds another state than the log's"
+
+
+# -- sagas and effects ---------------------------------------------------------------------------
+
+
+def _end(instance: WorkflowInstance) -> Iterator[str]:
+    """It has ended, or stays as it may: FAILED where its definition holds or its undo was refused."""
+    if instance.status not in _ENDS:
+        yield f"{instance.id} ({instance.definition.name}) is still {instance.status}"
+    if instance.unresolved:
+        yield f"{instance.id} ended {instance.status} with unresolved {instance.unresolved}"
+    busy = [s.step_id for s in instance.steps.values() if s.status is StepStatus.EXECUTING]
+    if busy and instance.status is not WorkflowStatus.FAILED:
+        yield f"{instance.id} is {instance.status}, and {busy} still run"
+
+
+_ENDS = frozenset(
+    {
+        WorkflowStatus.COMPLETED,
+        WorkflowStatus.COMPENSATED,
+        WorkflowStatus.CANCELLED,
+        WorkflowStatus.FAILED,
+    }
+)
+
+
+def _effects_once(effects: Sequence[Effect]) -> Iterator[str]:
+    """No effect happened twice under one key."""
+    for key, count in Counter(effect.key for effect in effects).items():
+        if count > 1:
+            yield f"{key} was performed {count} times"
+
+
+def _truth(instance: WorkflowInstance, effects: Sequence[Effect]) -> Iterator[str]:
+    """What the workflow believes of its steps is what the participants did."""
+    places = {effect.key: place for place, effect in enumerate(effects)}
+    for step in instance.steps.values():
+        for round in range(1, step.round + 1):
+            key = f"{instance.id}/{step.step_id}/{round}"
+            was_done, was_undone = key in places, f"{key}/undo" in places
+            is_last = round == step.round
+            believed_done = is_last and step.status in _DONE
+            believed_undone = is_last and step.status is StepStatus.COMPENSATED
+            if was_done and was_undone and places[key] > places[f"{key}/undo"]:
+                yield f"{key} was performed after its undo"
+            if was_undone and not was_done:
+                yield f"{key} was undone and never performed"
+            if (was_done and not was_undone) is not believed_done:
+                yield f"{key} is {step.status}; performed {was_done}, undone {was_undone}"
+            if believed_undone and was_done is not was_undone:
+                yield f"{key} is taken as undone; performed {was_done}, undone {was_undone}"
+
+
+_DONE = frozenset({StepStatus.COMPLETED, StepStatus.COMPENSATING})
+
+
+def _order(instance: WorkflowInstance, effects: Sequence[Effect]) -> Iterator[str]:
+    """Effects follow the dependencies, and undos follow them backwards; a saga that went back left nothing."""
+    places: Mapping[str, int] = {effect.key: place for place, effect in enumerate(effects)}
+    for step in instance.definition.steps:
+        key = f"{instance.id}/{step.id}/{instance.steps[step.id].round}"
+        for dependency in step.depends_on:
+            other = f"{instance.id}/{dependency}/{instance.steps[dependency].round}"
+            if key in places and other in places and places[other] > places[key]:
+                yield f"{key} was performed before {other}"
+            undo, undo_other = f"{key}/undo", f"{other}/undo"
+            if undo in places and undo_other in places and places[undo_other] < places[undo]:
+                yield f"{undo_other} came before {undo}"
+    if instance.status is WorkflowStatus.COMPENSATED:
+        left = [s.step_id for s in instance.steps.values() if s.status in _DONE]
+        if left:
+            yield f"{instance.id} is COMPENSATED, and {left} still stand"
+
+
+def is_decided(message: Message) -> bool:
+    """Whether the message is owed an outcome."""
+    return is_command(message.type)
