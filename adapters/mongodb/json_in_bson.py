@@ -20,6 +20,8 @@ from application.ports import Document
 #: Where a document keeps those of its fields that are stored as JSON text.
 TEXT_FIELD = "asJsonText"
 
+#: The highest BSON type that JSON becomes (64 bit integer is 0x12).
+_LAST_TYPE = 0x13
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -50,10 +52,20 @@ def encode_plain(document: Document) -> EncodedDocument | None:
         encoded = bson.encode(document)
     except (InvalidDocument, OverflowError):
         return None
-    # Few documents have a dollar anywhere, and this look is much quicker than one at every key.
-    if b"$" in encoded and not is_plain(document):
+    # Much quicker than a look at every key; lengths of 36 are dollars too, but follow a null.
+    if _may_have_dollar_key(encoded) and not is_plain(document):
         return None
     return EncodedDocument(encoded)
+
+
+def _may_have_dollar_key(encoded: bytes) -> bool:
+    """Whether some dollar sign follows what could be the type of an element, as a key would."""
+    place = encoded.find(b"$")
+    while place >= 0:
+        if 0 < encoded[place - 1] <= _LAST_TYPE:
+            return True
+        place = encoded.find(b"$", place + 1)
+    return False
 
 
 def is_plain(value: Any) -> bool:
