@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from operator import itemgetter
+from typing import TypeAlias, cast
 
 import confluent_kafka
 from conveyor.cloudevents import decode
@@ -15,6 +17,8 @@ from domain.position import Position
 
 BrokerMessage: TypeAlias = confluent_kafka.Message
 
+_Headers: TypeAlias = Sequence[tuple[str, bytes]]
+_VALUE = itemgetter(1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,19 +30,18 @@ def read(
     A header without a value reads as empty. Nothing that a producer can write raises here.
     """
     try:
-        headers = [
-            (name, value if isinstance(value, bytes) else b"")
-            for name, value in message.headers() or ()
-        ]
+        headers = tuple(cast("_Headers", message.headers() or ()))
     except SystemError as error:
         # The client reports a header name that is no UTF-8 like this, and cannot give the headers.
         record = Record(topic=topic, key=message.key(), value=message.value(), partition=partition)
         return record, MalformedEvent("MALFORMED_EVENT", f"unreadable headers: {error.__cause__}")
+    if None in map(_VALUE, headers):
+        headers = tuple((name, value or b"") for name, value in headers)
     record = Record(
         topic=topic,
         key=message.key(),
         value=message.value(),
-        headers=tuple(headers),
+        headers=headers,
         partition=partition,
     )
     try:
