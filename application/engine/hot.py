@@ -226,6 +226,12 @@ class Partition:
         self.instances[hot.instance.id] = hot
         self.arm(hot)
 
+    def put_back(self, hot: Hot) -> None:
+        """Keep an instance that was read from the stores; what its projection lacks is written soon."""
+        self.put(hot)
+        if hot.instance.version > hot.projected:
+            self.dirty.add(hot.instance.id)
+
     def arm(self, hot: Hot) -> None:
         """See to it that the heap has an entry not later than its next timer."""
         due = hot.next_send()

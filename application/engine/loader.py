@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
+from conveyor.messages import Message
 
 from application.codec.commands import TIMER_SOURCE
 from application.codec.events import DefinitionOf, restore
 from application.codec.times import parse_time
 from application.engine.hot import Hot, Memory, Refusals, inbox_id
+from application.outputs import outputs
 from application.ports import Commit, Document, Entry, EventLog, Projections
 from domain.definition import WorkflowDefinition
 from domain.evolve import HistoryError, evolve
@@ -26,6 +28,11 @@ class Loaded:
 
     hot: Hot
     tail: Sequence[Commit]
+
+    @property
+    def unpublished(self) -> list[Message]:
+        """What whoever wrote the tail may not have published (PROTOCOL rule 6)."""
+        return [message for commit in self.tail for message in outputs(commit)]
 
 
 class Loader:

@@ -24,7 +24,7 @@ from application.engine.loader import Loaded, Loader
 from application.engine.projector import Projector
 from application.engine.takeover import Takeover
 from application.engine.timekeeper import Timekeeper
-from application.outputs import entry_outputs, outputs
+from application.outputs import entry_outputs
 from application.ports import (
     Clock,
     Entry,
@@ -438,12 +438,8 @@ class _Batch:
 
     def _keep(self, partition: Partition, loaded: Loaded) -> None:
         """An instance comes into memory; what its projection did not have may never have been published."""
-        hot = loaded.hot
-        partition.put(hot)
-        if loaded.tail:
-            for commit in loaded.tail:
-                self._first.extend(outputs(commit))
-            partition.dirty.add(hot.instance.id)
+        partition.put_back(loaded.hot)
+        self._first.extend(loaded.unpublished)
 
     async def _find_forgotten(self, draft: Draft, works: Sequence[Work]) -> None:
         """Commands so old that their id may have left the window are looked up in the log (PROTOCOL rule 9)."""

@@ -106,10 +106,7 @@ class Takeover:
         messages = [message for commit in ordered for message in outputs(commit)]
         await self._ports.publisher.publish(messages)
         for workflow_id, item in loaded.items():
-            partition = partitions[touched[workflow_id]]
-            partition.put(item.hot)
-            if item.tail:
-                partition.dirty.add(workflow_id)
+            partitions[touched[workflow_id]].put_back(item.hot)
 
 
 def _is_inbox(commit: Commit) -> bool:

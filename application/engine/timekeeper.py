@@ -12,6 +12,7 @@ from conveyor.messages import Message
 from application.codec.commands import timer_message
 from application.engine.hot import Partition
 from application.engine.loader import Loader
+from application.ports import Document
 
 if TYPE_CHECKING:
     from application.engine.processor import Ports, ProcessorSettings
@@ -53,16 +54,28 @@ class Timekeeper:
         """Load the instances that have a timer soon and are not in memory."""
         until = self._ports.clock.now() + self._settings.timers_ahead
         for partition in partitions:
-            documents = await self._ports.projections.due(partition.number, until, PAGE)
-            missing = {d["_id"]: d for d in documents if d["_id"] not in partition.instances}
+            missing, is_all = await self._missing(partition, until)
             if missing:
-                loaded = await self._loader.with_tails(missing, missing)
-                for workflow_id, item in loaded.items():
-                    # Meanwhile decided: what is in memory is newer.
-                    if workflow_id not in partition.instances:
-                        partition.put(item.hot)
-            # A full page may have more behind it: look again at once.
-            partition.timers_read_until = until if len(documents) < PAGE or not missing else None
+                loaded = (await self._loader.with_tails(missing, missing)).values()
+                unpublished = [message for item in loaded for message in item.unpublished]
+                if unpublished:
+                    await self._ports.publisher.publish(unpublished)
+                for item in loaded:
+                    partition.put_back(item.hot)
+            partition.timers_read_until = until if is_all else None
+
+    async def _missing(
+        self, partition: Partition, until: datetime
+    ) -> tuple[dict[str, Document], bool]:
+        """Documents of instances with a timer until then that are not in memory, and whether these are all."""
+        limit = PAGE
+        while True:
+            documents = await self._ports.projections.due(partition.number, until, limit)
+            missing = {d["_id"]: d for d in documents if d["_id"] not in partition.instances}
+            if missing or len(documents) < limit:
+                return missing, len(documents) < limit
+            # All of the page is in memory; what is not may be behind it.
+            limit *= 2
 
 
 def _is_running_out(partition: Partition, now: datetime, settings: ProcessorSettings) -> bool:
