@@ -1,0 +1,52 @@
+"""`X-Correlation-ID`: the caller's, else a new one, on every answer."""
+
+from __future__ import annotations
+
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER = "X-Correlation-ID"
+_LENGTH_MAX = 255
+_STATE = "correlation_id"
+
+
+def given_correlation_id(headers: Headers) -> str | None:
+    """The caller's id; None also for one that cannot be passed on as it is."""
+    given = headers.get(HEADER, "").strip()
+    usable = given.isascii() and given.isprintable() and 0 < len(given) <= _LENGTH_MAX
+    return given if usable else None
+
+
+def correlation_id(request: Request) -> str:
+    """The id of this request."""
+    return getattr(request.state, _STATE)
+
+
+def answer_with(request: Request, chosen: str) -> None:
+    """The body named the id that this request goes by, and no header did."""
+    if given_correlation_id(request.headers) is None and chosen.isascii() and chosen.isprintable():
+        setattr(request.state, _STATE, chosen[:_LENGTH_MAX])
+
+
+class CorrelationIds:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state[_STATE] = given_correlation_id(Headers(scope=scope)) or str(uuid.uuid4())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[HEADER] = state[_STATE]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)

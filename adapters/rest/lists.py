@@ -1,0 +1,76 @@
+"""`GET /api/v1/workflows`: what may be asked of the list."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from application.codec.times import parse_time, rfc3339
+from application.ports import WorkflowFilter
+from domain.status import WorkflowStatus
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _normalised(text: str) -> str:
+    return rfc3339(parse_time(text))
+
+
+def _label(text: str) -> str:
+    name, colon, _ = text.partition(":")
+    if not name or not colon:
+        raise ValueError(f"'{text}' is no label; write name:value")
+    return text
+
+
+Time = Annotated[str, AfterValidator(_normalised)]
+Label = Annotated[str, AfterValidator(_label)]
+
+
+class ListParameters(BaseModel):
+    """Query parameters; a misspelt one must not be ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    status: list[WorkflowStatus] = Field(default=[], description="Any of these.")
+    active: bool | None = Field(default=None, description="Not ended, or ended.")
+    type: Text | None = None
+    definition: Text | None = Field(default=None, description="The definition's name.")
+    correlation_id: Text | None = None
+    user_id: Text | None = None
+    wallet: Text | None = None
+    label: list[Label] = Field(default=[], description="name:value; all of these.")
+    started_after: Time | None = None
+    started_before: Time | None = None
+    sort: Literal["startedAt", "-startedAt"] = "-startedAt"
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: Text | None = Field(default=None, description="A page's nextCursor.")
+
+    def as_filter(self) -> WorkflowFilter:
+        labels = dict(label.split(":", 1) for label in self.label)
+        return WorkflowFilter(
+            status=tuple(status.value for status in self.status),
+            active=self.active,
+            type=self.type,
+            definition=self.definition,
+            correlation_id=self.correlation_id,
+            user_id=self.user_id,
+            wallet=self.wallet,
+            labels=labels or None,
+            started_after=self.started_after,
+            started_before=self.started_before,
+            ascending=self.sort == "startedAt",
+        )
+
+
+class HistoryParameters(BaseModel):
+    """Query parameters of `/{id}/history`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int = Field(default=0, ge=0, le=2**31, description="Events above this version.")
+    limit: int = Field(default=200, ge=1, le=1000)
+    type: Text | None = Field(default=None, description="The CloudEvents type.")
+    kind: Text | None = Field(default=None, description="For example SAGA_COMPENSATION.")

@@ -1,0 +1,170 @@
+"""Every refusal as a problem document (RFC 9457; CONTRACT 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapters.rest.correlation import HEADER, correlation_id
+from application.ports import Document, Unavailable
+from domain.errors import RejectionCode
+
+log = structlog.get_logger("RestApi")
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_SECONDS = 1
+
+_TITLES: Mapping[str, str] = {
+    RejectionCode.WORKFLOW_NOT_FOUND: "No such workflow",
+    RejectionCode.WORKFLOW_EXISTS: "A workflow with this id exists",
+    RejectionCode.UNKNOWN_DEFINITION: "No such definition",
+    RejectionCode.INVALID_INPUT: "The request has faults",
+    RejectionCode.ILLEGAL_STATUS: "Not possible in this status",
+    RejectionCode.PAST_PIVOT: "Not possible past the pivot",
+    RejectionCode.IDEMPOTENCY_CONFLICT: "The idempotency key was used for another request",
+    RejectionCode.DEFINITION_EXISTS: "This version is registered with other content",
+    RejectionCode.TOO_LARGE: "Too large",
+    RejectionCode.INTERNAL: "An error of the service",
+    "NOT_FOUND": "No such resource",
+    "METHOD_NOT_ALLOWED": "This method is not possible here",
+    "NOT_JSON": "The body is no JSON",
+    "NOT_YAML": "The body is no YAML",
+    "UNAVAILABLE": "Not possible at the moment",
+}
+
+#: The HTTP status of a refused command; any other code is a conflict.
+_STATUSES: Mapping[str, int] = {
+    RejectionCode.WORKFLOW_NOT_FOUND: 404,
+    RejectionCode.UNKNOWN_DEFINITION: 422,
+    RejectionCode.INVALID_INPUT: 422,
+    RejectionCode.TOO_LARGE: 413,
+    RejectionCode.INTERNAL: 500,
+}
+_CODES_OF_STATUSES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: RejectionCode.TOO_LARGE}
+
+
+class Problem(Exception):
+    """A request that is refused; `errors` are `{path, message}`, `more` further members of the document."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = str(code)
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+        self.more = more
+
+
+def faulty(errors: Sequence[Mapping[str, Any]], code: str = RejectionCode.INVALID_INPUT) -> Problem:
+    """422 with every fault."""
+    listed = "; ".join(
+        f"{fault['path']}: {fault['message']}" if fault["path"] else str(fault["message"])
+        for fault in errors
+    )
+    return Problem(422, code, listed, errors=errors)
+
+
+def no_workflow(workflow_id: str) -> Problem:
+    return Problem(
+        404, RejectionCode.WORKFLOW_NOT_FOUND, f"there is no workflow '{workflow_id[:60]}'"
+    )
+
+
+def refused(event: Document) -> Problem:
+    """The refusal that an `orchestration.command.rejected` tells."""
+    code: str = event["code"]
+    more: dict[str, Any] = {}
+    if event.get("status") is not None:
+        more["workflowStatus"] = event["status"]
+        more["allowedCommands"] = event.get("allowedCommands", [])
+    errors: list[Document] = event.get("faults", [])
+    return Problem(_STATUSES.get(code, 409), code, event["detail"], errors=errors, **more)
+
+
+def _response(request: Request, problem: Problem) -> Response:
+    code = problem.code
+    document: Document = {
+        "type": f"urn:conveyor:problem:{code.lower().replace('_', '-')}",
+        "title": _TITLES.get(code, code.replace("_", " ").capitalize()),
+        "status": problem.status,
+        "code": code,
+        "detail": problem.detail,
+        "instance": request.url.path,
+        "correlationId": correlation_id(request),
+        **problem.more,
+    }
+    if problem.errors:
+        document["errors"] = problem.errors
+    # The outermost handler answers outside of the middleware that adds the id.
+    headers = {HEADER: correlation_id(request), **(problem.headers or {})}
+    content = orjson.dumps(document)
+    return Response(content, problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+# -- exceptions as problems ----------------------------------------------------------------------
+
+
+def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _response(request, error)
+
+
+def _on_unavailable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Unavailable)
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
+    return _response(request, Problem(503, "UNAVAILABLE", str(error), headers=headers))
+
+
+def _on_invalid_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {"path": ".".join(str(part) for part in fault["loc"][1:]), "message": fault["msg"]}
+        for fault in error.errors()
+    ]
+    return _response(request, faulty(errors))
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    code = _CODES_OF_STATUSES.get(status, f"HTTP_{status}")
+    detail = str(error.detail)
+    if status == 404:
+        detail = f"there is nothing at {request.url.path}; see /openapi.json"
+    elif status == 405:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        detail = f"{request.method} is not possible at {request.url.path}; use {allowed}"
+    return _response(request, Problem(status, code, detail, headers=error.headers))
+
+
+def _on_bug(request: Request, error: Exception) -> Response:
+    log.error("request failed", path=request.url.path, exc_info=error)
+    detail = "the service met an error of its own; its log tells more under this correlation id"
+    return _response(request, Problem(500, RejectionCode.INTERNAL, detail))
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Every error of the application becomes a problem document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(Unavailable, _on_unavailable)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameters)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)

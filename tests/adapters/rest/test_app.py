@@ -1,0 +1,275 @@
+"""What holds for every route: problems, correlation ids, limits, health, OpenAPI, mounting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import uvicorn
+from conveyor.messages import Message, Record
+from fastapi import FastAPI
+
+from adapters.rest.app import create_app
+from adapters.rest.bodies import BODY_BYTES_MAX
+from adapters.rest.schemas import ProblemDocument, SystemHealthResponse
+from application.gateway import CommandGateway
+from application.ports import Document, Unavailable
+from tests.adapters.rest.service import (
+    DEFINITIONS,
+    WORKFLOWS,
+    Json,
+    Service,
+    client_of,
+    start_of,
+)
+
+HEALTH = ["/health/workflow", "/actuator/health/workflow", "/api/v1/orchestration/health"]
+GOLDEN = Path(__file__).parents[2] / "golden" / "openapi.json"
+
+
+class AwayPublisher:
+    """A broker that does not answer."""
+
+    async def publish(self, messages: Sequence[Message | Record]) -> None:
+        raise Unavailable("kafka", "connection refused")
+
+
+class NoFeed:
+    """Nothing happens."""
+
+    async def follow(self) -> Any:
+        return
+        yield
+
+
+# -- problems ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "NOT_FOUND"),
+        ("GET", "/api/v1/workflows/", 404, "NOT_FOUND"),
+        ("GET", "/api/v1/workflows/wf-1/nothing", 404, "NOT_FOUND"),
+        ("GET", "/api/v1/workflows/wf-1", 404, "WORKFLOW_NOT_FOUND"),
+        ("DELETE", "/api/v1/workflows", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/api/v1/workflows/wf-1/cancel", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/api/v1/workflows", 400, "NOT_JSON"),
+        ("GET", "/api/v1/workflows?limit=0", 422, "INVALID_INPUT"),
+    ],
+)
+async def test_problem(undecided: Service, method: str, path: str, status: int, code: str) -> None:
+    """Every refusal is a problem document with the request's correlation id."""
+    response = await undecided.client.request(method, path, headers={"X-Correlation-ID": "c-1"})
+
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["X-Correlation-ID"] == "c-1"
+    problem = response.json()
+    ProblemDocument.model_validate(problem)
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["correlationId"] == "c-1"
+    assert problem["type"] == f"urn:conveyor:problem:{code.lower().replace('_', '-')}"
+    assert problem["instance"] == path.partition("?")[0]
+
+
+async def test_method_not_allowed_tells_the_allowed(undecided: Service) -> None:
+    """405 names the methods that are possible."""
+    response = await undecided.client.get(f"{WORKFLOWS}/wf-1/cancel")
+
+    assert response.headers["allow"] == "PUT"
+
+
+async def test_unavailable(undecided: Service) -> None:
+    """When the broker is away, 503 says so and when to come again."""
+    gateway = CommandGateway(AwayPublisher(), NoFeed(), undecided.engine._backbone.clock)
+    async with client_of(create_app(replace(undecided.api, gateway=gateway))) as client:
+        start = await client.post(WORKFLOWS, json=start_of())
+        cancel = await client.put(f"{WORKFLOWS}/wf-1/cancel")
+
+    for response in (start, cancel):
+        assert response.status_code == 503
+        assert response.json()["code"] == "UNAVAILABLE"
+        assert response.json()["detail"] == "kafka: connection refused"
+        assert int(response.headers["retry-after"]) >= 1
+
+
+async def test_own_error(undecided: Service) -> None:
+    """A bug is a 500 problem that tells the correlation id and nothing of the inside."""
+
+    async def broken() -> Document:
+        raise RuntimeError("secret")
+
+    async with client_of(create_app(replace(undecided.api, health=broken))) as client:
+        response = await client.get("/health/workflow", headers={"X-Correlation-ID": "c-1"})
+
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["X-Correlation-ID"] == "c-1"
+    assert response.json()["code"] == "INTERNAL"
+    assert "secret" not in response.text
+
+
+# -- bodies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", WORKFLOWS), ("PUT", f"{WORKFLOWS}/wf-1/cancel"), ("POST", DEFINITIONS)],
+)
+async def test_too_large(undecided: Service, method: str, path: str) -> None:
+    """A body of more than 1 MiB is a 413."""
+    response = await undecided.client.request(method, path, content=b" " * (BODY_BYTES_MAX + 1))
+
+    assert response.status_code == 413
+    assert response.json()["code"] == "TOO_LARGE"
+
+
+async def test_too_large_in_chunks(undecided: Service) -> None:
+    """So is one that does not tell its size beforehand."""
+
+    async def chunks() -> Any:
+        for _ in range(20):
+            yield b" " * 64 * 1024
+
+    response = await undecided.client.post(WORKFLOWS, content=chunks())
+
+    assert response.status_code == 413
+
+
+async def test_largest_body(undecided: Service) -> None:
+    """A body of 1 MiB is read."""
+    response = await undecided.client.put(
+        f"{WORKFLOWS}/wf-1/cancel", content=b" " * (BODY_BYTES_MAX - 1) + b"["
+    )
+
+    assert response.json()["code"] == "NOT_JSON"
+
+
+# -- correlation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["", " ", "x" * 256, "\u00e4"])
+async def test_correlation_id_of_its_own(undecided: Service, given: str) -> None:
+    """Without a usable correlation id each answer gets a new one."""
+    headers = {"X-Correlation-ID": given.encode("latin-1")}
+
+    first = await undecided.client.get("/health/live", headers=headers)
+    second = await undecided.client.get("/health/live", headers=headers)
+
+    ids = {first.headers["X-Correlation-ID"], second.headers["X-Correlation-ID"]}
+    assert len(ids) == 2
+    assert given not in ids
+
+
+# -- health --------------------------------------------------------------------------------------
+
+
+async def test_live_before_ready(undecided: Service) -> None:
+    """A process without its engine lives, and is not ready."""
+    live = await undecided.client.get("/health/live")
+    ready = await undecided.client.get("/health/ready")
+
+    assert (live.status_code, live.json()) == (200, {"status": "UP"})
+    assert ready.status_code == 503
+    assert ready.json()["code"] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("path", HEALTH)
+async def test_health(service: Service, path: str) -> None:
+    """Each name of the health document tells every component."""
+    response = await service.client.get(path)
+
+    assert response.status_code == 200
+    document = response.json()
+    SystemHealthResponse.model_validate(document)
+    assert document["status"] == "UP"
+    assert document["components"]["eventStore"]["status"] == "UP"
+
+
+@pytest.mark.parametrize("path", HEALTH)
+@pytest.mark.parametrize(("status", "expected"), [("UP", 200), ("DEGRADED", 200), ("DOWN", 503)])
+async def test_health_status(undecided: Service, path: str, status: str, expected: int) -> None:
+    """Only DOWN is a 503; the document is the same."""
+    document: Json = {"status": status, "version": "1", "components": {}, "services": {}}
+
+    async def health() -> Document:
+        return document
+
+    async with client_of(create_app(replace(undecided.api, health=health))) as client:
+        response = await client.get(path)
+
+    assert (response.status_code, response.json()) == (expected, document)
+
+
+async def test_metrics(service: Service) -> None:
+    """The metrics count workflows by definition and type."""
+    await service.start(start_of(), wait=20)
+
+    response = await service.client.get("/metrics")
+
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    labels = '{definition="order-fulfillment",type="ORDER_FULFILLMENT"}'
+    assert f"workflow_executions_completed_total{labels} 1.0" in response.text
+
+
+# -- the application -----------------------------------------------------------------------------
+
+
+async def test_openapi(undecided: Service) -> None:
+    """The OpenAPI document is the one that was agreed upon."""
+    response = await undecided.client.get("/openapi.json")
+
+    agreed = orjson.loads(GOLDEN.read_bytes())
+    assert response.json() == agreed, (
+        "the API changed; if it was meant to: python tests/golden/update_openapi.py"
+    )
+
+
+async def test_openapi_refers_to_what_it_has(undecided: Service) -> None:
+    """Every schema that the document refers to is in it."""
+    text = (await undecided.client.get("/openapi.json")).text
+
+    document = orjson.loads(text)
+    referred = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert referred <= set(document["components"]["schemas"])
+    assert (await undecided.client.get("/docs")).status_code == 200
+
+
+async def test_mounted(service: Service) -> None:
+    """Within another application everything works, and places tell where it is mounted."""
+    outer = FastAPI()
+    outer.mount("/conveyor", service.app)
+
+    async with client_of(outer) as client:
+        started = await client.post(f"/conveyor{WORKFLOWS}", json={"id": "wf-1", **start_of()})
+        again = await client.get(started.headers["location"])
+        unknown = await client.get("/conveyor/api/v1/workflows/wf-2")
+
+    assert started.headers["location"] == "/conveyor/api/v1/workflows/wf-1"
+    assert again.json()["id"] == "wf-1"
+    assert unknown.json()["code"] == "WORKFLOW_NOT_FOUND"
+
+
+async def test_over_http(service: Service) -> None:
+    """Over a real socket the sender of a body that is too large gets to read why it is refused."""
+    config = uvicorn.Config(service.app, host="127.0.0.1", port=0, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        port = server.servers[0].sockets[0].getsockname()[1]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            large = await client.post(WORKFLOWS, content=b"x" * (4 * BODY_BYTES_MAX))
+            started = await client.post(WORKFLOWS, json=start_of(), params={"wait": 20})
+    finally:
+        await server.shutdown()
+
+    assert large.status_code == 413
+    assert started.json()["status"] == "COMPLETED"

@@ -1,0 +1,136 @@
+"""`PUT /api/v1/workflows/{id}/cancel|compensate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.rest.schemas import WorkflowResponse
+from tests.adapters.rest.service import WORKFLOWS, Json, Service, eventually, serving, start_of
+
+CONTROLS = ["cancel", "compensate"]
+
+
+async def test_cancel(unattended: Service) -> None:
+    """A cancel answers 200 with the workflow as it is after it, the reason kept."""
+    before = (await unattended.start({"id": "wf-1", **start_of()})).json()
+
+    response = await unattended.client.put(
+        f"{WORKFLOWS}/wf-1/cancel", json={"reason": "changed my mind", "compensate": False}
+    )
+
+    assert response.status_code == 200
+    resource = response.json()
+    WorkflowResponse.model_validate(resource)
+    assert resource["status"] == "CANCELLED"
+    assert resource["cancelReason"] == "changed my mind"
+    assert resource["version"] > before["version"]
+
+
+async def test_cancel_undoes_what_was_done(service: Service) -> None:
+    """By the definition's choice a cancel compensates."""
+    slow = start_of(failStep="pick-items", times=0, latencyMs=3000)
+    await service.start({"id": "wf-1", **slow})
+    await eventually(lambda: _is_at(service, "pick-items"))
+
+    response = await service.client.put(f"{WORKFLOWS}/wf-1/cancel")
+
+    assert response.status_code == 200
+    assert response.json()["status"] == "COMPENSATING"
+    resource = await service.until("wf-1", "COMPENSATED")
+    assert resource["cancelReason"] is None
+    assert "reserve-inventory" in resource["compensatedSteps"]
+
+
+async def _is_at(service: Service, step_id: str) -> Json | None:
+    resource = await service.get("wf-1")
+    return resource if resource["currentStepId"] == step_id else None
+
+
+async def test_compensate(service: Service) -> None:
+    """A completed workflow is undone on demand, the reason told to the participants."""
+    await service.start({"id": "wf-1", **start_of()}, wait=20)
+
+    response = await service.client.put(f"{WORKFLOWS}/wf-1/compensate", json={"reason": "returned"})
+
+    assert response.status_code == 200
+    assert response.json()["status"] in ("COMPENSATING", "COMPENSATED")
+    resource = await service.until("wf-1", "COMPENSATED")
+    assert len(resource["compensatedSteps"]) == 5
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("workflow_id", ["wf-none", "rebalance", "-x"])
+async def test_unknown(service: Service, control: str, workflow_id: str) -> None:
+    """A workflow that does not exist is a 404."""
+    response = await service.client.put(f"{WORKFLOWS}/{workflow_id}/{control}")
+
+    assert response.status_code == 404
+    assert response.json()["code"] == "WORKFLOW_NOT_FOUND"
+
+
+async def test_not_in_this_status(service: Service) -> None:
+    """A command that the status forbids is a 409, which tells what is possible instead."""
+    await service.start({"id": "wf-1", **start_of()}, wait=20)
+
+    response = await service.client.put(f"{WORKFLOWS}/wf-1/cancel", json={"reason": "too late"})
+
+    problem = response.json()
+    assert response.status_code == 409
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (problem["code"], problem["workflowStatus"]) == ("ILLEGAL_STATUS", "COMPLETED")
+    assert problem["allowedCommands"] == ["compensate"]
+    assert problem["instance"] == "/api/v1/workflows/wf-1/cancel"
+
+
+async def test_compensate_while_running(unattended: Service) -> None:
+    """Only a workflow that has ended is compensated."""
+    await unattended.start({"id": "wf-1", **start_of()})
+
+    response = await unattended.client.put(f"{WORKFLOWS}/wf-1/compensate")
+
+    assert response.status_code == 409
+    assert response.json()["workflowStatus"] == "EXECUTING"
+    assert "cancel" in response.json()["allowedCommands"]
+
+
+@pytest.mark.parametrize(
+    ("control", "body", "path"),
+    [
+        ("cancel", b'{"reason": 7}', "reason"),
+        ("cancel", b'{"compensate": "perhaps"}', "compensate"),
+        ("cancel", b'{"raeson": "x"}', "raeson"),
+        ("compensate", b'{"compensate": true}', "compensate"),
+        ("compensate", b"[]", "data"),
+    ],
+)
+async def test_faulty_body(undecided: Service, control: str, body: bytes, path: str) -> None:
+    """A body with a fault is refused before anything is sent."""
+    response = await undecided.client.put(f"{WORKFLOWS}/wf-1/{control}", content=body)
+
+    assert response.status_code == 422
+    assert [fault["path"] for fault in response.json()["errors"]] == [path]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+async def test_no_json(undecided: Service, control: str) -> None:
+    """A body that is no JSON is a 400."""
+    response = await undecided.client.put(f"{WORKFLOWS}/wf-1/{control}", content=b"reason")
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "NOT_JSON"
+
+
+async def test_undecided(tmp_path: Path) -> None:
+    """When the engine does not answer, 202 tells the command's id and the status so far."""
+    path = tmp_path / "conveyor.db"
+    async with serving(path) as before:
+        await before.start({"id": "wf-1", **start_of()}, wait=20)
+    async with serving(path, with_engine=False) as silent:
+        response = await silent.client.put(f"{WORKFLOWS}/wf-1/compensate")
+
+    assert response.status_code == 202
+    document = response.json()
+    assert (document["id"], document["status"]) == ("wf-1", "COMPLETED")
+    assert document["commandId"]
