@@ -155,9 +155,8 @@ class Processor:
             await self._process(received)
         await self._timekeeper.send_due(self.partitions.values())
         await self._projector.project_if_due(self.partitions.values())
-        if self.health.troubles:
-            self.health.troubles.pop("kafka", None)
-            self.health.troubles.pop("eventStore", None)
+        for component in self.health.troubles.keys() - {"redis"}:
+            del self.health.troubles[component]
 
     def _wait_seconds(self) -> float:
         """Until something is due, bounded so that stopping is quick."""
@@ -294,22 +293,31 @@ class _Batch:
     async def _insert(self, groups: Groups) -> Groups:
         """Decide the groups, append and publish what came of it; answers what has to be decided again."""
         drafts, drafters = await self._decide(groups)
-        # A commit of the inbox aggregate goes first: what is refused there must be fenced there.
-        appending = [d for d in (*(x.refusals for x in drafters.values()), *drafts) if d.entries]
-        commits = [draft.commit for draft in appending]
-        written = await self._ports.event_log.append([c for c in commits if c is not None])
-        lost: list[Draft] = []
+        refusals = [drafter.refusals for drafter in drafters.values()]
+        # Refusals are in the log before anything that came behind them: a batch of which a part was written
+        # must not hide a refused command behind the position of a later one (PROTOCOL rule 8).
+        if await self._append(refusals):
+            raise Fenced
+        lost = await self._append(drafts)
         messages: list[Message | Record] = self._first
         self._first = []
-        for draft, is_written in zip(appending, written, strict=True):
-            if is_written:
+        for draft in (*refusals, *drafts):
+            if not _is_among(draft, lost):
                 messages.extend(draft.messages)
-            else:
-                lost.append(draft)
-        messages.extend(await self._repeated([*drafts, *(x.refusals for x in drafters.values())]))
+        messages.extend(await self._repeated([*drafts, *refusals]))
         await self._ports.publisher.publish(messages)
         self._settle(drafts, drafters, lost)
         return await self._left_over(groups, drafts, lost)
+
+    async def _append(self, drafts: Iterable[Draft]) -> list[Draft]:
+        """Answers those that another engine forestalled."""
+        commits = [(draft, commit) for draft in drafts if (commit := draft.commit) is not None]
+        if not commits:
+            return []
+        written = await self._ports.event_log.append([commit for _, commit in commits])
+        return [
+            draft for (draft, _), is_written in zip(commits, written, strict=True) if not is_written
+        ]
 
     def _settle(
         self, drafts: Sequence[Draft], drafters: Mapping[int, Drafter], lost: Sequence[Draft]
@@ -319,15 +327,13 @@ class _Batch:
             if drafter.orphans:
                 self._ports.telemetry.counted("orphans", drafter.orphans)
             refusals = drafter.refusals
-            if any(draft is refusals for draft in lost):
-                raise Fenced
             if refusals.entries:
                 kept = self._processor.partitions[number].refusals
                 kept.version += refusals.events
                 kept.memory = refusals.memory
                 self._tell(refusals)
         for draft in drafts:
-            if draft.entries and not any(draft is other for other in lost):
+            if draft.entries and not _is_among(draft, lost):
                 self._install(draft)
                 self._tell(draft)
 
@@ -352,7 +358,7 @@ class _Batch:
         """Messages that did not fit into their commit, and those whose commit another one forestalled."""
         again: Groups = {}
         for draft in drafts:
-            if draft.left and not any(draft is other for other in lost):
+            if draft.left and not _is_among(draft, lost):
                 again.setdefault(draft.partition, {})[draft.workflow_id] = list(draft.left)
         if not lost:
             return again
@@ -455,7 +461,8 @@ class _Batch:
         """The recorded outcome of commands that came again, once more with the same ids."""
         messages: list[Message] = []
         for draft in drafts:
-            if draft.repeats_start:
+            # In the commit just made, the start's outcome goes out anyway.
+            if draft.repeats_start and draft.first_version > 1:
                 first = await self._ports.event_log.history(draft.workflow_id, 0, 1)
                 messages.extend(entry_outputs(first[0].entries[0]))
             for message_id in draft.repeats:
@@ -470,3 +477,7 @@ class _Batch:
                 # The copy came in the same batch; its outcome goes out with the commit.
                 return None
         return await self._ports.event_log.find_message(draft.workflow_id, message_id)
+
+
+def _is_among(draft: Draft, others: Sequence[Draft]) -> bool:
+    return any(draft is other for other in others)
