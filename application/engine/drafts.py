@@ -144,15 +144,16 @@ class Drafter:
             return
         try:
             decision = decide(draft.instance, command, self._now)
-        except (
-            Exception
-        ) as bug:  # any bug in deciding must cost one message, not the partition (rule 15)
+            if isinstance(decision, Decided):
+                self._accept(draft, work, decision, command)
+        # Any bug in deciding or serialising must cost one message, not the partition (rule 15).
+        except Exception as bug:
             log.exception("deciding failed", workflow_id=draft.workflow_id, type=work.message.type)
             self._refuse_internal(draft, work, bug)
             return
         match decision:
             case Decided():
-                self._accept(draft, work, decision, command)
+                return
             case Duplicate():
                 draft.repeats_start = True
             case Rejection():

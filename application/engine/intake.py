@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
 from conveyor import topics
 from conveyor.messages import MalformedEvent, Message, Record
 
-from application.codec.commands import INTERNAL_PREFIX, decode, has_valid_mac
+from application.codec.commands import INTERNAL_PREFIX, Inbound, decode, has_valid_mac
 from application.codec.times import parse_time, rfc3339
 from application.engine.drafts import Work
 from application.ports import Received
+
+log = structlog.get_logger("WorkflowEngine")
 
 #: A message over this is a dead letter (CONTRACT 1).
 MESSAGE_BYTES_MAX = 1024 * 1024
@@ -68,7 +71,18 @@ def _understood(item: Received, secret: bytes) -> Work:
         raise MalformedEvent(
             "BAD_MAC", "internal messages are signed by the engines; services cannot send them"
         )
-    return Work(item.position, message, decode(message), _time_ms(item, message))
+    return Work(item.position, message, _decoded(message), _time_ms(item, message))
+
+
+def _decoded(message: Message) -> Inbound:
+    """Any bug in reading must cost one message, not the partition (PROTOCOL rule 15)."""
+    try:
+        return decode(message)
+    except MalformedEvent:
+        raise
+    except Exception as bug:
+        log.exception("reading failed", message_id=message.message_id, type=message.type)
+        raise MalformedEvent("INTERNAL", f"{type(bug).__name__}: {bug}") from bug
 
 
 def _time_ms(item: Received, message: Message) -> int:
@@ -83,7 +97,8 @@ def _time_ms(item: Received, message: Message) -> int:
 
 def _send_on(intake: Intake, item: Received, work: Work) -> None:
     """A message on the wrong partition is never applied there; it goes where its workflow lives."""
-    hops = int(work.message.headers.get(HOPS_HEADER, b"0"))
+    told = work.message.headers.get(HOPS_HEADER, b"0")
+    hops = int(told) if told.isdigit() else HOPS_MAX
     if hops >= HOPS_MAX:
         detail = f"sent on {hops} times; do all producers use the murmur2_random partitioner?"
         intake.dead_letters.append(dead_letter(item, "WRONG_PARTITION", detail))
