@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 
 import structlog
+from conveyor import types
+from conveyor.runner import ParticipantRunner
 from prometheus_client import CollectorRegistry
 
 from adapters.rest.app import create_app
@@ -17,8 +19,6 @@ from adapters.sqlite.participant import (
 from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.gateway import CommandGateway
-from conveyor import types
-from conveyor.runner import ParticipantRunner
 from infrastructure.initialise import initialise_embedded
 from infrastructure.orders import order_stream
 from infrastructure.running import (
@@ -71,12 +71,7 @@ async def _run_warehouse(store: SqliteStore, stop: asyncio.Event) -> None:
     runner = ParticipantRunner(
         build_warehouse(), SqliteParticipantTransport(session), SqliteKeyStore(session)
     )
-    running = asyncio.create_task(runner.run())
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    runner.stop()
-    await running
+    await runner.run_until(stop)
 
 
 async def _send_orders(gateway: CommandGateway, per_second: float, stop: asyncio.Event) -> None:

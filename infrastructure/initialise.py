@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 
+from conveyor import topics
+
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.topics import init_topics
 from adapters.mongodb.connection import connect
@@ -16,7 +18,6 @@ from application.definitions import DefinitionRegistry, services_of, shipped_def
 from application.definitions.compilation import compile_definition
 from application.engine.takeover import SetupError
 from application.ports import InboxLayout, InboxStart, Projections
-from conveyor import topics
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings
 from infrastructure.wiring import Backbone, kafka_settings

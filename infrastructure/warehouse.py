@@ -97,11 +97,14 @@ def build_warehouse(
 
 
 def _register(participant: Participant, work: Work, floor: _Floor) -> None:
-    @participant.step(work.service, work.operation)
+    # Without a journal nothing is done but answering.
+    only_answers = floor.journal is None
+
+    @participant.step(work.service, work.operation, effect_is_record=only_answers)
     def perform(data: Input, context: StepContext) -> dict[str, str] | Awaitable[dict[str, str]]:
         return floor.perform(work, data.simulate or _NOTHING_SIMULATED, context)
 
-    @perform.compensation(work.undo)
+    @perform.compensation(work.undo, effect_is_record=only_answers)
     def undo(context: StepContext) -> None:
         floor.effect(work.undo, context)
 

@@ -15,7 +15,7 @@ class StepError(Exception):
 
     retryable = False
 
-    def __init__(self, code: str, message: str, type: str = "INTERNAL") -> None:  # noqa: A002
+    def __init__(self, code: str, message: str, type: str = "INTERNAL") -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
@@ -25,7 +25,7 @@ class StepError(Exception):
 class TerminalError(StepError):
     """The step was refused and had no effect; the engine compensates what was done before."""
 
-    def __init__(self, code: str, message: str, type: str = "BUSINESS_RULE_VIOLATION") -> None:  # noqa: A002
+    def __init__(self, code: str, message: str, type: str = "BUSINESS_RULE_VIOLATION") -> None:
         super().__init__(code, message, type)
 
 
@@ -34,7 +34,7 @@ class RetryableError(StepError):
 
     retryable = True
 
-    def __init__(self, code: str, message: str, type: str = "SERVICE_UNAVAILABLE") -> None:  # noqa: A002
+    def __init__(self, code: str, message: str, type: str = "SERVICE_UNAVAILABLE") -> None:
         super().__init__(code, message, type)
 
 

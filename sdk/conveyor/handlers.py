@@ -127,10 +127,8 @@ def _encode(value: Any) -> bytes:
     if value is None:
         return b"{}"
     try:
-        if isinstance(value, BaseModel):
-            data = value.model_dump_json(by_alias=True).encode()
-        else:
-            data = orjson.dumps(value)
+        is_model = isinstance(value, BaseModel)
+        data = value.model_dump_json(by_alias=True).encode() if is_model else orjson.dumps(value)
     except (TypeError, PydanticSerializationError) as error:
         raise UnknownOutcomeError("INVALID_OUTPUT", str(error)) from None
     if len(data) > MAX_OUTPUT_BYTES:

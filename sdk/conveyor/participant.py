@@ -24,6 +24,12 @@ class Operation:
     #: Compensations only: the step that it undoes is performed by this participant too, which
     #: therefore knows by the step's own key whether there is anything to undo.
     tied: bool = False
+    #: What it answers is all that it does.
+    effect_is_record: bool = False
+
+    def claim(self, attempt: int) -> int:
+        """The attempt to claim before it is begun; 0 where nothing could be done without being recorded."""
+        return 0 if self.effect_is_record else attempt
 
 
 class Step(Generic[P, R]):
@@ -38,7 +44,12 @@ class Step(Generic[P, R]):
         return self._function(*args, **kwargs)
 
     def compensation(
-        self, operation: str, *, service: str | None = None, on_lost_claim: OnLostClaim = "run"
+        self,
+        operation: str,
+        *,
+        service: str | None = None,
+        on_lost_claim: OnLostClaim = "run",
+        effect_is_record: bool = False,
     ) -> Callable[[Callable[P2, R2]], Callable[P2, R2]]:
         """Register the function that undoes this step.
 
@@ -46,7 +57,11 @@ class Step(Generic[P, R]):
         without effect, and seals the step.
         """
         return self._participant.compensation(
-            service or self._service, operation, undoes=self, on_lost_claim=on_lost_claim
+            service or self._service,
+            operation,
+            undoes=self,
+            on_lost_claim=on_lost_claim,
+            effect_is_record=effect_is_record,
         )
 
 
@@ -61,7 +76,9 @@ class Participant:
     this attempt had no effect and never will. Its effect is atomic with the idempotency key, or
     idempotent by it, since a handler whose process died is run again (`context.recovered`). One
     that must not be run twice is registered with `on_lost_claim="refuse"`: a step whose process
-    died is answered UNKNOWN then, and left to an operator.
+    died is answered UNKNOWN then, and left to an operator. One whose whole effect is what it answers,
+    since it computes or decides and touches nothing else, says `effect_is_record=True`: the key's
+    record is the effect then, and no claim has to be written before it.
     """
 
     def __init__(self, name: str) -> None:
@@ -75,7 +92,12 @@ class Participant:
         return tuple(sorted({service for service, _ in [*self.steps, *self.compensations]}))
 
     def step(
-        self, service: str, operation: str, *, on_lost_claim: OnLostClaim = "run"
+        self,
+        service: str,
+        operation: str,
+        *,
+        on_lost_claim: OnLostClaim = "run",
+        effect_is_record: bool = False,
     ) -> Callable[[Callable[P, R]], Step[P, R]]:
         """Register the decorated function as a step's handler.
 
@@ -83,7 +105,8 @@ class Participant:
         """
 
         def register(function: Callable[P, R]) -> Step[P, R]:
-            self._add(self.steps, service, operation, Operation(Handler(function), on_lost_claim))
+            entry = Operation(Handler(function), on_lost_claim, effect_is_record=effect_is_record)
+            self._add(self.steps, service, operation, entry)
             return Step(self, service, function)
 
         return register
@@ -95,6 +118,7 @@ class Participant:
         *,
         undoes: Step[..., Any] | None = None,
         on_lost_claim: OnLostClaim = "run",
+        effect_is_record: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Register the decorated function as the undo of a step.
 
@@ -102,7 +126,9 @@ class Participant:
         """
 
         def register(function: Callable[P, R]) -> Callable[P, R]:
-            entry = Operation(Handler(function), on_lost_claim, undoes is not None)
+            entry = Operation(
+                Handler(function), on_lost_claim, undoes is not None, effect_is_record
+            )
             self._add(self.compensations, service, operation, entry)
             return function
 

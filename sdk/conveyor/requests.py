@@ -30,7 +30,7 @@ class Request:
     operation: Operation | None
     #: 0 for a seal.
     attempt: int
-    #: The keys to hold, with the attempt that may be begun under each.
+    #: The keys to hold, with the attempt to claim under each (0: none).
     claims: dict[str, int]
     #: The records to save; the reply is read off `records[key]`.
     records: dict[str, KeyRecord] = field(default_factory=dict[str, KeyRecord])
@@ -65,14 +65,18 @@ def read_request(taken: Taken, participant: Participant) -> Request:
 
 def _perform(taken: Taken, body: StepRequest, key: str, participant: Participant) -> Request:
     operation = participant.steps.get((body.service, body.operation))
-    claims = {key: body.attempt}
+    claims = {key: _claim(operation, body.attempt)}
     return Request(taken, "perform", body, key, key, operation, body.attempt, claims)
 
 
 def _undo(taken: Taken, body: CompensationRequest, key: str, participant: Participant) -> Request:
     operation = participant.compensations.get((body.service, body.operation))
     step_key = key.removesuffix(UNDO_SUFFIX)
-    claims = {key: body.attempt}
+    claims = {key: _claim(operation, body.attempt)}
     if operation is not None and operation.tied:
         claims[step_key] = 0
     return Request(taken, "undo", body, key, step_key, operation, body.attempt, claims)
+
+
+def _claim(operation: Operation | None, attempt: int) -> int:
+    return 0 if operation is None else operation.claim(attempt)

@@ -8,8 +8,12 @@ import pytest
 from conveyor.errors import TerminalError, UnknownOutcomeError
 from conveyor.handlers import MAX_OUTPUT_BYTES, Handler, StepContext, StepResult, encode_result
 from conveyor.participant import Participant
+from conveyor.requests import read_request
+from conveyor.transport import Taken
 from pydantic import BaseModel, ConfigDict, RootModel
 from pydantic.alias_generators import to_camel
+
+from tests.sdk.requests_of import step_request, undo_request
 
 
 class Reserve(BaseModel):
@@ -146,3 +150,19 @@ def test_one_handler_per_operation() -> None:
 
     with pytest.raises(ValueError, match=r"inventory-service\.reserve"):
         participant.step("inventory-service", "reserve")(untyped)
+
+
+@pytest.mark.parametrize(("effect_is_record", "claim"), [(False, 3), (True, 0)])
+def test_claims(effect_is_record: bool, claim: int) -> None:
+    """A handler that only answers needs no claim before it; any other one does, its undo as well."""
+    participant = Participant("inventory")
+    step = participant.step("inventory-service", "reserve", effect_is_record=effect_is_record)(
+        typed
+    )
+    step.compensation("release", effect_is_record=effect_is_record)(nothing)
+
+    forward = read_request(Taken(step_request(attempt=3), 0, 0), participant)
+    undo = read_request(Taken(undo_request(attempt=3), 0, 1), participant)
+
+    assert forward.claims == {forward.key: claim}
+    assert undo.claims == {undo.key: claim, forward.key: 0}
