@@ -48,8 +48,8 @@ services-setup: setup
 services: setup services-setup ## start Kafka, MongoDB and Redis, print their settings, wait for Ctrl-C
 	@exec $(BIN)/python -m infrastructure.services
 
-bench: setup ## measure the embedded mode
-	@exec $(BIN)/conveyor bench --mode embedded --workflows 20000 --in-flight 1000
+bench: setup services-setup ## measure both modes, write bench/report.json
+	@exec $(BIN)/python bench/run.py
 
 simulate: setup ## seeded runs of the whole system with faults
 	$(BIN)/python -m pytest tests/simulation
