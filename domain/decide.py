@@ -31,6 +31,7 @@ from domain.definition import OnCancel
 from domain.errors import Rejection, RejectionCode
 from domain.events import (
     DomainEvent,
+    StepScheduled,
     WavelessProcessingEnabled,
     WorkflowCancelled,
     WorkflowPaused,
@@ -83,6 +84,9 @@ def settle(instance: WorkflowInstance, primary: Sequence[DomainEvent], now: date
         for event in following:
             instance = evolve(instance, event)
         happened.extend(following)
+        # Sending attempts out enables nothing else: everything that was ready is among them.
+        if all(type(event) is StepScheduled for event in following):
+            break
         following = next_events(instance, now)
     return Decided(tuple(happened), instance)
 

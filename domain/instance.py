@@ -141,8 +141,10 @@ class WorkflowInstance:
         return self.steps[step.id].status is StepStatus.PENDING and self.dependencies_hold(step)
 
     def dependencies_hold(self, step: StepDefinition) -> bool:
-        steps = self.steps
-        return all(steps[dependency].status.is_satisfied for dependency in step.depends_on)
+        for dependency in step.depends_on:
+            if not self.steps[dependency].status.is_satisfied:
+                return False
+        return True
 
     @property
     def can_transition_to_waveless(self) -> bool:
@@ -189,17 +191,14 @@ class WorkflowInstance:
         facts = self.facts
         return {
             "input": facts.input,
-            "steps": {
-                step.step_id: {"output": step.output, "status": step.status.value}
-                for step in self.steps.values()
-            },
+            "steps": {step_id: {"output": step.output} for step_id, step in self.steps.items()},
             "signals": self.signals,
             "context": {
                 "workflowId": self.id,
                 "correlationId": facts.correlation_id,
                 "tenant": facts.tenant,
                 "userId": facts.user_id,
-                "priority": facts.priority.value,
+                "priority": str(facts.priority),
                 "labels": facts.labels,
                 "metadata": facts.metadata,
             },

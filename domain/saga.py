@@ -54,7 +54,7 @@ def _forward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
     for step in instance.definition.steps:
         execution = instance.steps[step.id]
         status = execution.status
-        if status.is_satisfied:
+        if status is StepStatus.COMPLETED or status is StepStatus.SKIPPED:
             satisfied += 1
         elif status is StepStatus.PENDING:
             if instance.dependencies_hold(step):
