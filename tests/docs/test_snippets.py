@@ -1,0 +1,228 @@
+"""What the pages print runs as printed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from conveyor import topics
+from conveyor.cloudevents import decode
+from conveyor.messages import Record
+
+from application.codec.commands import StartIntent
+from application.codec.commands import decode as decode_command
+from infrastructure.services.process import free_port
+from tests.docs.pages import ROOT, page, snippets
+
+CONVEYOR = Path(sys.executable).with_name("conveyor")
+DEADLINE_SECONDS = 30.0
+
+
+# -- the tour ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def embedded_mode(folder: Path) -> Iterator[str]:
+    """What `make run` starts, on a file and a port of its own; its address."""
+    port = free_port(18_080)
+    arguments = ["dev", "--port", str(port), "--db", str(folder / "tour.db")]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen([CONVEYOR, *arguments], cwd=folder, stdout=log, stderr=log) as process,
+    ):
+        try:
+            url = f"http://127.0.0.1:{port}"
+            await_ready(url, process)
+            yield url
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(DEADLINE_SECONDS)
+
+
+def await_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < until:
+        assert process.poll() is None, "it ended before it was ready"
+        try:
+            if httpx.get(url + "/health/ready").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise TimeoutError(url)
+
+
+def commands_in(snippet: str) -> list[list[str]]:
+    """The commands of a shell snippet, as argument lists."""
+    commands: list[list[str]] = []
+    text = ""
+    for line in snippet.replace("\\\n", " ").splitlines():
+        text += line + "\n"
+        try:
+            commands.append(shlex.split(text))
+        except ValueError:
+            continue  # a quotation that goes on in the next line
+        text = ""
+    assert not text.strip()
+    return [command for command in commands if command]
+
+
+def run(command: list[str], url: str) -> None:
+    if command[0] == "curl":
+        curl(command[1:], url)
+        return
+    assert command[0] == ".venv/bin/conveyor"
+    environment = {**os.environ, "CONVEYOR_URL": url}
+    done = subprocess.run(
+        [CONVEYOR, *command[1:]], cwd=ROOT, env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def curl(arguments: list[str], url: str) -> None:
+    """The few options that the pages use, on machines that have no curl."""
+    [address] = [argument for argument in arguments if argument.startswith("http://")]
+    options = iter(argument for argument in arguments if argument not in (address, "-s"))
+    headers: dict[str, str] = {}
+    data: str | None = None
+    for option in options:
+        match option:
+            case "-H":
+                name, _, value = next(options).partition(": ")
+                headers[name] = value
+            case "-d":
+                data = next(options)
+            case _:
+                raise AssertionError(f"curl {option} is not understood by this test")
+    target = address.replace("http://127.0.0.1:8080", url)
+    method = "GET" if data is None else "POST"
+    answer = httpx.request(method, target, content=data, headers=headers, timeout=DEADLINE_SECONDS)
+    assert answer.is_success, answer.text
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+def test_the_tour_of_the_readme(tmp_path: Path) -> None:
+    """Every command of the five-minute tour succeeds and leaves the orders as the text says."""
+    with embedded_mode(tmp_path) as url:
+        for snippet in snippets("README.md", "tour"):
+            for command in commands_in(snippet):
+                run(command, url)
+        ends = {order: ended(url, order) for order in ("order-1", "order-2")}
+
+    undone = ["assign-robot", "charge-payment", "reserve-inventory"]
+    assert ends["order-1"]["status"] == "COMPENSATED"
+    assert len(ends["order-1"]["compensatedSteps"]) == 5
+    assert ends["order-2"]["status"] == "COMPENSATED"
+    assert ends["order-2"]["compensatedSteps"] == undone
+
+
+def ended(url: str, workflow_id: str) -> dict[str, Any]:
+    until = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < until:
+        workflow = httpx.get(f"{url}/api/v1/workflows/{workflow_id}").json()
+        if workflow["completedAt"] is not None and workflow["compensationStatus"] != "RUNNING":
+            return workflow
+        time.sleep(0.02)
+    raise TimeoutError(workflow_id)
+
+
+# -- Kafka ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(120)
+def test_the_bare_producer(kafka_bootstrap: str, tmp_path: Path) -> None:
+    """What the printed producer writes is a start command, whatever client reads it."""
+    [code] = snippets("README.md", "producer")
+    topic = f"readme-{uuid.uuid4().hex}"
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    admin.create_topics([NewTopic(topic, num_partitions=1)])[topic].result(DEADLINE_SECONDS)
+    script = tmp_path / "start.py"
+    script.write_text(code.replace(topics.COMMANDS, topic))
+
+    subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap},
+        check=True,
+        timeout=DEADLINE_SECONDS,
+    )
+
+    inbound = decode_command(decode(first_record(kafka_bootstrap, topic)))
+    assert isinstance(inbound.intent, StartIntent)
+    assert inbound.workflow_id == "order-3"
+    assert inbound.intent.reference == "order-fulfillment"
+    assert inbound.intent.data.input["lines"] == [{"sku": "RUG-04", "quantity": 1}]
+
+
+def first_record(bootstrap: str, topic: str) -> Record:
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": topic, "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([topic])
+    try:
+        [message] = consumer.consume(1, DEADLINE_SECONDS)
+    finally:
+        consumer.close()
+    assert message.error() is None
+    headers: list[tuple[str, bytes]] = message.headers() or []  # pyright: ignore[reportAssignmentType]
+    key, value = message.key(), message.value()
+    assert isinstance(key, bytes)
+    assert isinstance(value, bytes)
+    return Record(topic=topics.COMMANDS, key=key, value=value, headers=tuple(headers))
+
+
+# -- how-to --------------------------------------------------------------------------------------
+
+
+def test_the_participant_and_its_test() -> None:
+    """The printed test of the printed participant passes."""
+    names: dict[str, Any] = {"__name__": "participant"}
+    code = "\n".join(snippets("docs/howto/participants.md", "participant"))
+    # Evaluated annotations: the handlers' types are looked up in the module that they stand in.
+    exec(compile(code, "participants.md", "exec", dont_inherit=True), names)  # noqa: S102 - our own page
+
+    asyncio.run(names["test_reserve_twice_is_reserve_once"]())
+
+
+def test_the_consumer_drops_what_comes_again() -> None:
+    """The printed class takes every event once and in order, although old ones come again."""
+    names: dict[str, Any] = {}
+    [code] = snippets("docs/howto/consume-events.md", "consumer")
+    exec(code, names)  # noqa: S102 - our own page
+    versions = names["Versions"]()
+    published = [1, 2, 3, 1, 2, 3, 4, 2, 3, 4, 5]
+
+    taken = [v for v in published if versions.take({"aggregateId": "order-1", "version": v})]
+
+    assert taken == [1, 2, 3, 4, 5]
+    assert not versions.take({"aggregateId": "order-2", "version": 0})
+    assert versions.take({"aggregateId": "order-2", "version": 1})
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/howto/participants.md", "docs/howto/consume-events.md"]
+)
+def test_every_printed_block_is_valid(name: str) -> None:
+    """Python compiles and JSON parses, also where a block is not run."""
+    for language, code in re.findall(r"```(python|json)\n(.*?)```", page(name), re.DOTALL):
+        if language == "python":
+            compile(code, name, "exec")
+        else:
+            json.loads(code)
