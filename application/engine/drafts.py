@@ -132,9 +132,10 @@ class Drafter:
             if message_id in draft.memory.command_ids or message_id in draft.known_from_log:
                 draft.repeats.append(message_id)
                 return
-            if message_id in self.refusals.memory.command_ids:
+            refused = self.refusals
+            if message_id in refused.memory.command_ids or message_id in refused.known_from_log:
                 # Refused when the workflow did not exist; a copy of it stays refused (rule 8).
-                self.refusals.repeats.append(message_id)
+                refused.repeats.append(message_id)
                 return
         command = self._command(work)
         if draft.instance is None and assumed_new and not isinstance(command, StartWorkflow):
@@ -220,9 +221,8 @@ class Drafter:
         if not work.is_command:
             self.orphans += 1
             return
+        # Of a batch the refusals come in the order of its workflows, not of their positions: only ids tell.
         inbox = self.refusals
-        if inbox.memory.has_applied(work.position):
-            return
         event = self._rejected(work, rejection, None)
         version = inbox.first_version + inbox.events
         recorded = record_refusal(event, draft.workflow_id, inbox.workflow_id, version)

@@ -46,13 +46,18 @@ class Memory:
             command_ids = {**command_ids, command_id: at_ms}
             if len(command_ids) > COMMAND_IDS_KEPT:
                 del command_ids[next(iter(command_ids))]
-        applied = {**self.applied, position.lane: position.order}
+        lane, order = position.lane, position.order
+        applied = {**self.applied, lane: max(order, self.applied.get(lane, order))}
         return Memory(applied, command_ids, self.size + size)
+
+    @property
+    def is_full(self) -> bool:
+        """Some command ids may have left the window."""
+        return len(self.command_ids) >= COMMAND_IDS_KEPT
 
     def may_have_forgotten(self, at_ms: int) -> bool:
         """A command of this time could have left the window, so only the log can tell."""
-        full = len(self.command_ids) >= COMMAND_IDS_KEPT
-        return full and at_ms <= next(iter(self.command_ids.values()))
+        return self.is_full and at_ms <= next(iter(self.command_ids.values()))
 
     def document(self) -> Document:
         return {

@@ -394,6 +394,7 @@ class _Batch:
             partition = self._processor.partitions[number]
             drafter = Drafter(number, partition.refusals, self._definition_for, now)
             drafters[number] = drafter
+            await self._find_refused(drafter.refusals, group)
             for workflow_id, works in group.items():
                 hot = partition.touch(workflow_id)
                 if hot is None:
@@ -454,6 +455,21 @@ class _Batch:
                 message_id = work.message.message_id
                 if await self._ports.event_log.find_message(draft.workflow_id, message_id):
                     draft.known_from_log.add(message_id)
+
+    async def _find_refused(self, refusals: Draft, group: Mapping[str, Sequence[Work]]) -> None:
+        """After a restart commands come again; of more refused ones than the window holds only the log tells."""
+        memory = refusals.memory
+        if not memory.is_full:
+            return
+        for work in (work for works in group.values() for work in works):
+            message_id = work.message.message_id
+            if (
+                work.is_command
+                and memory.has_applied(work.position)
+                and message_id not in memory.command_ids
+                and await self._ports.event_log.find_message(refusals.workflow_id, message_id)
+            ):
+                refusals.known_from_log.add(message_id)
 
     # Repeating -----------------------------------------------------------------------------------
 
