@@ -9,7 +9,6 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.codec.commands import is_command
 from application.codec.events import restore
 from application.codec.instances import from_document
 from application.outputs import outputs
@@ -112,7 +111,7 @@ def _causes(ledger: Ledger) -> Iterator[str]:
         positions[cause.topic, cause.partition, cause.offset] += 1
         decided[entry.message_id].append(workflow_id)
         lane = (workflow_id, cause.topic, cause.partition)
-        if cause.offset <= last.get(lane, -1):
+        if cause.offset <= last.get(lane, -1) and workflow_id in ledger.instances:
             yield f"{workflow_id}: {entry.message_id} was decided after something behind it"
         last[lane] = cause.offset
     for position, count in positions.items():
@@ -276,8 +275,3 @@ def _order(instance: WorkflowInstance, effects: Sequence[Effect]) -> Iterator[st
         left = [s.step_id for s in instance.steps.values() if s.status in _DONE]
         if left:
             yield f"{instance.id} is COMPENSATED, and {left} still stand"
-
-
-def is_decided(message: Message) -> bool:
-    """Whether the message is owed an outcome."""
-    return is_command(message.type)

@@ -31,4 +31,3 @@ class SimulatedClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._process.checkpoint()
-

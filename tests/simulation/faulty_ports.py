@@ -38,8 +38,8 @@ T = TypeVar("T")
 class ReplicatedLog:
     """The log on several nodes: the primary refuses duplicates at once, a majority shows a commit later."""
 
-    def __init__(self, network: Network) -> None:
-        self.stored = MemoryEventLog()
+    def __init__(self, network: Network, stored: MemoryEventLog) -> None:
+        self.stored = stored
         self._network = network
         self._visible_at: dict[str, float] = {}
 
@@ -133,9 +133,7 @@ class FaultyEventLog:
 class FaultyProjections:
     """`Projections` of one engine."""
 
-    def __init__(
-        self, projections: MemoryProjections, process: Process, network: Network
-    ) -> None:
+    def __init__(self, projections: MemoryProjections, process: Process, network: Network) -> None:
         self._projections = projections
         self._process = process
         self._network = network
@@ -223,7 +221,9 @@ class FaultyInbox:
                 return  # One connection: what was sent before does not arrive after.
             self._landed = number
             drive(self.inner.commit(next_offsets))
-            told = " ".join(f"{p.topic.rpartition('.')[2]}-{p.partition}@{at}" for p, at in next_offsets.items())
+            told = " ".join(
+                f"{p.topic.rpartition('.')[2]}-{p.partition}@{at}" for p, at in next_offsets.items()
+            )
             self._network.trace.note(self._process.name, f"committed {told}")
 
         await self._network.write(self._process, "kafka", act, "commit")

@@ -61,11 +61,9 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """As `asyncio.run`, on virtual time."""
     loop = VirtualLoop()
     try:
-        asyncio.set_event_loop(loop)
         return loop.run_until_complete(main)
     finally:
         _cancel_all(loop)
-        asyncio.set_event_loop(None)
         loop.close()
 
 

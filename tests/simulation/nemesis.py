@@ -42,9 +42,7 @@ def _kill_worker(world: World) -> None:
     if world.workers:
         worker = world.rng.choice(world.workers)
         world.kill_worker(worker)
-        world.network.later(
-            world.rng.uniform(0.0, 4.0), lambda: world.start_worker(worker.group)
-        )
+        world.network.later(world.rng.uniform(0.0, 4.0), lambda: world.start_worker(worker.group))
 
 
 def _freeze_worker(world: World) -> None:

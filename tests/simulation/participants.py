@@ -97,7 +97,9 @@ class FaultyKeyStore:
 
         def act(partly: bool) -> frozenset[str]:
             lost = {
-                key for key, hold in holds.items() if hold is None or self._shared.holds.get(key) is not hold
+                key
+                for key, hold in holds.items()
+                if hold is None or self._shared.holds.get(key) is not hold
             }
             for key, record in records.items():
                 if key not in lost:
@@ -213,9 +215,7 @@ BANK = {"money": ("charge", "invoice"), "parcels": ("pack", "ship")}
 ELSEWHERE = ("parcels", "weigh", "robots")
 
 
-def participant(
-    name: str, manners: Manners, keys: FaultyKeyStore, network: Network
-) -> Participant:
+def participant(name: str, manners: Manners, keys: FaultyKeyStore, network: Network) -> Participant:
     """`floor` or `bank`, as one process runs it."""
     made = Participant(name)
     service, operation, undoer = ELSEWHERE

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unittest import mock
 
 from conveyor import topics, types
 
+from domain.position import TopicPartition
 from domain.status import WorkflowStatus
 from tests.simulation import loop
 from tests.simulation.checks import Ledger, violations
@@ -39,11 +42,14 @@ class Outcome:
 def simulate(seed: int, *, keep_trace: bool = False, parts: Parts | None = None) -> Outcome:
     """One run of the world, from its first to its last moment."""
     trace = Trace(is_kept=keep_trace)
-    with quiet(trace):
+    parts = parts or Parts()
+    with quiet(trace), contextlib.ExitStack() as patched:
+        for owner, name, value in parts.patches:
+            patched.enter_context(mock.patch.object(owner, name, value))
         return loop.run(_run(seed, trace, parts))
 
 
-async def _run(seed: int, trace: Trace, parts: Parts | None) -> Outcome:
+async def _run(seed: int, trace: Trace, parts: Parts) -> Outcome:
     world = World(seed, trace, parts)
     for _ in range(world.rng.choice((1, 2, 3))):
         world.start_engine()
@@ -81,14 +87,14 @@ def _is_quiet(world: World) -> bool:
 def _unrest(world: World) -> Iterator[str]:
     if world.network.in_flight:
         yield f"{world.network.in_flight} requests under way"
-    groups = {ENGINES: (topics.COMMANDS, topics.REPLIES)}
+    groups: dict[str, tuple[str, ...]] = {ENGINES: (topics.COMMANDS, topics.REPLIES)}
     for name, services in (("floor", ("stock", "robots")), ("bank", ("money", "parcels"))):
         groups[name] = tuple(topics.step_requests(service) for service in services)
     for group, names in groups.items():
         committed = world.broker.group(group).committed
         for name in names:
             for partition, log in enumerate(world.broker.topic(name).logs):
-                done = committed.get((name, partition), 0)  # type: ignore[call-overload]
+                done = committed.get(TopicPartition(name, partition), 0)
                 if done < log.end:
                     yield f"{group} is at {done} of {log.end} in {name}-{partition}"
     for document in world.projections.documents.values():

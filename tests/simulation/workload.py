@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
 from conveyor import topics, types
+from conveyor.cloudevents import encode
 from conveyor.messages import Message, Record
 
 from adapters.memory.broker import MemoryBroker
@@ -26,6 +25,30 @@ _COMMANDS = (
     types.SIGNAL,
 )
 _DEFINITIONS = ("chain", "chain", "diamond", "diamond", "held", "pivoted")
+
+
+#: Starts that cannot be read or written on, each in its own way.
+_GARBAGE = (
+    b"?",
+    b'{"definition":"chain","input":{"order":1e999,"n":NaN},"idempotencyKey":"k"}',
+    b'{"definition":"chain","input":{"order":123456789012345678901234567890}}',
+    b'{"definition":"chain","dueAt":"0001-01-01T00:00:00+14:00"}',
+    b'{"definition":"chain","input":' + b"[" * 300 + b"]" * 300 + b"}",
+)
+
+
+def garbage(value: bytes) -> Record:
+    """A start with this payload."""
+    message = Message(
+        topic=topics.COMMANDS,
+        key="garbage",
+        type=types.START,
+        source="/clients",
+        id=f"garbage-{len(value)}",
+        data=value,
+        headers={"hops": b"x"},
+    )
+    return encode(message)
 
 
 class Clients:
@@ -50,10 +73,12 @@ class Clients:
                 moment = max(0.0, begin + rng.uniform(-0.5, seconds / 2))
                 self._at(moment, self._command(workflow_id, rng.choice(_COMMANDS)))
         for number in range(rng.randrange(3)):
-            self._at(rng.uniform(0.0, seconds), self._command(f"ghost-{number}", types.PAUSE))
-        for _ in range(rng.randrange(3)):
-            garbage = Record(topic=topics.COMMANDS, key=b"wf-0", value=b"?")
-            self._network.later(rng.uniform(0.0, seconds), lambda: self._broker.append(garbage))
+            for _ in range(rng.randrange(1, 4)):
+                self._at(rng.uniform(0.0, seconds), self._command(f"ghost-{number}", types.PAUSE))
+        for value in rng.sample(_GARBAGE, k=rng.randrange(len(_GARBAGE) + 1)):
+            self._network.later(
+                rng.uniform(0.0, seconds), partial(self._broker.append, garbage(value))
+            )
 
     def _schedule_starts(self, workflow_id: str, begin: float) -> None:
         rng = self._network.rng
@@ -94,7 +119,7 @@ class Clients:
             moments.append(moment + rng.choice((0.0, rng.uniform(0.0, 6.0))))
         is_dated = rng.random() < 0.5
         for each in moments:
-            self._network.later(each, lambda: self.send(message, is_dated=is_dated))
+            self._network.later(each, partial(self.send, message, is_dated=is_dated))
 
     def send(self, message: Message, *, is_dated: bool = False) -> None:
         """Append it; now and then to a partition that is not its workflow's."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from conveyor import execution, topics
 from conveyor.runner import ParticipantRunner
 
 from adapters.memory.broker import MemoryBroker
+from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
@@ -80,18 +81,21 @@ class Worker:
 class Parts:
     """What may be exchanged for something broken, to see whether the checks notice."""
 
-    event_log: Callable[[ReplicatedLog], ReplicatedLog] = lambda log: log
-    inbox: Callable[[MemoryInbox], MemoryInbox] = lambda inbox: inbox
-    keys: Callable[[KeyRecords], KeyRecords] = lambda keys: keys
+    event_log: type[MemoryEventLog] = MemoryEventLog
+    projections: type[MemoryProjections] = MemoryProjections
+    inbox: type[MemoryInbox] = MemoryInbox
+    keys: type[KeyRecords] = KeyRecords
+    #: What else of the system is replaced: owner, name of the attribute, value.
+    patches: tuple[tuple[Any, str, Any], ...] = ()
 
 
 class World:
     """Everything there is. To be made inside a running virtual loop."""
 
-    def __init__(self, seed: int, trace: Trace, parts: Parts | None = None) -> None:
+    def __init__(self, seed: int, trace: Trace, parts: Parts) -> None:
         self.rng = rng = random.Random(seed)
         self.trace = trace
-        self._parts = parts or Parts()
+        self._parts = parts
         weather = Weather(
             failing=rng.choice((0.0, 0.005, 0.02, 0.06)),
             latency=rng.choice((2, 10, 40)) * MILLISECOND,
@@ -104,11 +108,11 @@ class World:
         )
         self.network = Network(rng, weather, trace)
         self.broker = MemoryBroker(partitions=rng.choice((1, 2, 4)), now=virtual_now)
-        self.log = self._parts.event_log(ReplicatedLog(self.network))
-        self.projections = MemoryProjections()
+        self.log = ReplicatedLog(self.network, self._parts.event_log())
+        self.projections = self._parts.projections()
         self.hot_state = MemoryHotState("engine")
         self.effects: list[Effect] = []
-        self.keys = {name: self._parts.keys(KeyRecords(self.effects)) for name in ("floor", "bank")}
+        self.keys = {name: self._parts.keys(self.effects) for name in ("floor", "bank")}
         self.clients = Clients(self.broker, self.network)
         self.telemetry = CountingTelemetry()
         self.engines: list[Engine] = []
@@ -145,7 +149,7 @@ class World:
     def start_engine(self) -> None:
         rng, network = self.rng, self.network
         process = Process(self._name("engine"))
-        inbox = self._parts.inbox(MemoryInbox(self.broker, ENGINES, member=process.name))
+        inbox = self._parts.inbox(self.broker, ENGINES, member=process.name)
         ports = Ports(
             inbox=FaultyInbox(inbox, process, network),
             publisher=FaultyPublisher(self.broker, process, network),
@@ -219,7 +223,9 @@ class World:
         self.trace.note(process.name, f"FREEZES for {seconds:.2f} s")
         process.freeze()
         if seconds > SESSION_SECONDS:
-            self.network.later(SESSION_SECONDS, lambda: self.broker.group(group).expel(process.name))
+            self.network.later(
+                SESSION_SECONDS, lambda: self.broker.group(group).expel(process.name)
+            )
         self.network.later(seconds, lambda: self._thaw(process))
 
     def _thaw(self, process: Process) -> None:
