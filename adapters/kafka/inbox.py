@@ -126,8 +126,11 @@ class KafkaInbox:
         if first:
             self._accept(first)
             self._accept(self._consumer.consume(max(1, limit - len(self._ready)), 0))
-        if not self._ready:
-            self._raise_fault()
+        if self._client_errors.all_down:
+            self._look_for_brokers()
+        if self._fault is not None and not self._ready:
+            fault, self._fault = self._fault, None
+            raise fault
 
     def _wait_for_one(self, wait_seconds: float) -> Sequence[BrokerMessage]:
         """One only: `consume` waits its whole time-out unless it gets all it asks for."""
@@ -157,15 +160,13 @@ class KafkaInbox:
         for error, message in failed:
             self._on_consumer_error(error, message)
 
-    def _raise_fault(self) -> None:
-        fault, self._fault = self._fault, None
-        if fault is not None:
-            raise fault
-        if self._client_errors.all_down:
-            try:
-                self._cluster.brokers(_RECONNECT_PROBE_SECONDS)
-            except Unavailable:
-                raise self._client_errors.explain() from None
+    def _look_for_brokers(self) -> None:
+        """The client tells when the last broker goes, and never when one comes back."""
+        try:
+            self._cluster.brokers(_RECONNECT_PROBE_SECONDS)
+        except Unavailable:
+            self._fault = self._client_errors.explain()
+        else:
             self._client_errors.forget()
             log.info("kafka is back", action="kafka.reconnected")
 

@@ -12,7 +12,7 @@ from conveyor.messages import Message
 from application.ports import EventFeed
 from tests.contracts.publisher_contract import event
 
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 30.0
 
 
 class FeedSite(ABC):

@@ -14,7 +14,7 @@ from conveyor.messages import MalformedEvent, Message, Record
 from application.ports import Inbox, LaneState, Received
 from domain.position import TopicPartition
 
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 30.0
 
 
 class InboxSite(ABC):

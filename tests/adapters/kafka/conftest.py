@@ -17,7 +17,7 @@ from adapters.kafka.settings import KafkaSettings
 from adapters.kafka.topics import init_topics
 
 PARTITIONS = 4
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 30.0
 
 
 class Topics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,15 @@ class Broker:
         return self._service.address
 
     def freeze(self) -> None:
+        """Returns when every thread stands still; the signal alone leaves time for an answer."""
         self._service.process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while any(state != "T" for state in self._thread_states()):
+            assert time.monotonic() < deadline
+
+    def _thread_states(self) -> list[str]:
+        threads = Path(f"/proc/{self._service.process.pid}/task").iterdir()
+        return [(each / "stat").read_text().rpartition(") ")[2][0] for each in threads]
 
     def thaw(self) -> None:
         self._service.process.send_signal(signal.SIGCONT)

@@ -17,7 +17,7 @@ from adapters.kafka.health import KafkaProbe
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.settings import KafkaSettings
 from adapters.kafka.topics import describe, ensure_request_topic, init_topics
-from tests.adapters.kafka.conftest import delete_topics, unique_settings
+from tests.adapters.kafka.conftest import DEADLINE_SECONDS, delete_topics, unique_settings
 from tests.contracts.inbox_contract import RecordingListener
 
 pytestmark = pytest.mark.kafka
@@ -102,7 +102,9 @@ async def test_init_repairs_topics_that_were_there_before(fresh: KafkaSettings) 
 
     await init_topics(fresh, partitions=2)
 
-    assert (await config_of(fresh, topics.COMMANDS))["retention.ms"] == "-1"
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await config_of(fresh, topics.COMMANDS))["retention.ms"] != "-1":
+            pass
 
 
 @pytest.mark.parametrize("counts", [(2, 2), (4, 2)])
