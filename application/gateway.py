@@ -19,7 +19,7 @@ from conveyor.messages import Message
 
 from application.codec.commands import payload_hash
 from application.codec.times import rfc3339
-from application.ports import Clock, Document, EventFeed, PublishEventPort
+from application.ports import Clock, Document, EventFeed, PublishEventPort, Unavailable
 from domain.events import (
     CommandRejected,
     CompensationCompleted,
@@ -31,6 +31,8 @@ from domain.events import (
 )
 
 SOURCE = "/conveyor/api"
+#: How long a topic may take to acknowledge a command.
+_PUBLISH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +132,23 @@ class CommandGateway:
         )
 
     async def send(self, command: Message, wait_seconds: float) -> Outcome:
-        """Publish the command and wait for its outcome, at most so long. Raises Unavailable."""
+        """Publish the command and wait for its outcome, at most so long.
+
+        Raises Unavailable if the topic does not take it in time. It may be taken later: a repeat with
+        the same id, or idempotency key, is the same command.
+        """
         workflow_id = command.key or ""
         hashed = payload_hash(command.data) if command.type == types.START else ""
         future: asyncio.Future[Outcome | Document] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(future, lambda message: _outcome(command, hashed, message))
         with self._waiters.waiting(workflow_id, waiter):
-            await self._publisher.publish([command])
+            publishing = asyncio.ensure_future(self._publisher.publish([command]))
+            done, _ = await asyncio.wait([publishing], timeout=_PUBLISH_SECONDS)
+            if not done:
+                publishing.add_done_callback(_take_note)
+                detail = f"the command was not taken within {_PUBLISH_SECONDS:g} s; repeat it"
+                raise Unavailable("kafka", detail)
+            await publishing
             await asyncio.wait([future], timeout=wait_seconds)
         if future.done():
             outcome = future.result()
@@ -150,6 +162,12 @@ class CommandGateway:
         future: asyncio.Future[Outcome | Document] = asyncio.get_running_loop().create_future()
         with self._waiters.waiting(workflow_id, _Waiter(future, _end)):
             yield future
+
+
+def _take_note(publishing: asyncio.Future[None]) -> None:
+    """Nobody waits for it any more; its caller was told that it may or may not be sent."""
+    if not publishing.cancelled():
+        publishing.exception()
 
 
 def _outcome(command: Message, hashed: str, message: Message) -> Outcome | None:

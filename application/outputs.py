@@ -52,7 +52,7 @@ def _event_message(event_type: str, data: Document, causation_id: str) -> Messag
         id=data["eventId"],
         subject=aggregate_id,
         time=data["occurredAt"],
-        dataschema=f"urn:conveyor:schema:{event_type}:1",
+        dataschema=types.dataschema(event_type),
         data=orjson.dumps(data),
         extensions=extensions,
     )
@@ -80,7 +80,7 @@ def _request_message(event_type: str, data: Document) -> Message:
         id=f"{data['eventId']}/request",
         subject=data["aggregateId"],
         time=data["occurredAt"],
-        dataschema=f"urn:conveyor:schema:{request_type}:1",
+        dataschema=types.dataschema(request_type),
         data=orjson.dumps(request),
         extensions=extensions,
     )

@@ -273,6 +273,11 @@ class InboxListener(Protocol):
 class Inbox(Protocol):
     """The two co-partitioned inbox topics, read by one consumer of the group."""
 
+    @property
+    def problem(self) -> str | None:
+        """For the health document: why messages are not read, None if all is well."""
+        ...
+
     async def start(self, listener: InboxListener) -> None: ...
 
     async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:

@@ -44,6 +44,16 @@ class EngineRunner:
         self._settings = settings
         self._telemetry = EngineTelemetry(metrics)
         self.processor: Processor | None = None
+        self._started_at = 0.0
+
+    @property
+    def has_settled(self) -> bool:
+        """It has partitions, or had time enough to be given some."""
+        if self.processor is None:
+            return False
+        patience = 2 * self._settings.kafka.session_timeout_ms / 1000
+        waited = asyncio.get_running_loop().time() - self._started_at
+        return bool(self.processor.partitions) or waited > patience
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises SetupError."""
@@ -53,6 +63,7 @@ class EngineRunner:
         if processor is None:
             return
         self.processor = processor
+        self._started_at = asyncio.get_running_loop().time()
         running = asyncio.create_task(processor.run())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,9 +72,7 @@ class EngineRunner:
         await running
 
 
-async def until_available(
-    make: Callable[[], Awaitable[Made]], stop: asyncio.Event
-) -> Made | None:
+async def until_available(make: Callable[[], Awaitable[Made]], stop: asyncio.Event) -> Made | None:
     """What `make` answers once the servers do; None if `stop` comes first."""
     wait = 0.25
     while not stop.is_set():
@@ -137,7 +146,9 @@ class HealthReport:
         processor = engine.processor
         if processor is None or not processor.health.running:
             return {"status": "DOWN", "detail": "starting", "partitions": 0, "lag": None}
-        troubles = processor.health.troubles
+        troubles = dict(processor.health.troubles)
+        if processor.ports.inbox.problem is not None:
+            troubles["kafka"] = processor.ports.inbox.problem
         detail = "; ".join(f"{name}: {text}" for name, text in troubles.items()) or None
         return {
             "status": "UP" if not troubles or set(troubles) == {"redis"} else "DOWN",
@@ -147,9 +158,10 @@ class HealthReport:
         }
 
     async def is_ready(self) -> bool:
-        """Stores answer and, with an engine here, it runs with its assignment known."""
+        """Stores answer and, with an engine here, it has partitions or the group has settled without it."""
         document = await self.document()
-        return document["status"] != "DOWN"
+        settled = self._engine is None or self._engine.has_settled
+        return document["status"] != "DOWN" and settled
 
 
 async def _ask(probe: Callable[[], Awaitable[str | None]]) -> str | None:

@@ -158,6 +158,8 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
                 return await _problem(client.ping)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
             probes["redis"] = redis_problem
+        # Two, so that trouble with one caller's message does not stop the engine's producer.
+        engine_publisher = KafkaPublisher(kafka)
         publisher = KafkaPublisher(kafka)
         feed = KafkaEventFeed(kafka)
         definitions = MongoDefinitionRepository(database)
@@ -168,7 +170,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             queries=MongoWorkflowQueries(database),
             registry=DefinitionRegistry(definitions, clock),
             definitions=definitions,
-            engine_publisher=publisher,
+            engine_publisher=engine_publisher,
             publisher=publisher,
             feed=feed,
             hot_state=hot_state,

@@ -26,6 +26,11 @@ class SqliteInbox:
         self._listener: InboxListener | None = None
         self._consumer: Consumer | None = None
 
+    @property
+    def problem(self) -> str | None:
+        """None: it is there as long as this process is."""
+        return None
+
     async def start(self, listener: InboxListener) -> None:
         self._listener = listener
 

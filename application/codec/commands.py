@@ -79,7 +79,8 @@ def decode(message: Message) -> Inbound:
     handler = _DECODERS.get(message.type)
     if handler is None:
         raise MalformedEvent(
-            "UNKNOWN_TYPE", f"no such command or reply: '{message.type}'; docs/reference/messages.md lists them"
+            "UNKNOWN_TYPE",
+            f"no such command or reply: '{message.type}'; docs/reference/messages.md lists them",
         )
     workflow_id = message.subject or message.key
     if not workflow_id:

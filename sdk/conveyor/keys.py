@@ -16,6 +16,8 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 UNDO_SUFFIX = "/undo"
+#: The key of the check that an undo held ends with this.
+VERIFY_SUFFIX = "/verify"
 
 #: What to do with a claim that a dead process left behind, whose step may have been done or not.
 OnLostClaim = Literal["run", "refuse"]

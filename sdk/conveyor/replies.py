@@ -19,7 +19,7 @@ def reply_to(request: Request, source: str, instance: str, time: str) -> Message
         reply_type, data = types.STEP_FAILED, _failed_data(request, failure, instance)
     else:
         reply_type, data = types.STEP_COMPLETED, _completed_data(request, instance)
-    extensions = {"idempotencykey": request.key, "causationid": asked.id}
+    extensions = {"idempotencykey": asked.extensions["idempotencykey"], "causationid": asked.id}
     for name in ("correlationid", "traceparent"):
         if (value := asked.extensions.get(name)) is not None:
             extensions[name] = value

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from conveyor import types
-from conveyor.keys import UNDO_SUFFIX, Failure, KeyRecord
+from conveyor.keys import UNDO_SUFFIX, VERIFY_SUFFIX, Failure, KeyRecord
 from conveyor.messages import MalformedEvent
 from conveyor.participant import Operation, Participant
 from conveyor.payloads import InvalidPayload, parse
@@ -23,6 +23,7 @@ class Request:
     taken: Taken
     kind: Kind
     body: StepRequest | CompensationRequest | SealRequest
+    #: Of the record.
     key: str
     #: The step's own key: requests of one step are handled one at a time, its undo included.
     step_key: str
@@ -64,6 +65,9 @@ def read_request(taken: Taken, participant: Participant) -> Request:
 
 
 def _perform(taken: Taken, body: StepRequest, key: str, participant: Participant) -> Request:
+    if key.endswith(VERIFY_SUFFIX):
+        # A check looks anew each time it is asked for: its record is of one attempt only.
+        key = f"{key}/{body.attempt}"
     operation = participant.steps.get((body.service, body.operation))
     claims = {key: _claim(operation, body.attempt)}
     return Request(taken, "perform", body, key, key, operation, body.attempt, claims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -166,3 +167,15 @@ def test_claims(effect_is_record: bool, claim: int) -> None:
 
     assert forward.claims == {forward.key: claim}
     assert undo.claims == {undo.key: claim, forward.key: 0}
+
+
+def test_a_check_is_recorded_by_attempt() -> None:
+    """The verification of an undo looks anew at each attempt, instead of repeating its first answer."""
+    participant = Participant("inventory")
+    participant.step("inventory-service", "reserve")(typed)
+    asked = step_request(attempt=2)
+    extensions = {**asked.extensions, "idempotencykey": "wf-1/reserve-inventory/1/verify"}
+
+    request = read_request(Taken(replace(asked, extensions=extensions), 0, 0), participant)
+
+    assert request.key == "wf-1/reserve-inventory/1/verify/2"
