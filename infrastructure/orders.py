@@ -19,12 +19,15 @@ def order_stream() -> Iterator[tuple[str, dict[str, Any]]]:
     run = uuid.uuid4().hex[:8]
     for number in itertools.count(1):
         order_id = f"ord-{run}-{number}"
-        yield order_id, {
-            "definition": "order-fulfillment",
-            "input": order(order_id, rng, fails=number % FAILS_EVERY == 0),
-            "correlationId": order_id,
-            "triggeredBy": "demo",
-        }
+        yield (
+            order_id,
+            {
+                "definition": "order-fulfillment",
+                "input": order(order_id, rng, fails=number % FAILS_EVERY == 0),
+                "correlationId": order_id,
+                "triggeredBy": "demo",
+            },
+        )
 
 
 def order(order_id: str, rng: random.Random, *, fails: bool) -> dict[str, Any]:

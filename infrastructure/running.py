@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -36,6 +37,13 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
+def collect_garbage_rarely() -> None:
+    """The engine makes many short-lived objects and few cycles: looking for cycles often costs a quarter of it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 class EngineRunner:
     """The engine role: waits for its servers, runs a processor, drains it on stop."""
 
@@ -62,6 +70,7 @@ class EngineRunner:
         )
         if processor is None:
             return
+        collect_garbage_rarely()
         self.processor = processor
         self._started_at = asyncio.get_running_loop().time()
         running = asyncio.create_task(processor.run())

@@ -97,6 +97,8 @@ BROKER_SETTINGS: dict[str, str | int] = {
     "group.min.session.timeout.ms": 1000,
     "group.consumer.min.session.timeout.ms": 6000,
     "group.consumer.session.timeout.ms": 6000,
+    "group.consumer.min.heartbeat.interval.ms": 1000,
+    "group.consumer.heartbeat.interval.ms": 1000,
 }
 
 
