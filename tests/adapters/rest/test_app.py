@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
@@ -42,9 +41,9 @@ class AwayPublisher:
 class NoFeed:
     """Nothing happens."""
 
-    async def follow(self) -> Any:
-        return
-        yield
+    async def follow(self) -> AsyncIterator[Message]:
+        for nothing in ():
+            yield nothing
 
 
 # -- problems ------------------------------------------------------------------------------------
@@ -133,7 +132,7 @@ async def test_too_large(undecided: Service, method: str, path: str) -> None:
 async def test_too_large_in_chunks(undecided: Service) -> None:
     """So is one that does not tell its size beforehand."""
 
-    async def chunks() -> Any:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" " * 64 * 1024
 
@@ -157,7 +156,7 @@ async def test_largest_body(undecided: Service) -> None:
 @pytest.mark.parametrize("given", ["", " ", "x" * 256, "\u00e4"])
 async def test_correlation_id_of_its_own(undecided: Service, given: str) -> None:
     """Without a usable correlation id each answer gets a new one."""
-    headers = {"X-Correlation-ID": given.encode("latin-1")}
+    headers = {b"X-Correlation-ID": given.encode("latin-1")}
 
     first = await undecided.client.get("/health/live", headers=headers)
     second = await undecided.client.get("/health/live", headers=headers)

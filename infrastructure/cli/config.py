@@ -1,0 +1,46 @@
+"""`conveyor config`: the settings that a server started here would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from infrastructure.cli.options import Form, Output
+from infrastructure.cli.output import write, write_json, write_table
+
+app = typer.Typer(no_args_is_help=True, help="The settings in force here.")
+
+
+@app.command()
+def show(output: Output = Form.TABLE) -> None:
+    """Every setting, secrets masked."""
+    shown = _masked()
+    if output is Form.JSON:
+        write_json(shown)
+    else:
+        write_table(("SETTING", "VALUE"), _flat("CONVEYOR", shown))
+
+
+@app.command()
+def check(output: Output = Form.TABLE) -> None:
+    """Tell what is wrong with the settings, or that nothing is."""
+    shown = _masked()
+    write(output, {"valid": True, "profile": shown["profile"]}, {"settings": "valid"})
+
+
+def _masked() -> dict[str, Any]:
+    """Raises SettingsError."""
+    from infrastructure.settings import load_settings  # noqa: PLC0415 - client commands need none
+
+    return load_settings().masked()
+
+
+def _flat(prefix: str, section: dict[str, Any], joint: str = "_") -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        variable = f"{prefix}{joint}{name.upper()}"
+        if isinstance(value, dict):
+            yield from _flat(variable, value, "__")  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            yield variable, value

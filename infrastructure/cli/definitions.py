@@ -1,0 +1,153 @@
+"""`conveyor definitions`: definitions over the API, and their proof without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from infrastructure.cli.client import DEFINITIONS, Json, call, document_of, request
+from infrastructure.cli.failures import Exit, exit_for, fail, told
+from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url
+from infrastructure.cli.output import write_json, write_table
+
+app = typer.Typer(no_args_is_help=True, help="Register, show and check workflow definitions.")
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+Source = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A file, or a folder of YAML and JSON files.")
+]
+
+
+@app.command("apply")
+def apply_definitions(path: Source, url: Url = DEFAULT_URL, output: Output = Form.TABLE) -> None:
+    """Register the definitions; one that is registered as it is stays so."""
+    results = [_applied(url, file) for file in _files(path)]
+    _write_results(results, output)
+    exits = {result["exit"] for result in results} - {None}
+    if exits:
+        raise typer.Exit(Exit.CONFLICT if exits == {Exit.CONFLICT} else Exit.REFUSED)
+
+
+def _applied(url: str, file: Path) -> Json:
+    media_type = "application/json" if file.suffix == ".json" else "application/yaml"
+    response = request(
+        url, "POST", DEFINITIONS, content=_read(file), headers={"content-type": media_type}
+    )
+    document = document_of(response)
+    if response.is_success:
+        result = "created" if response.status_code == 201 else "same"
+        return _result(file, result, document)
+    code = exit_for(response.status_code)
+    if code not in (Exit.REFUSED, Exit.CONFLICT):
+        fail(told(document), code)
+    errors: list[Json] = document.get("errors") or [{"path": "", "message": document.get("detail")}]
+    return _result(file, "conflict" if code is Exit.CONFLICT else "refused", {}, errors, code)
+
+
+@app.command()
+def check(path: Source, output: Output = Form.TABLE) -> None:
+    """Prove the definitions safe as registration would, without a server."""
+    results = [_checked(file) for file in _files(path)]
+    _write_results(results, output)
+    if any(result["errors"] for result in results):
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _checked(file: Path) -> Json:
+    # Only this command needs the service's code; the others start without it.
+    from adapters.rest.definition_body import UnreadableDocument, read_document  # noqa: PLC0415
+    from application.definitions import InvalidDefinition, compile_definition  # noqa: PLC0415
+
+    try:
+        document = read_document(_read(file), file.suffix)
+        compile_definition(document)
+    except UnreadableDocument as fault:
+        return _result(file, "refused", {}, [{"path": "", "message": str(fault)}])
+    except InvalidDefinition as invalid:
+        errors: list[Json] = [
+            {"path": fault.path, "message": fault.message, "rule": fault.rule.value}
+            for fault in invalid.faults
+        ]
+        return _result(file, "refused", {}, errors)
+    return _result(file, "safe", document)
+
+
+def _result(
+    file: Path,
+    result: str,
+    document: Json,
+    errors: Sequence[Json] = (),
+    exit: Exit | None = None,
+) -> Json:
+    return {
+        "file": str(file),
+        "name": document.get("name"),
+        "version": document.get("version"),
+        "result": result,
+        "errors": list(errors),
+        "exit": exit,
+    }
+
+
+def _write_results(results: Sequence[Json], output: Form) -> None:
+    if output is Form.JSON:
+        write_json([{k: v for k, v in result.items() if k != "exit"} for result in results])
+        return
+    rows: list[tuple[Any, ...]] = []
+    for result in results:
+        rows.append((result["file"], result["name"], result["version"], result["result"], ""))
+        for error in result["errors"]:
+            where = f"{error['path']}: " if error["path"] else ""
+            rows.append(("", "", "", error.get("rule"), f"{where}{error['message']}"))
+    write_table(("FILE", "NAME", "VERSION", "RESULT", "FAULT"), rows)
+
+
+@app.command("list")
+def list_definitions(url: Url = DEFAULT_URL, output: Output = Form.TABLE) -> None:
+    """Every version of every definition."""
+    page = call(url, "GET", DEFINITIONS)
+    if output is Form.JSON:
+        write_json(page)
+        return
+    rows = [
+        (item["name"], item["version"], item["type"], len(item.get("steps", [])), item.get("title"))
+        for item in page["items"]
+    ]
+    write_table(("NAME", "VERSION", "TYPE", "STEPS", "TITLE"), rows)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument()],
+    version: Annotated[int, typer.Argument()],
+    url: Url = DEFAULT_URL,
+    output: Output = Form.TABLE,
+) -> None:
+    """A definition as it was registered."""
+    document = call(url, "GET", f"{DEFINITIONS}/{quote(name, safe='')}/{version}")
+    if output is Form.JSON:
+        write_json(document)
+        return
+    import yaml  # noqa: PLC0415 - needed here only
+
+    typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
+    if not files:
+        fail(f"{path} holds no file that ends in {', '.join(_SUFFIXES)}", Exit.USAGE)
+    return files
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as fault:
+        fail(str(fault), Exit.USAGE)

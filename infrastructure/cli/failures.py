@@ -1,0 +1,54 @@
+"""How a command ends when it does not succeed: a sentence on stderr and one of these exit codes (CONTRACT 5)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NoReturn
+
+import typer
+
+
+class Exit(IntEnum):
+    """0 is success."""
+
+    REFUSED = 1
+    USAGE = 2
+    NO_CONNECTION = 3
+    NOT_FOUND = 4
+    CONFLICT = 5
+    NOT_ALLOWED = 6
+
+
+_EXITS = {
+    401: Exit.NOT_ALLOWED,
+    403: Exit.NOT_ALLOWED,
+    404: Exit.NOT_FOUND,
+    409: Exit.CONFLICT,
+    502: Exit.NO_CONNECTION,
+    503: Exit.NO_CONNECTION,
+    504: Exit.NO_CONNECTION,
+}
+
+
+def fail(message: str, code: Exit) -> NoReturn:
+    """End the command."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def exit_for(status: int) -> Exit:
+    """The exit code for an answer of the API that is no success."""
+    return _EXITS.get(status, Exit.REFUSED)
+
+
+def told(problem: dict[str, Any]) -> str:
+    """A problem document as sentences: each fault of its own line."""
+    lines = [f"{problem.get('code', problem.get('status'))}: {problem.get('detail', '')}"]
+    errors: list[dict[str, Any]] = problem.get("errors") or []
+    if errors:
+        lines = [f"{problem.get('code')}: {problem.get('title')}"]
+        lines += [f"  {fault['path'] or 'document'}: {fault['message']}" for fault in errors]
+    allowed: list[str] = problem.get("allowedCommands") or []
+    if allowed:
+        lines.append(f"  possible now: {', '.join(allowed)}")
+    return "\n".join(lines)

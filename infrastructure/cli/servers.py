@@ -1,0 +1,189 @@
+"""The commands that run servers, or prepare what they need.
+
+Each imports what it runs when it is called: the client commands start without the servers' libraries.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from infrastructure.cli.failures import Exit, fail
+from infrastructure.cli.options import Form, Output
+from infrastructure.cli.output import note, write
+
+if TYPE_CHECKING:
+    from infrastructure.settings import Settings
+
+Host = Annotated[str, typer.Option(help="The address to bind to.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Accept a warning instead of a refusal.")
+]
+
+
+def dev(
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    db: Annotated[Path, typer.Option(help="The database file.")] = Path("conveyor.db"),
+    orders_per_second: Annotated[float, typer.Option(min=0, help="Made-up orders; 0: none.")] = 1.0,
+    no_warehouse: Annotated[
+        bool, typer.Option("--no-warehouse", help="Without the simulated services.")
+    ] = False,
+) -> None:
+    """Try Conveyor: everything in one process on one file, with a simulated warehouse."""
+    settings = _settings()
+    _refuse_taken(host, port)
+    from infrastructure.embedded import run_dev
+
+    typer.echo(f"Conveyor: http://{host}:{port}  API: http://{host}:{port}/docs  (Ctrl-C stops)")
+    _run(
+        run_dev(
+            settings,
+            db=db,
+            host=host,
+            port=port,
+            orders_per_second=orders_per_second,
+            with_warehouse=not no_warehouse,
+        )
+    )
+
+
+def serve(
+    roles: Annotated[str, typer.Option(help="Any of engine, api; separated by commas.")],
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    health_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Health and metrics on a port of their own."),
+    ] = None,
+    insecure: Insecure = False,
+) -> None:
+    """Run roles of the service on Kafka, MongoDB and Redis."""
+    settings = _settings()
+    from infrastructure.serve import run_serve
+
+    wanted = [role.strip() for role in roles.split(",") if role.strip()]
+    if "api" in wanted:
+        _refuse_taken(host, port)
+    if health_port is not None:
+        _refuse_taken(host, health_port)
+    _run(
+        run_serve(
+            settings, wanted, host=host, port=port, health_port=health_port, insecure=insecure
+        )
+    )
+
+
+def init(
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Of the inbox; fixed from the first time on.")
+    ] = 12,
+    replication_factor: Annotated[
+        int | None, typer.Option(min=1, help="Default: 3, or 1 where there is one broker.")
+    ] = None,
+    insecure: Insecure = False,
+    output: Output = Form.TABLE,
+) -> None:
+    """Prepare Kafka and MongoDB: topics, indexes, shipped definitions. May be repeated."""
+    settings = _settings()
+    from infrastructure.initialise import run_init
+
+    layout = _run(run_init(settings, partitions, replication_factor, insecure=insecure))
+    document = {"partitions": layout.partitions, "topics": dict(layout.topic_ids)}
+    write(output, document, {"partitions": layout.partitions, "inbox": list(layout.topic_ids)})
+
+
+def warehouse(
+    failure_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of attempts that fail, for a retry.")
+    ] = 0.0,
+    latency_ms: Annotated[int, typer.Option(min=0, help="What every step takes at least.")] = 0,
+    journal: Annotated[
+        Path | None, typer.Option(help="A line of JSON for each effect really done.")
+    ] = None,
+) -> None:
+    """Run the simulated services over Kafka."""
+    _run(_warehouse(_settings(), failure_rate, latency_ms, journal))
+
+
+async def _warehouse(
+    settings: Settings, failure_rate: float, latency_ms: int, journal: Path | None
+) -> None:
+    from infrastructure.running import stop_on_signals
+    from infrastructure.warehouse_kafka import run_warehouse_kafka
+
+    redis = settings.redis
+    if not redis.enabled:
+        note("without Redis a restart forgets which steps were performed: for a trial only")
+    await run_warehouse_kafka(
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        redis_url=f"{redis.url.rstrip('/')}/{redis.database}" if redis.enabled else None,
+        stop=stop_on_signals(),
+        journal=journal,
+        failure_rate=failure_rate,
+        latency_ms=latency_ms,
+        topic_prefix=settings.kafka.topic_prefix,
+        instance=settings.instance_id,
+        properties=settings.kafka.client_properties(),
+    )
+
+
+def _settings() -> Settings:
+    """Raises SettingsError."""
+    from infrastructure.settings import load_settings
+    from infrastructure.telemetry import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.log)
+    return settings
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """A port that another process has is told before anything is begun."""
+    try:
+        socket.create_server((host, port), family=_family(host)).close()
+    except OSError as fault:
+        fail(
+            f"{host}:{port} cannot be served: {fault.strerror}; choose another host or port",
+            Exit.USAGE,
+        )
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """What the work answers; ends the command with a sentence for what an operator has to put right."""
+    from conveyor.errors import ServerUnavailableError
+
+    from adapters.kafka.errors import TopicMismatchError
+    from adapters.sqlite.file import FileInUseError
+    from application.engine.takeover import SetupError
+    from application.ports import Unavailable
+
+    sentences: list[str] = []
+    code = Exit.USAGE
+    try:
+        return asyncio.run(work)
+    except* (SetupError, FileInUseError, TopicMismatchError) as wrong:
+        sentences = [str(fault) for fault in _leaves(wrong)]
+    except* (Unavailable, ServerUnavailableError) as away:
+        sentences += [str(fault) for fault in _leaves(away)]
+        code = Exit.NO_CONNECTION
+    note("\n".join(sentences))
+    raise typer.Exit(code)
+
+
+def _leaves(fault: BaseException) -> list[BaseException]:
+    if not isinstance(fault, BaseExceptionGroup):
+        return [fault]
+    group = cast("BaseExceptionGroup[BaseException]", fault)
+    return [leaf for inner in group.exceptions for leaf in _leaves(inner)]

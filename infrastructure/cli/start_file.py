@@ -1,0 +1,178 @@
+"""Starting a workflow for each line of a file, many requests at a time, each line at most once.
+
+The idempotency key of a line is the file's hash and the line's number, so that a repeated command
+finds what an interrupted one had started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import ssl
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from infrastructure.cli.client import WORKFLOWS, Json, document_of, new_client, no_connection
+from infrastructure.cli.failures import Exit, exit_for, fail, told
+
+_IN_FLIGHT = 64
+_AWAY = (502, 503, 504)
+#: Whoever is refused like this is refused with every line.
+_POINTLESS = (401, 403, 404, 405)
+#: A line is tried so often while the service is away, with doubled waits from the first.
+_TRIES = 6
+_FIRST_WAIT_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of the lines."""
+
+    started: int = 0
+    duplicates: int = 0
+    refused: list[Json] = field(default_factory=list[Json])
+
+    @property
+    def document(self) -> Json:
+        self.refused.sort(key=lambda each: each["line"])
+        return {"started": self.started, "duplicates": self.duplicates, "refused": self.refused}
+
+    @property
+    def is_begun(self) -> bool:
+        """There is a service, if it is away now."""
+        return self.started + self.duplicates > 0
+
+    def refuse(self, line: int, code: str, detail: str) -> None:
+        self.refused.append({"line": line, "code": code, "detail": detail})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    number: int
+    text: bytes
+
+
+def start_file(url: str, file: Path, defaults: Json) -> Summary:
+    """Start every line of the file; ends the command where nobody answers."""
+    try:
+        content = file.read_bytes()
+    except OSError as fault:
+        fail(f"--file: {fault}", Exit.USAGE)
+    lines = [
+        Line(number, text)
+        for number, text in enumerate(content.splitlines(), start=1)
+        if text.strip()
+    ]
+    summary = Summary()
+    with _progress() as progress:
+        task = progress.add_task("starting", total=len(lines))
+        key = hashlib.sha256(content).hexdigest()[:32]
+        sender = _Sender(defaults, key, summary, lambda: progress.advance(task))
+        try:
+            asyncio.run(sender.send_all(url, lines))
+        except httpx.TransportError as fault:
+            no_connection(url, fault, _so_far(summary))
+        except _Pointless as fault:
+            fail(f"{fault}\n{_so_far(summary)}", fault.code)
+    return summary
+
+
+def _so_far(summary: Summary) -> str:
+    return (
+        f"{summary.started} lines started, {summary.duplicates} had been started before;"
+        " the same command goes on from here"
+    )
+
+
+def _progress() -> Progress:
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+class _Pointless(Exception):
+    """The service would refuse every line."""
+
+    def __init__(self, problem: Json, status: int) -> None:
+        super().__init__(told(problem))
+        self.code = exit_for(status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    defaults: Json
+    key: str
+    summary: Summary
+    advance: Callable[[], None]
+
+    async def send_all(self, url: str, lines: Iterable[Line]) -> None:
+        waiting = iter(lines)
+        certificates = httpx.create_ssl_context()
+        await asyncio.gather(*(self._send(url, certificates, waiting) for _ in range(_IN_FLIGHT)))
+
+    async def _send(self, url: str, certificates: ssl.SSLContext, waiting: Iterator[Line]) -> None:
+        """Lines over one connection: a pool shared by all costs three times the time of the requests."""
+        async with new_client(httpx.AsyncClient, url, verify=certificates) as client:
+            for line in waiting:
+                body = self._body(line)
+                if body is not None:
+                    self._note(line, await self._answer(client, body))
+                self.advance()
+
+    def _body(self, line: Line) -> Json | None:
+        """The start that the line asks for, None if it is refused here."""
+        try:
+            document: Any = json.loads(line.text)
+        except ValueError as fault:
+            self.summary.refuse(line.number, "NOT_JSON", str(fault))
+            return None
+        if not isinstance(document, dict):
+            self.summary.refuse(line.number, "INVALID_INPUT", "must be a JSON object")
+            return None
+        given = cast(Json, document)
+        start = given if isinstance(given.get("input"), dict) else {"input": given}
+        return {"idempotencyKey": f"{self.key}:{line.number}", **self.defaults, **start}
+
+    async def _answer(self, client: httpx.AsyncClient, body: Json) -> httpx.Response:
+        """The service's answer, once it has one to give. Raises httpx.TransportError."""
+        wait = _FIRST_WAIT_SECONDS
+        for _ in range(_TRIES - 1):
+            try:
+                response = await client.post(WORKFLOWS, json=body)
+                if response.status_code not in _AWAY:
+                    return response
+            except httpx.UnsupportedProtocol:
+                raise
+            except httpx.TransportError:
+                if not self.summary.is_begun:
+                    raise
+            await asyncio.sleep(wait)
+            wait *= 2
+        response = await client.post(WORKFLOWS, json=body)
+        if response.status_code in _AWAY:
+            raise httpx.NetworkError(told(document_of(response)))
+        return response
+
+    def _note(self, line: Line, response: httpx.Response) -> None:
+        if response.status_code == 200:
+            self.summary.duplicates += 1
+        elif response.is_success:
+            self.summary.started += 1
+        else:
+            problem = document_of(response)
+            if response.status_code in _POINTLESS:
+                raise _Pointless(problem, response.status_code)
+            code, detail = problem.get("code", ""), problem.get("detail", "")
+            self.summary.refuse(line.number, code, detail)
