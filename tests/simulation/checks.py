@@ -67,6 +67,7 @@ def folded(commits: Sequence[Commit]) -> WorkflowInstance:
 def violations(world: World) -> list[str]:
     """Everything that is wrong; empty: nothing."""
     found = [f"a process crashed: {crash!r}" for crash in world.crashes]
+    found.extend(world.network.broken)
     gaps = list(_gaps(world))
     if gaps:
         return [*found, *gaps]

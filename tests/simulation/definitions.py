@@ -7,6 +7,8 @@ from typing import Any
 from application.definitions import compile_definition
 from domain.definition import WorkflowDefinition
 
+#: Long ones let a request be performed long after it was sent, short ones make answers late.
+_TIMEOUT_MS = {"charge": 2500, "weigh": 1200, "pick": 5000}
 _RETRY = {"maxRetries": 2, "initialDelayMs": 100, "maxDelayMs": 800, "jitter": 0.3}
 
 
@@ -15,7 +17,7 @@ def _step(service: str, operation: str, **fields: Any) -> dict[str, Any]:
         "id": operation,
         "service": service,
         "operation": operation,
-        "timeoutMs": 350,
+        "timeoutMs": _TIMEOUT_MS.get(operation, 350),
         "retry": _RETRY,
         "input": {"order": "input.order"},
         "compensation": {"operation": f"undo-{operation}", "input": {"order": "input.order"}},

@@ -97,6 +97,8 @@ class Network:
         self.trace = trace
         #: Requests on their way.
         self.in_flight = 0
+        #: Promises of the stores that were broken in between, as sentences.
+        self.broken: list[str] = []
 
     def latency(self) -> float:
         return self.rng.uniform(0.1 * MILLISECOND, self.weather.latency)

@@ -147,7 +147,11 @@ class FaultyProjections:
         def act(partly: bool) -> None:
             rng = self._network.rng
             arriving = [d for d in ordered if rng.random() < 0.5] if partly else ordered
+            before = drive(self._projections.load([d["_id"] for d in arriving]))
             drive(self._projections.save(arriving))
+            for key, document in drive(self._projections.load(list(before))).items():
+                if document["version"] < before[key]["version"]:
+                    self._network.broken.append(f"the projection of {key} went backwards")
             told = ", ".join(f"{d['_id']} v{d['version']}" for d in arriving)
             self._network.trace.note(self._process.name, f"projected {told}")
 
