@@ -43,6 +43,11 @@ class MemoryInbox:
         """None: it is there as long as this process is."""
         return None
 
+    @property
+    def problem(self) -> str | None:
+        """Nothing stops a partition here."""
+        return None
+
     async def start(self, listener: InboxListener) -> None:
         self._listener = listener
         self._topics = {name: self._broker.topic(name) for name in self._names}

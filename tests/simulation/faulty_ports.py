@@ -203,6 +203,10 @@ class FaultyInbox:
         self._network = network
         self._sent = self._landed = 0
 
+    @property
+    def problem(self) -> str | None:
+        return self.inner.problem
+
     async def start(self, listener: InboxListener) -> None:
         await self.inner.start(listener)
 
