@@ -29,6 +29,7 @@ from infrastructure.running import (
     run_http,
     stop_on_signals,
 )
+from infrastructure.serve import refuse_open_host
 from infrastructure.settings import Settings
 from infrastructure.warehouse import build_warehouse
 from infrastructure.wiring import embedded
@@ -45,7 +46,8 @@ async def run_dev(
     orders_per_second: float = 1.0,
     with_warehouse: bool = True,
 ) -> None:
-    """Run the embedded mode until SIGTERM or Ctrl-C. Raises FileInUseError."""
+    """Run the embedded mode until SIGTERM or Ctrl-C. Raises FileInUseError, SetupError."""
+    refuse_open_host(host)
     stop = stop_on_signals()
     async with embedded(db) as mode:
         backbone = mode.backbone

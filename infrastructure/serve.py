@@ -83,7 +83,10 @@ def _check(settings: Settings, roles: Sequence[str], host: str, *, insecure: boo
         raise SetupError(
             "PROFILE=production needs a login, which this version does not have yet; --insecure lifts this"
         )
+    refuse_open_host(host, "; --insecure lifts this")
+
+
+def refuse_open_host(host: str, advice: str = "") -> None:
+    """Without a login every mode binds the loopback address (CONTRACT 4). Raises SetupError."""
     if host not in LOOPBACK:
-        raise SetupError(
-            f"without a login only 127.0.0.1 may be served, not {host}; --insecure lifts this"
-        )
+        raise SetupError(f"without a login only 127.0.0.1 may be served, not {host}{advice}")

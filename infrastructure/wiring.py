@@ -34,7 +34,8 @@ from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
 from adapters.sqlite.queries import SqliteWorkflowQueries
 from adapters.sqlite.store import SqliteStore
 from application.definitions.registry import DefinitionRegistry
-from application.engine.processor import Ports, Processor, ProcessorSettings
+from application.engine.environment import Ports, ProcessorSettings
+from application.engine.processor import Processor
 from application.engine.takeover import SetupError
 from application.gateway import CommandGateway
 from application.ports import (

@@ -40,11 +40,6 @@ class MemoryInbox:
 
     @property
     def problem(self) -> str | None:
-        """None: it is there as long as this process is."""
-        return None
-
-    @property
-    def problem(self) -> str | None:
         """Nothing stops a partition here."""
         return None
 

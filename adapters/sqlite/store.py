@@ -162,6 +162,11 @@ class SqliteStore:
 
     async def topic(self, name: str) -> Topic:
         """The topic of this name, created if need be."""
+        known = self._topics.get(name)
+        # Shielded: a caller that is cancelled must not leave a topic on disk that nobody here knows.
+        return known or await asyncio.shield(asyncio.ensure_future(self._create_topic(name)))
+
+    async def _create_topic(self, name: str) -> Topic:
         async with self._creating:
             topic = self._topics.get(name)
             if topic is None:

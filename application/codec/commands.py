@@ -138,8 +138,9 @@ def definition_reference(data: wire.StartData) -> tuple[str, int | None]:
     return reference, data.version
 
 
-#: These name the definition, which the derived id already holds, and a caller may let them out or resolve them.
-_NOT_HASHED = ("definition", "definitionId", "version")
+#: These name the definition, which the derived id already holds, and a caller may let them out or resolve them;
+#: a correlation id may be given anew by whatever stands between caller and service.
+_NOT_HASHED = ("definition", "definitionId", "version", "correlationId")
 
 
 def payload_hash(data: bytes) -> str:

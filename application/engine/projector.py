@@ -9,15 +9,12 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.hot import Partition
 from application.ports import Document, InboxStart, Unavailable
 from domain.position import TopicPartition
 from domain.status import WorkflowStatus
-
-if TYPE_CHECKING:
-    from application.engine.processor import Health, Ports, ProcessorSettings
 
 #: Ended for good; FAILED ones stay in memory, since an operator is about to act on them.
 _ENDED = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED})

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from conveyor import topics
 
+from application.engine.environment import Ports
 from application.engine.hot import Partition
 from application.engine.loader import Loader
 from application.engine.timekeeper import Timekeeper
 from application.outputs import outputs
 from application.ports import Commit, InboxLayout, InboxStart, LaneState
 from domain.position import Position, TopicPartition
-
-if TYPE_CHECKING:
-    from application.engine.processor import Ports
 
 
 class SetupError(Exception):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from conveyor import topics
 from conveyor.messages import Message
 
 from application.codec.commands import timer_message
+from application.engine.environment import Ports, ProcessorSettings
 from application.engine.hot import Partition
 from application.engine.loader import Loader
 from application.ports import Document
-
-if TYPE_CHECKING:
-    from application.engine.processor import Ports, ProcessorSettings
 
 #: Instances read at once when looking ahead.
 PAGE = 1000

@@ -26,7 +26,8 @@ from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from adapters.partitioner import partition_for
-from application.engine.processor import Ports, Processor, ProcessorSettings
+from application.engine.environment import Ports, ProcessorSettings
+from application.engine.processor import Processor
 from application.ports import InboxLayout, InboxStart
 from tests.simulation.clock import SimulatedClock, virtual_now
 from tests.simulation.definitions import DEFINITIONS

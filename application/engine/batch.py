@@ -1,0 +1,303 @@
+"""One batch on its way: decide, append, publish; what another engine forestalled is read and decided again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+import structlog
+from conveyor import topics
+from conveyor.messages import Message, Record
+
+from application.codec.commands import StartIntent
+from application.definitions import InvalidDefinition
+from application.engine.drafts import Draft, Drafter, Unloaded, Work
+from application.engine.environment import Ports
+from application.engine.hot import Hot, Partition
+from application.engine.intake import Intake
+from application.engine.loader import Loaded, Loader
+from application.outputs import entry_outputs
+from application.ports import Entry, Unavailable
+from domain.definition import WorkflowDefinition
+
+log = structlog.get_logger("WorkflowEngine")
+
+
+class Fenced(Exception):
+    """Another engine writes to this partition's own aggregate: begin it again."""
+
+
+Groups = dict[int, dict[str, list[Work]]]
+
+
+class Batch:
+    """One batch on its way from the inbox to the topics."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        partitions: Mapping[int, Partition],
+        loader: Loader,
+        back_off: Callable[[], Awaitable[None]],
+        intake: Intake,
+    ) -> None:
+        self._ports = ports
+        self._partitions = partitions
+        self._loader = loader
+        #: Waits after a conflict.
+        self._back_off = back_off
+        self._intake = intake
+        self._definitions: dict[tuple[str, int | None], WorkflowDefinition | None] = {}
+        #: Goes out before anything new.
+        self._first: list[Message | Record] = []
+
+    async def run(self) -> None:
+        intake = self._intake
+        pending = intake.groups
+        await self._look_up_definitions(pending)
+        self._first.extend(intake.dead_letters)
+        self._first.extend(intake.rerouted)
+        if intake.dead_letters:
+            self._ports.telemetry.counted("dead_letters", len(intake.dead_letters))
+        if intake.rerouted:
+            self._ports.telemetry.counted("rerouted", len(intake.rerouted))
+        while pending:
+            pending = await self._insert(pending)
+        if self._first:
+            await self._ports.publisher.publish(self._first)
+
+    async def _look_up_definitions(self, groups: Groups) -> None:
+        for works in (works for group in groups.values() for works in group.values()):
+            for work in works:
+                intent = work.inbound.intent
+                if isinstance(intent, StartIntent):
+                    key = (intent.reference, intent.version)
+                    if key not in self._definitions:
+                        self._definitions[key] = await self._definition(*key)
+
+    async def _definition(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        definitions = self._ports.definitions
+        try:
+            known = definitions.cached(reference, version)
+            return known or await definitions.get(reference, version)
+        except InvalidDefinition as fault:
+            # A newer service registered it; for this one it is as good as unknown.
+            log.warning("a definition cannot be read", reference=reference, detail=str(fault))
+            return None
+
+    def _definition_for(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        return self._definitions[reference, version]
+
+    async def _insert(self, groups: Groups) -> Groups:
+        """Decide the groups, append and publish what came of it; answers what has to be decided again."""
+        drafts, drafters = await self._decide(groups)
+        refusals = [drafter.refusals for drafter in drafters.values()]
+        # Refusals are in the log before anything that came behind them: a batch of which a part was written
+        # must not hide a refused command behind the position of a later one (PROTOCOL rule 8).
+        if await self._append(refusals):
+            raise Fenced
+        lost = await self._append(drafts)
+        messages: list[Message | Record] = self._first
+        self._first = []
+        for draft in (*refusals, *drafts):
+            if not _is_among(draft, lost):
+                messages.extend(draft.messages)
+        messages.extend(await self._repeated([*drafts, *refusals]))
+        await self._ports.publisher.publish(messages)
+        self._settle(drafts, drafters, lost)
+        return await self._left_over(groups, drafts, lost)
+
+    async def _append(self, drafts: Iterable[Draft]) -> list[Draft]:
+        """Answers those that another engine forestalled."""
+        commits = [(draft, commit) for draft in drafts if (commit := draft.commit) is not None]
+        if not commits:
+            return []
+        written = await self._ports.event_log.append([commit for _, commit in commits])
+        return [
+            draft for (draft, _), is_written in zip(commits, written, strict=True) if not is_written
+        ]
+
+    def _settle(
+        self, drafts: Sequence[Draft], drafters: Mapping[int, Drafter], lost: Sequence[Draft]
+    ) -> None:
+        """What is appended and published is now the state."""
+        for number, drafter in drafters.items():
+            if drafter.orphans:
+                self._ports.telemetry.counted("orphans", drafter.orphans)
+            refusals = drafter.refusals
+            if refusals.entries:
+                kept = self._partitions[number].refusals
+                kept.version += refusals.events
+                kept.memory = refusals.memory
+                self._tell(refusals)
+        for draft in drafts:
+            if draft.entries and not _is_among(draft, lost):
+                self._install(draft)
+                self._tell(draft)
+
+    def _install(self, draft: Draft) -> None:
+        assert draft.instance is not None
+        partition = self._partitions[draft.partition]
+        hot = partition.touch(draft.workflow_id)
+        if hot is None:
+            hot = Hot(draft.instance, draft.memory)
+        hot.instance = draft.instance
+        hot.memory = draft.memory
+        partition.put(hot)
+        partition.dirty.add(draft.workflow_id)
+
+    def _tell(self, draft: Draft) -> None:
+        for entry in draft.entries:
+            self._ports.telemetry.recorded(entry.events)
+
+    async def _left_over(
+        self, groups: Groups, drafts: Sequence[Draft], lost: Sequence[Draft]
+    ) -> Groups:
+        """Messages that did not fit into their commit, and those whose commit another one forestalled."""
+        again: Groups = {}
+        for draft in drafts:
+            if draft.left and not _is_among(draft, lost):
+                again.setdefault(draft.partition, {})[draft.workflow_id] = list(draft.left)
+        if not lost:
+            return again
+        self._ports.telemetry.counted("conflicts", len(lost))
+        # A start that finds its id taken is no sign of another engine; anything else is.
+        if any(draft.first_version > 1 for draft in lost):
+            await self._back_off()
+        for draft in lost:
+            partition = self._partitions[draft.partition]
+            works = groups[draft.partition][draft.workflow_id]
+            again.setdefault(draft.partition, {})[draft.workflow_id] = works
+            await self._reload(partition, draft)
+        return again
+
+    async def _reload(self, partition: Partition, draft: Draft) -> None:
+        """Read what forestalled the draft, however long a majority takes to show it (PROTOCOL rule 14)."""
+        partition.forget(draft.workflow_id)
+        while True:
+            loaded = (await self._loader.load([draft.workflow_id])).get(draft.workflow_id)
+            if loaded is not None and loaded.hot.instance.version >= draft.first_version:
+                self._keep(partition, loaded)
+                return
+            await self._back_off()
+
+    # Deciding ------------------------------------------------------------------------------------
+
+    async def _decide(self, groups: Groups) -> tuple[list[Draft], dict[int, Drafter]]:
+        now = self._ports.clock.now()
+        drafters: dict[int, Drafter] = {}
+        drafts: list[Draft] = []
+        unloaded: list[tuple[int, str]] = []
+        for number, group in groups.items():
+            partition = self._partitions[number]
+            drafter = Drafter(number, partition.refusals, self._definition_for, now)
+            drafters[number] = drafter
+            await self._find_refused(drafter.refusals, group)
+            for workflow_id, works in group.items():
+                hot = partition.touch(workflow_id)
+                if hot is None:
+                    # Most starts are of new ids, and the fence tells those that are not: no look-up for them.
+                    draft = Draft.of_nothing(workflow_id, number)
+                    try:
+                        drafter.decide_all(draft, works, assumed_new=True)
+                    except Unloaded:
+                        unloaded.append((number, workflow_id))
+                        continue
+                else:
+                    draft = Draft.of(hot, number)
+                    await self._find_forgotten(draft, works)
+                    drafter.decide_all(draft, works)
+                drafts.append(draft)
+        if unloaded:
+            drafts.extend(await self._decide_unloaded(groups, drafters, unloaded))
+        return drafts, drafters
+
+    async def _decide_unloaded(
+        self,
+        groups: Groups,
+        drafters: Mapping[int, Drafter],
+        unloaded: Sequence[tuple[int, str]],
+    ) -> list[Draft]:
+        """Load them in one go; those that are not there are made sure of (PROTOCOL rule 14)."""
+        ids = [workflow_id for _, workflow_id in unloaded]
+        loaded = await self._loader.load(ids)
+        missing = [workflow_id for workflow_id in ids if workflow_id not in loaded]
+        if missing:
+            absent = await self._ports.event_log.confirm_absent(missing)
+            if len(absent) < len(missing):
+                raise Unavailable("eventStore", "a majority does not show a commit that exists yet")
+        drafts: list[Draft] = []
+        for number, workflow_id in unloaded:
+            partition = self._partitions[number]
+            works = groups[number][workflow_id]
+            found = loaded.get(workflow_id)
+            if found is None:
+                draft = Draft.of_nothing(workflow_id, number)
+            else:
+                self._keep(partition, found)
+                draft = Draft.of(found.hot, number)
+                await self._find_forgotten(draft, works)
+            drafters[number].decide_all(draft, works)
+            drafts.append(draft)
+        return drafts
+
+    def _keep(self, partition: Partition, loaded: Loaded) -> None:
+        """An instance comes into memory; what its projection did not have may never have been published."""
+        partition.put_back(loaded.hot)
+        self._first.extend(loaded.unpublished)
+
+    async def _find_forgotten(self, draft: Draft, works: Sequence[Work]) -> None:
+        """Commands so old that their id may have left the window are looked up in the log (PROTOCOL rule 9)."""
+        for work in works:
+            if work.is_command and draft.memory.may_have_forgotten(work.at_ms):
+                message_id = work.message.message_id
+                if await self._ports.event_log.find_message(draft.workflow_id, message_id):
+                    draft.known_from_log.add(message_id)
+
+    async def _find_refused(self, refusals: Draft, group: Mapping[str, Sequence[Work]]) -> None:
+        """After a restart commands come again; of more refused ones than the window holds only the log tells."""
+        memory = refusals.memory
+        if not memory.is_full:
+            return
+        for work in (work for works in group.values() for work in works):
+            message_id = work.message.message_id
+            if (
+                work.is_command
+                and memory.has_applied(work.position)
+                and message_id not in memory.command_ids
+                and await self._ports.event_log.find_message(refusals.workflow_id, message_id)
+            ):
+                refusals.known_from_log.add(message_id)
+
+    # Repeating -----------------------------------------------------------------------------------
+
+    async def _repeated(self, drafts: Iterable[Draft]) -> list[Message]:
+        """The recorded outcome of commands that came again, once more with the same ids.
+
+        Events only: the requests that followed were sent then, and asking again would only be answered again.
+        """
+        messages: list[Message] = []
+        for draft in drafts:
+            # In the commit just made, the start's outcome goes out anyway.
+            if draft.repeats_start and draft.first_version > 1:
+                first = await self._ports.event_log.history(draft.workflow_id, 0, 1)
+                messages.extend(_outcome(first[0].entries[0]))
+            for message_id in draft.repeats:
+                entry = await self._find(draft, message_id)
+                if entry is not None:
+                    messages.extend(_outcome(entry))
+        return messages
+
+    async def _find(self, draft: Draft, message_id: str) -> Entry | None:
+        for entry in draft.entries:
+            if entry.message_id == message_id:
+                # The copy came in the same batch; its outcome goes out with the commit.
+                return None
+        return await self._ports.event_log.find_message(draft.workflow_id, message_id)
+
+
+def _is_among(draft: Draft, others: Sequence[Draft]) -> bool:
+    return any(draft is other for other in others)
+
+
+def _outcome(entry: Entry) -> list[Message]:
+    return [message for message in entry_outputs(entry) if message.topic == topics.EVENTS]

@@ -1,0 +1,69 @@
+"""What the processor and its parts run with: ports, settings, and what they say of their health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from application.ports import (
+    Clock,
+    EventLog,
+    HotState,
+    Inbox,
+    Projections,
+    PublishEventPort,
+    Telemetry,
+)
+from domain.definition import WorkflowDefinition
+
+
+class Definitions(Protocol):
+    """Registered definitions, compiled."""
+
+    async def get(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        """That version, or the newest where none is named; None if there is none such."""
+        ...
+
+    def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        """The same from memory, if it was looked up lately."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorSettings:
+    #: Messages taken at once.
+    batch_size: int = 1000
+    #: How far projections and committed offsets may be behind.
+    projection_interval: timedelta = timedelta(milliseconds=400)
+    #: How far ahead timers are read from the projection.
+    timers_ahead: timedelta = timedelta(seconds=30)
+    #: A due timer is sent again after this until it was applied.
+    timer_resend: timedelta = timedelta(seconds=5)
+    #: Instances kept in memory beyond those with a near timer.
+    cached_instances: int = 20_000
+    #: The first wait after a server did not answer; doubled up to 16 times it.
+    retry_wait_seconds: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything that the processor talks to."""
+
+    inbox: Inbox
+    publisher: PublishEventPort
+    event_log: EventLog
+    projections: Projections
+    hot_state: HotState | None
+    definitions: Definitions
+    telemetry: Telemetry
+    clock: Clock
+
+
+@dataclass(slots=True)
+class Health:
+    """What the health document says of the engine."""
+
+    running: bool = False
+    #: component -> what is wrong with it now
+    troubles: dict[str, str] = field(default_factory=dict[str, str])
