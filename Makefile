@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types pytest services services-setup bench simulate faults lock clean
+.PHONY: help setup run test lint types pytest services services-setup bench simulate lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,9 +53,6 @@ bench: setup services-setup ## measure both modes, write bench/report.json
 
 simulate: setup ## seeded runs of the whole system with faults
 	$(BIN)/python -m pytest tests/simulation
-
-faults: setup services-setup ## kill real processes under load
-	$(BIN)/python -m pytest tests/faults
 
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group build -o requirements/run.txt
