@@ -72,12 +72,12 @@ class Projector:
         self._last = now
         snapshot = _take(partitions)
         if not snapshot.is_empty:
-            self._round = asyncio.ensure_future(self._write(snapshot))
+            self._round = asyncio.ensure_future(self._try(snapshot))
 
     async def project(self, partitions: Iterable[Partition]) -> None:
         """Write everything now. Raises Unavailable."""
         await self.abandon()
-        await self._write(_take(partitions, everything=True))
+        await self._try(_take(partitions, everything=True))
 
     async def abandon(self) -> None:
         """Let the round under way end, whatever its outcome: what it writes is right or refused."""
@@ -86,6 +86,16 @@ class Projector:
             await asyncio.wait([running])
             if not running.cancelled():
                 running.exception()
+
+    async def _try(self, snapshot: _Snapshot) -> None:
+        """Write it, or leave it all to the next round: no offset may get ahead of what was not written."""
+        try:
+            await self._write(snapshot)
+        except BaseException:
+            for partition, workflow_id, _ in snapshot.instances:
+                if workflow_id in partition.instances:
+                    partition.aging.add(workflow_id)
+            raise
 
     async def _write(self, snapshot: _Snapshot) -> None:
         if snapshot.documents:
