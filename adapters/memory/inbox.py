@@ -35,6 +35,8 @@ class MemoryInbox:
         self._listener: InboxListener | None = None
         #: Where to read next in each lane of an open partition.
         self._next: dict[TopicPartition, int] = {}
+        #: Grows when the group went on without this member; its commits of before come too late.
+        self.generation = 0
         #: The lane that is read first, in turn, so that none starves the others.
         self._turn = 0
 
@@ -91,6 +93,7 @@ class MemoryInbox:
         group, member = self._group, self._member
         if not group.has(member):
             await self._lose(self._open())
+            self.generation += 1
             group.join(member, self._bell.ring)
         leaving = group.held(member) - group.wanted(member)
         if leaving:

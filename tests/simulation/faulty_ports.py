@@ -222,11 +222,12 @@ class FaultyInbox:
 
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         self._sent += 1
-        number = self._sent
+        number, generation = self._sent, self.inner.generation
 
         def act(partly: bool) -> None:
-            if number < self._landed:
-                return  # One connection: what was sent before does not arrive after.
+            # One connection: what was sent before does not arrive after.
+            if number < self._landed or generation != self.inner.generation:
+                return
             self._landed = number
             drive(self.inner.commit(next_offsets))
             told = " ".join(
