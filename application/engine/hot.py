@@ -273,7 +273,8 @@ class Partition:
         for workflow_id, hot in list(self.instances.items()):
             if excess <= 0:
                 return
-            near = hot.armed is not None and hot.armed < timers_after
+            # Who forgets what was sent sends it again at once.
+            near = bool(hot.sent) or (hot.armed is not None and hot.armed < timers_after)
             behind = workflow_id in self.dirty or workflow_id in self.aging
             if not behind and not near:
                 del self.instances[workflow_id]
