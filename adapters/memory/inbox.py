@@ -40,6 +40,11 @@ class MemoryInbox:
         #: The lane that is read first, in turn, so that none starves the others.
         self._turn = 0
 
+    @property
+    def problem(self) -> str | None:
+        """None: it is there as long as this process is."""
+        return None
+
     async def start(self, listener: InboxListener) -> None:
         self._listener = listener
         self._topics = {name: self._broker.topic(name) for name in self._names}
