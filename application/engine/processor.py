@@ -63,6 +63,7 @@ class Processor:
                 if trouble is not None:
                     await self._begin_again(trouble)
                     trouble = None
+                    continue
                 await self._round()
             except Unavailable as away:
                 trouble = away
@@ -113,6 +114,8 @@ class Processor:
                 continue
             log.info("going on", component=trouble.component)
             return
+        # Stopped before the servers came back: what was taken last is not decided, so nothing may pass it.
+        self._forget(sorted(self.partitions))
 
     # The inbox tells -----------------------------------------------------------------------------
 
