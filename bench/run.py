@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 CONVEYOR = Path(sys.executable).with_name("conveyor")
 MODES = ("embedded", "kafka")
 #: A broker that has just started is compiling itself: what runs first is not reported.
-BROKER_WARM_UP = 4000
+BROKER_WARM_UP = 12_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from infrastructure.warehouse_kafka import run_warehouse_kafka
 
 async def _run(role: str, settings: Settings) -> None:
     if role == ENGINE:
-        await run_serve(settings, [ENGINE], insecure=True)
+        await run_serve(settings, [ENGINE], insecure=settings.profile == "production")
         return
     kafka = settings.kafka
     await run_warehouse_kafka(

@@ -51,15 +51,16 @@ class Child:
         if exit_code is not None:
             raise BenchError(f"the {self.role} ended with {exit_code}:\n{self._log_tail()}")
 
-    def stop(self) -> None:
-        """Let it finish what it has begun and leave its group."""
+    def stop(self) -> str:
+        """Let it finish what it has begun and leave its group; answers the end of its log."""
         self._process.terminate()
         try:
             self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
+        with self._log:
+            return self._log_tail()
 
     def _log_tail(self) -> str:
         size = self._log.seek(0, os.SEEK_END)

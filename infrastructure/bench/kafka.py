@@ -52,7 +52,9 @@ def run_kafka(load: Load, options: Options, settings: Settings) -> tuple[Documen
     finally:
         with _uninterrupted():
             for child in children:
-                child.stop()
+                log = child.stop()
+                if log:
+                    options.warn(f"the {child.role} wrote:\n{log}")
             for sentence in site.remove():
                 options.warn(sentence)
 
