@@ -1,0 +1,195 @@
+"""The orders of one real morning through `order-fulfillment`, and the one cancellation among them.
+
+    .venv/bin/python examples/retail/run.py --mode embedded
+    .venv/bin/python examples/retail/run.py --mode kafka --url http://127.0.0.1:8080
+
+The result is one line of JSON on stdout; what happens on the way is told on stderr. Exit codes: 0 if
+every order completed and the cancelled one was undone, 1 if not, 2 for wrong settings, 3 if no
+service answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from conveyor.client import ConveyorClient, OutcomeUnknownError
+from conveyor.errors import ServerUnavailableError
+from embedded import NotStartedError, embedded_service
+from orders import Invoice, cancelled_order, read_invoices
+from services import Commands, KafkaCommands, RefusedError, RestCommands, workflow
+
+from infrastructure.settings import SettingsError, load_settings
+
+ORDERS = Path(__file__).with_name("retail-orders.jsonl")
+DEFAULT_URL = "http://127.0.0.1:8080"
+_DEADLINE_SECONDS = 120.0
+_LOOK_AGAIN_SECONDS = 0.05
+
+
+def main() -> int:
+    arguments = _arguments()
+    # So that an embedded service is stopped as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as running:
+            url = arguments.url
+            if url is None and arguments.mode == "embedded":
+                url = running.enter_context(embedded_service())
+            return asyncio.run(
+                _run(arguments.mode, url or os.environ.get("CONVEYOR_URL", DEFAULT_URL))
+            )
+    except httpx.TransportError as fault:
+        tell(f"no connection: {fault!r}; is `conveyor serve` running at --url?")
+    except (ServerUnavailableError, NotStartedError) as fault:
+        tell(str(fault))
+    except OutcomeUnknownError as fault:
+        tell(f"{fault}; is an engine running on this Kafka?")
+    except SettingsError as fault:
+        tell(str(fault))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 3
+
+
+async def _run(mode: str, url: str) -> int:
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        _commands(mode, http) as commands,
+    ):
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                return await Morning(commands, http).replay(read_invoices(ORDERS))
+        except RefusedError as fault:
+            tell(f"refused: {fault}")
+        except httpx.HTTPStatusError as fault:
+            tell(f"{fault}: {fault.response.text}")
+        except TimeoutError:
+            tell(f"not done after {_DEADLINE_SECONDS:g} s; is `conveyor warehouse` running?")
+        return 1
+
+
+@asynccontextmanager
+async def _commands(mode: str, http: httpx.AsyncClient) -> AsyncGenerator[Commands]:
+    if mode == "embedded":
+        yield RestCommands(http)
+        return
+    kafka = load_settings().kafka
+    async with ConveyorClient(
+        kafka.bootstrap_servers,
+        source="/examples/retail",
+        topic_prefix=kafka.topic_prefix,
+        properties=kafka.client_properties(),
+    ) as client:
+        yield KafkaCommands(client)
+
+
+class Morning:
+    """Plays the invoices in file order, without the pauses between them."""
+
+    def __init__(self, commands: Commands, http: httpx.AsyncClient) -> None:
+        self._commands = commands
+        self._http = http
+
+    async def replay(self, invoices: list[Invoice]) -> int:
+        """0 if every workflow ended as it should."""
+        started: list[str] = []
+        undone: list[str] = []
+        unmatched: list[str] = []
+        for place, invoice in enumerate(invoices):
+            if not invoice.is_cancellation:
+                await self._commands.start(invoice.id, invoice.document)
+                started.append(invoice.id)
+                continue
+            order = cancelled_order(invoice, invoices[:place])
+            if order is None:
+                tell(
+                    f"{invoice.id}: no earlier order of customer {invoice.customer} has these items"
+                )
+                unmatched.append(invoice.id)
+            else:
+                await self._undo(order.id, f"cancelled by {invoice.id}")
+                undone.append(order.id)
+        wrong = await self._wrong_ends(started, undone)
+        counts = {"started": len(started), "undone": len(undone), "unmatched": len(unmatched)}
+        print(json.dumps(counts), flush=True)
+        return 1 if wrong else 0
+
+    async def _undo(self, order_id: str, reason: str) -> None:
+        """Cancel the order if it is under way, compensate it if it is complete."""
+        while True:
+            document = await self._workflow_begun(order_id)
+            status = document["status"]
+            if status == "COMPLETED":
+                command, send = "compensate", self._commands.compensate
+            elif document["completedAt"] is None and status != "COMPENSATING":
+                command, send = "cancel", self._commands.cancel
+            else:
+                tell(f"{order_id}: {reason}, is {status} already")
+                return
+            if await send(order_id, reason):
+                tell(f"{order_id}: {reason}, was {status}: {command}")
+                return
+            # It went on between the question and the command.
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _workflow_begun(self, order_id: str) -> dict[str, Any]:
+        """The workflow once a step of it is done: minutes lay between an order and its cancellation."""
+        while True:
+            document = await workflow(self._http, order_id)
+            if document["executedSteps"] or document["completedAt"] is not None:
+                return document
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _wrong_ends(self, started: list[str], undone: list[str]) -> int:
+        """How many workflows ended otherwise than they should, each told."""
+        wrong = 0
+        for order_id in started:
+            expected = "COMPENSATED" if order_id in undone else "COMPLETED"
+            status = await self._end(order_id)
+            if status != expected:
+                tell(f"{order_id}: ended {status}, not {expected}")
+                wrong += 1
+        tell(f"{len(started) - wrong} of {len(started)} orders ended as they should")
+        return wrong
+
+    async def _end(self, order_id: str) -> str:
+        while True:
+            document = await workflow(self._http, order_id)
+            if document["completedAt"] is not None:
+                status: str = document["status"]
+                return status
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The orders of one real morning.")
+    parser.add_argument(
+        "--mode",
+        choices=["embedded", "kafka"],
+        default="embedded",
+        help="commands over REST, or as messages on the Kafka of the settings",
+    )
+    parser.add_argument(
+        "--url",
+        help="where Conveyor serves its API; embedded starts a service of its own without it",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
