@@ -52,6 +52,9 @@ class EngineTelemetry:
             registry=registry,
         )
         self._log = structlog.get_logger("WorkflowEngine")
+        #: Whether lines are written at all: most of their cost is making them.
+        self._writes = self._log.is_enabled_for(logging.INFO)
+        self._children: dict[tuple[Any, ...], Any] = {}
         self._tell = {
             WorkflowStarted.TYPE: self._on_started,
             WorkflowCompleted.TYPE: self._on_completed,
@@ -63,6 +66,14 @@ class EngineTelemetry:
             CompensationCompleted.TYPE: self._on_compensation_completed,
             CommandRejected.TYPE: self._on_rejected,
         }
+
+    def _bound(self, metric: Any, *labels: str) -> Any:
+        """The metric for these labels; looking it up in the client library costs more than counting."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
 
     def recorded(self, events: Sequence[RecordedEvent]) -> None:
         for event in events:
@@ -76,38 +87,38 @@ class EngineTelemetry:
     # One method per event that people look for ---------------------------------------------------
 
     def _on_started(self, data: Document) -> None:
-        self._started.labels(data["definition"], data["workflowType"]).inc()
+        self._bound(self._started, data["definition"], data["workflowType"]).inc()
         self._line(
             f"Starting workflow: {data['definition']} (execution: {data['aggregateId']})", data
         )
 
     def _on_completed(self, data: Document) -> None:
         labels = (data["definition"], data["workflowType"])
-        self._completed.labels(*labels).inc()
-        self._duration.labels(*labels).observe(data["durationMs"] / 1000)
+        self._bound(self._completed, *labels).inc()
+        self._bound(self._duration, *labels).observe(data["durationMs"] / 1000)
         text = f"Workflow completed successfully: {labels[0]} (execution: {data['aggregateId']})"
         self._line(text, data, durationMs=data["durationMs"])
 
     def _on_failed(self, data: Document) -> None:
         labels = (data["definition"], data["workflowType"])
-        self._failed.labels(*labels).inc()
+        self._bound(self._failed, *labels).inc()
         if data["error"]["errorType"] == ErrorType.TIMEOUT:
-            self._timeout.labels(*labels).inc()
+            self._bound(self._timeout, *labels).inc()
         text = f"Workflow failed: {labels[0]} (execution: {data['aggregateId']})"
         self._line(text, data, error=data["error"], willCompensate=data["willCompensate"])
 
     def _on_executed(self, data: Document) -> None:
-        self._steps.labels(data["definition"], data["workflowType"], "completed").inc()
+        self._bound(self._steps, data["definition"], data["workflowType"], "completed").inc()
         self._step_line("Step executed", data)
 
     def _on_step_failed(self, data: Document) -> None:
-        self._steps.labels(data["definition"], data["workflowType"], "failed").inc()
+        self._bound(self._steps, data["definition"], data["workflowType"], "failed").inc()
         self._step_line(
             "Step failed", data, errorCode=data["errorCode"], willRetry=data["willRetry"]
         )
 
     def _on_step_compensated(self, data: Document) -> None:
-        self._steps.labels(data["definition"], data["workflowType"], "compensated").inc()
+        self._bound(self._steps, data["definition"], data["workflowType"], "compensated").inc()
         self._step_line("Step compensated", data)
 
     def _on_compensation_started(self, data: Document) -> None:
@@ -115,17 +126,19 @@ class EngineTelemetry:
 
     def _on_compensation_completed(self, data: Document) -> None:
         if data["success"]:
-            self._compensated.labels(data["definition"], data["workflowType"]).inc()
+            self._bound(self._compensated, data["definition"], data["workflowType"]).inc()
         self._line("Compensation completed", data, success=data["success"])
 
     def _on_rejected(self, data: Document) -> None:
-        self._rejected.labels(data["code"]).inc()
+        self._bound(self._rejected, data["code"]).inc()
         self._line("Command rejected", data, code=data["code"], detail=data["detail"])
 
     def _step_line(self, text: str, data: Document, **more: Any) -> None:
         self._line(text, data, stepId=data["stepId"], attempt=data["attempt"], **more)
 
     def _line(self, text: str, data: Document, **more: Any) -> None:
+        if not self._writes:
+            return
         self._log.info(
             text,
             workflowId=data["aggregateId"],
