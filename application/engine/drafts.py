@@ -296,15 +296,26 @@ class Drafter:
     def _refuse_size(self, draft: Draft, work: Work, command: Command, detail: str) -> None:
         """A command is refused; a participant's answer is taken without what cannot be kept."""
         smaller = _without_data(command, detail)
-        if smaller is None or draft.instance is None:
+        instance = draft.instance
+        if smaller is None or instance is None:
             self._refuse(draft, work, Rejection(RejectionCode.TOO_LARGE, detail))
+            if instance is not None and not work.is_command:
+                # A timer that would send too much has nobody to be refused to.
+                self._raise_incident(draft, work, instance, RejectionCode.TOO_LARGE, detail)
             return
-        decision = decide(draft.instance, smaller, self._now)
+        decision = decide(instance, smaller, self._now)
         assert isinstance(decision, Decided)  # answers of participants are never refused
         entry = self._entry(draft, work, decision.events, decision.instance)
         messages = entry_outputs(entry)
         size = sum(len(message.data) for message in messages)
         self._add(draft, work, entry, messages, size, decision.instance)
+
+    def _raise_incident(
+        self, draft: Draft, work: Work, instance: WorkflowInstance, code: str, detail: str
+    ) -> None:
+        at = max(self._now, instance.updated_at)
+        incident = IncidentRaised(occurred_at=at, step_id=None, code=code, detail=detail)
+        self._happen(draft, work, instance, (incident,))
 
 
 def _without_data(command: Command, detail: str) -> Command | None:

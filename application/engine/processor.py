@@ -55,7 +55,7 @@ class Processor:
 
     async def run(self) -> None:
         """Work until `stop`; then what was decided is projected and committed, and the group is left."""
-        await self._ports.inbox.start(self)
+        await self._join()
         self.health.running = True
         trouble: Unavailable | None = None
         while not self._stopping:
@@ -71,6 +71,20 @@ class Processor:
                 trouble = Unavailable("engine", "another engine works on this partition")
         self.health.running = False
         await self._ports.inbox.close()
+
+    async def _join(self) -> None:
+        """Become a member of the group, as soon as the broker answers."""
+        wait = self._settings.retry_wait_seconds
+        while not self._stopping:
+            try:
+                await self._ports.inbox.start(self)
+            except Unavailable as away:
+                log.warning("waiting for a server", component=away.component, detail=away.detail)
+                self.health.troubles[away.component] = away.detail
+                await self._ports.clock.sleep(wait)
+                wait = min(wait * 2, self._settings.retry_wait_seconds * 16)
+            else:
+                return
 
     def stop(self) -> None:
         """Finish the batch under way, then leave."""

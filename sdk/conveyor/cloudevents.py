@@ -166,7 +166,12 @@ def _utc(time: str) -> str:
         )
     if time[-1] == "Z":
         return time
-    return (parsed - (parsed.utcoffset() or timedelta())).isoformat()[:-6] + "Z"
+    try:
+        return (parsed - (parsed.utcoffset() or timedelta())).isoformat()[:-6] + "Z"
+    except OverflowError:
+        raise MalformedEvent(
+            "MALFORMED_EVENT", f"time {time!r} is outside the years 1 to 9999 in UTC"
+        ) from None
 
 
 def _read_structured(value: bytes) -> tuple[dict[str, str], bytes]:

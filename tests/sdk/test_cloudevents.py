@@ -262,3 +262,17 @@ def test_structured_without_time_has_none() -> None:
     assert decoded.time is None
     assert decoded.data == b""
     assert decoded.extensions == {"big": "true", "n": "7"}
+
+
+def test_a_time_beyond_the_years() -> None:
+    """A time that UTC cannot express is malformed, not an accident."""
+    headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"1"),
+        ("ce_source", b"/s"),
+        ("ce_type", b"t"),
+        ("ce_time", b"0001-01-01T00:00:00+14:00"),
+    )
+
+    with pytest.raises(MalformedEvent, match="years"):
+        decode(Record(topic="t", key=b"k", value=b"{}", headers=headers))

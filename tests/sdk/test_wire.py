@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from conveyor.messages import MalformedEvent
+from conveyor.payloads import parse
 from conveyor.wire import (
     CancelData,
     ExecuteStepData,
@@ -101,3 +103,12 @@ def test_request_without_optional_fields() -> None:
     )
 
     assert (request.attempt, request.round, request.deadline, request.input) == (1, 1, None, {})
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_no_numbers(value: str) -> None:
+    """NaN and Infinity are refused as no JSON; as text they are nothing special."""
+    with pytest.raises(MalformedEvent, match="no JSON"):
+        parse(StartData, b'{"definition": "d", "input": {"x": %s}}' % value.encode())
+
+    assert parse(StartData, b'{"definition": "d", "input": {"x": "%s"}}' % value.encode())
