@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,8 @@ log = structlog.get_logger("conveyor")
 VERSION = "0.1.0"
 Made = TypeVar("Made")
 _PROBE_SECONDS = 3.0
+#: How often the servers are looked at for the log.
+_WATCH_SECONDS = 5.0
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -171,6 +174,21 @@ class HealthReport:
         document = await self.document()
         settled = self._engine is None or self._engine.has_settled
         return document["status"] != "DOWN" and settled
+
+
+async def tell_outages(health: HealthReport, stop: asyncio.Event) -> None:
+    """A log line when a server goes away and one when it is back."""
+    down: dict[str, str | None] = {}
+    while not stop.is_set():
+        components = (await health.document())["components"]
+        away = {n: c["detail"] for n, c in components.items() if c["status"] == "DOWN"}
+        for name in sorted(away.keys() - down.keys()):
+            log.warning("a component is down", component=name, detail=away[name])
+        for name in sorted(down.keys() - away.keys()):
+            log.info("a component is back", component=name)
+        down = away
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _WATCH_SECONDS)
 
 
 async def _ask(probe: Callable[[], Awaitable[str | None]]) -> str | None:

@@ -18,6 +18,7 @@ from infrastructure.running import (
     run_gateway,
     run_http,
     stop_on_signals,
+    tell_outages,
 )
 from infrastructure.settings import Settings
 from infrastructure.wiring import production
@@ -54,6 +55,7 @@ async def run_serve(
                 group.create_task(_stopping(run_gateway(gateway, stop), stop))
                 group.create_task(_stopping(run_http(app, host, port, stop), stop))
                 log.info("serving", url=f"http://{host}:{port}", roles=list(roles))
+            group.create_task(_stopping(tell_outages(health, stop), stop))
             if health_port is not None:
                 group.create_task(_stopping(run_http(app, host, health_port, stop), stop))
 

@@ -187,5 +187,5 @@ def configure_logging(settings: LogSection) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s"
     )
-    # During an outage it would write every refused connection; the service says once that it waits.
-    logging.getLogger("librdkafka").setLevel(logging.ERROR)
+    # During an outage it would write every refused connection; the service says once who is away.
+    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)

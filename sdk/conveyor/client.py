@@ -90,7 +90,12 @@ class ConveyorClient:
     async def start(
         self, data: StartData, *, workflow_id: str | None = None, command_id: str | None = None
     ) -> Outcome:
-        """Start a workflow; without an id one is derived from the idempotency key or command."""
+        """Start a workflow; without an id one is derived from the idempotency key or command.
+
+        The same start under the same idempotency key is the same command, and answered as it was then.
+        """
+        if command_id is None and data.idempotency_key is not None:
+            command_id = _command_id(data)
         return await self._command(types.START, workflow_id, data, command_id)
 
     async def cancel(
@@ -169,6 +174,12 @@ class ConveyorClient:
                     return _outcome(command_id, await events)
             except TimeoutError:
                 raise OutcomeUnknownError(command_id, self._timeout_seconds) from None
+
+
+def _command_id(data: StartData) -> str:
+    """Equal for equal starts, so that a repeat is known by its id; another payload is another command."""
+    payload = data.model_dump_json(by_alias=True, exclude_unset=True, exclude={"correlation_id"})
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:start:{payload}"))
 
 
 def _outcome(command_id: str, events: Sequence[Message]) -> Outcome:

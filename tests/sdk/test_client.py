@@ -152,3 +152,24 @@ async def test_no_outcome(site: KafkaSite) -> None:
             await client.pause("wf-1", command_id="cmd-7")
 
     assert unknown.value.command_id == "cmd-7"
+
+
+async def test_a_repeated_start_is_the_same_command(
+    site: KafkaSite, client: ConveyorClient, commands: TopicReader
+) -> None:
+    """Under one idempotency key the same start has the same id, whatever its correlation id; another has not."""
+    starts = [
+        StartData(definition="d", input={"n": 1}, idempotency_key="k", correlation_id="a"),
+        StartData(definition="d", input={"n": 1}, idempotency_key="k", correlation_id="b"),
+        StartData(definition="d", input={"n": 2}, idempotency_key="k"),
+    ]
+    sent: list[Message] = []
+    for data in starts:
+        asking = asyncio.create_task(client.start(data, workflow_id="wf-9"))
+        [command] = await commands.messages(1)
+        await site.write(event(command, "wf-9", 1))
+        await asking
+        sent.append(command)
+
+    assert sent[0].id == sent[1].id
+    assert sent[0].id != sent[2].id
