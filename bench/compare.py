@@ -39,6 +39,8 @@ def main() -> int:
         rounded = {name: {k: round(v, 5) for k, v in each.items()} for name, each in now.items()}
         BASELINE.write_text(json.dumps(rounded, indent=1) + "\n")
         return 0
+    if not BASELINE.exists():
+        raise SystemExit("no baseline yet: `make bench` on a quiet machine, then this with --write")
     baseline = json.loads(BASELINE.read_text())
     worst = 0.0
     for name in sorted(now.keys() & baseline.keys()):
