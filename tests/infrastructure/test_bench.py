@@ -97,7 +97,8 @@ class Servers:
         groups = self._admin.list_consumer_groups().result().valid
         with MongoClient(self._mongo) as mongo, Redis.from_url(self._redis) as redis:
             return {
-                *self._admin.list_topics(timeout=10).topics,
+                # The broker's own topics begin with two underscores.
+                *(name for name in self._admin.list_topics(timeout=10).topics if name[:2] != "__"),
                 *(f"group {group.group_id}" for group in groups),
                 *(f"database {name}" for name in mongo.list_database_names()),
                 *map(str, redis.scan_iter("workflow:*:b????????-*")),
