@@ -181,7 +181,12 @@ async def tell_outages(health: HealthReport, stop: asyncio.Event) -> None:
     down: dict[str, str | None] = {}
     while not stop.is_set():
         components = (await health.document())["components"]
-        away = {n: c["detail"] for n, c in components.items() if c["status"] == "DOWN"}
+        # The engine says itself what it waits for.
+        away = {
+            name: component["detail"]
+            for name, component in components.items()
+            if component["status"] == "DOWN" and name != "engine"
+        }
         for name in sorted(away.keys() - down.keys()):
             log.warning("a component is down", component=name, detail=away[name])
         for name in sorted(down.keys() - away.keys()):

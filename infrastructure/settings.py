@@ -87,6 +87,14 @@ class RedisSection(BaseModel, extra="forbid"):
     database: int = Field(default=0, ge=0, examples=[0])
     enabled: bool = Field(default=True, examples=[True])
 
+    @property
+    def address(self) -> str:
+        """The URL with the database; one that the URL names itself counts."""
+        scheme, _, rest = self.url.partition("://")
+        if self.database == 0 or scheme == "unix" or "/" in rest:
+            return self.url
+        return f"{self.url}/{self.database}"
+
     @field_validator("url")
     @classmethod
     def _scheme(cls, value: str) -> str:
@@ -148,7 +156,8 @@ class EngineSection(BaseModel, extra="forbid"):
     """How the engine batches; the defaults suit most."""
 
     batch_size: int = Field(default=1000, ge=1, le=10_000, examples=[1000])
-    projection_interval_ms: int = Field(default=400, ge=10, le=900, examples=[400])
+    #: Lists are behind by up to twice this, and may be behind by a second.
+    projection_interval_ms: int = Field(default=400, ge=10, le=500, examples=[400])
     cached_instances: int = Field(default=20_000, ge=100, examples=[20_000])
 
 

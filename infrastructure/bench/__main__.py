@@ -22,7 +22,7 @@ async def _run(role: str, settings: Settings) -> None:
     kafka = settings.kafka
     await run_warehouse_kafka(
         bootstrap_servers=kafka.bootstrap_servers,
-        redis_url=settings.redis.url if settings.redis.enabled else None,
+        redis_url=settings.redis.address if settings.redis.enabled else None,
         stop=stop_on_signals(),
         topic_prefix=kafka.topic_prefix,
         properties=kafka.client_properties(),

@@ -124,7 +124,7 @@ async def _warehouse(
         note("without Redis a restart forgets which steps were performed: for a trial only")
     await run_warehouse_kafka(
         bootstrap_servers=settings.kafka.bootstrap_servers,
-        redis_url=f"{redis.url.rstrip('/')}/{redis.database}" if redis.enabled else None,
+        redis_url=redis.address if redis.enabled else None,
         stop=stop_on_signals(),
         journal=journal,
         failure_rate=failure_rate,
