@@ -157,7 +157,7 @@ class EngineSection(BaseModel, extra="forbid"):
 
     batch_size: int = Field(default=1000, ge=1, le=10_000, examples=[1000])
     #: Lists are behind by up to twice this, and may be behind by a second.
-    projection_interval_ms: int = Field(default=400, ge=10, le=500, examples=[400])
+    projection_interval_ms: int = Field(default=450, ge=10, le=500, examples=[450])
     cached_instances: int = Field(default=20_000, ge=100, examples=[20_000])
 
 

@@ -143,7 +143,7 @@ class Batch:
         hot.instance = draft.instance
         hot.memory = draft.memory
         partition.put(hot)
-        partition.dirty.add(draft.workflow_id)
+        partition.changed(draft.workflow_id)
 
     def _tell(self, draft: Draft) -> None:
         for entry in draft.entries:

@@ -35,7 +35,7 @@ class ProcessorSettings:
     #: Messages taken at once.
     batch_size: int = 1000
     #: How far projections and committed offsets may be behind.
-    projection_interval: timedelta = timedelta(milliseconds=400)
+    projection_interval: timedelta = timedelta(milliseconds=450)
     #: How far ahead timers are read from the projection.
     timers_ahead: timedelta = timedelta(seconds=30)
     #: A due timer is sent again after this until it was applied.

@@ -208,6 +208,11 @@ class Partition:
             or self.refusals.version > self.refusals.projected
         )
 
+    def changed(self, workflow_id: str) -> None:
+        """Its projection is behind. One that the next round writes anyway is not noted for another one."""
+        if workflow_id not in self.aging:
+            self.dirty.add(workflow_id)
+
     def age(self) -> None:
         """What changed until now is written by the next round."""
         self.aging, self.dirty = self.dirty, set()
@@ -235,7 +240,7 @@ class Partition:
         """Keep an instance that was read from the stores; what its projection lacks is written soon."""
         self.put(hot)
         if hot.instance.version > hot.projected:
-            self.dirty.add(hot.instance.id)
+            self.changed(hot.instance.id)
 
     def arm(self, hot: Hot) -> None:
         """See to it that the heap has an entry not later than its next timer."""
