@@ -9,7 +9,7 @@ _M = 0x5BD1E995
 _SEED = 0x9747B28C
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def partition_for(key: bytes, count: int) -> int:
     """The partition in 0..count-1 that every producer of the contract chooses for this key.
 

@@ -25,7 +25,7 @@ _INBOX_PREFIX = "inbox:"
 _LAYOUT_ID = "layout"
 
 #: How many ids are remembered as stored; one that is forgotten costs a refused insert, no more.
-_REMEMBERED_MAX = 100_000
+_REMEMBERED_MAX = 20_000
 
 
 class MongoProjections:

@@ -76,7 +76,7 @@ WHERE EXISTS (SELECT 1 FROM commits WHERE key > i.number << 32 AND key < (i.numb
 """
 
 #: Instances whose last version is kept in memory; when there are more, all are forgotten.
-_REMEMBERED = 65_536
+_REMEMBERED = 16_384
 
 
 class EngineSession:

@@ -13,7 +13,7 @@ _FIND = "SELECT id, number FROM instances WHERE id IN (SELECT value FROM json_ea
 _INSERT = "INSERT INTO instances (number, id) VALUES {values} ON CONFLICT DO NOTHING"
 
 #: Numbers kept in memory; when there are more, all are forgotten and looked up again as needed.
-_REMEMBERED = 65_536
+_REMEMBERED = 16_384
 
 
 class Instances:
