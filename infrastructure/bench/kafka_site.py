@@ -23,6 +23,8 @@ from infrastructure.wiring import kafka_settings
 
 _TIMEOUT_SECONDS = 15.0
 _RETRY_SECONDS = 0.2
+#: How often in a row a database must be seen to be gone.
+_SEEN_GONE = 4
 _KEYS_AT_ONCE = 5000
 #: A member that was killed is in its group until the session time-out.
 _PASSING = (KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS)
@@ -103,7 +105,15 @@ class KafkaSite:
         with MongoClient[dict[str, Any]](
             self.settings.mongodb.uri, serverSelectionTimeoutMS=int(_TIMEOUT_SECONDS * 1000)
         ) as client:
-            client.drop_database(self._database)
+            # A write that was under way when the run was interrupted may land after the first drop.
+            gone = 0
+            while gone < _SEEN_GONE:
+                if self._database in client.list_database_names():
+                    client.drop_database(self._database)
+                    gone = 0
+                else:
+                    gone += 1
+                    time.sleep(_RETRY_SECONDS)
 
     def _remove_keys(self) -> None:
         section = self.settings.redis
