@@ -117,13 +117,18 @@ def fail_attempt(
     *,
     answered: bool,
     actor: str = "system",
+    for_good: bool = False,
 ) -> Sequence[DomainEvent]:
-    """The running attempt failed: forward recovery, if the error and the policy allow it (S-003-26)."""
+    """The running attempt failed: forward recovery, if the error and the policy allow it (S-003-26).
+
+    `for_good`: no retry, whatever they allow.
+    """
     execution = instance.steps[step.id]
     retries = execution.retry_count
     # Past the pivot there is no way back, so what can be repeated is repeated until it succeeds.
     allowed = instance.is_past_pivot or step.retry.has_retries_left(retries)
-    will_retry = error.recoverable and allowed and instance.status in _RETRYING
+    allowed = allowed and not for_good and instance.status in _RETRYING
+    will_retry = error.recoverable and allowed
     retry_at = None
     if will_retry:
         key = execution.key(instance.id)

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from domain.commands import FireTimer, Purpose, TimerKind
 from domain.errors import ErrorType, WorkflowError
-from domain.events import DomainEvent, StepFailed, StepReplyIgnored
+from domain.events import DomainEvent, StepReplyIgnored
 from domain.instance import WorkflowInstance
 from domain.replies import fail_attempt, fail_undo, timeout_error
 from domain.saga import ask_seal, fail, schedule_step, schedule_undo
@@ -144,21 +144,5 @@ def _workflow_timed_out(instance: WorkflowInstance, now: datetime) -> Sequence[D
     pivot = instance.open_pivot
     if pivot is None or instance.steps[pivot].status is not StepStatus.EXECUTING:
         return fail(instance, error, now)
-    execution = instance.steps[pivot]
     step = instance.definition.step(pivot)
-    return (
-        StepFailed(
-            occurred_at=now,
-            step_id=step.id,
-            service_name=step.service,
-            operation=step.operation,
-            attempt=execution.attempt,
-            round=execution.round,
-            error_code=error.error_code,
-            error_type=error.error_type,
-            message=error.message,
-            recoverable=True,
-            will_retry=False,
-            answered=False,
-        ),
-    )
+    return fail_attempt(instance, step, error, now, answered=False, for_good=True)

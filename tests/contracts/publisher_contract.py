@@ -115,8 +115,12 @@ class PublisherContract(ABC):
         assert [record.partition for record in written] == [0, 0]
 
     async def test_nothing_to_publish_is_fine(self, site: PublisherSite) -> None:
-        """An empty call returns."""
+        """An empty call returns and writes nothing."""
         await site.publisher.publish([])
+        await site.publisher.publish([event(1)])
+
+        written = await site.written(topics.EVENTS, 1)
+        assert [decode(record).id for record in written] == [event(1).id]
 
     async def test_calls_may_overlap(self, site: PublisherSite) -> None:
         """Each of many concurrent calls returns when its own messages are written, in its order."""
