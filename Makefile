@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types pytest services services-setup bench simulate lock clean
+.PHONY: help setup run test lint types pytest services services-setup processes-setup faults bench simulate lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,16 +39,25 @@ lint: setup ## import rules, ruff, format
 types: setup ## pyright
 	$(BIN)/pyright --project pyproject.toml
 
-pytest: setup services-setup ## all tests, with real Kafka, MongoDB protocol and Redis
-	$(BIN)/python -m pytest --cov --cov-report=term
+pytest: setup processes-setup ## all tests, with real Kafka, MongoDB protocol and Redis
+	$(BIN)/python -m pytest -m "not faults" --cov --cov-report=term
+
+# What `make pytest` leaves out for its length. SEED=n repeats the plan of a run.
+faults: setup services-setup ## kill, freeze, cut and fill real processes and servers; prints what was shown
+	FAULTS_SEED=$(SEED) $(BIN)/python -m pytest tests/faults
 
 services-setup: setup
 	@$(PREREQUISITES) services 1>&2
 
+# Tests have deadlines: what has to be downloaded is there before the first one begins.
+processes-setup: setup
+	@$(PREREQUISITES) processes 1>&2
+	@$(BIN)/python -m infrastructure.services.maven_build 1>&2
+
 services: setup services-setup ## start Kafka, MongoDB and Redis, print their settings, wait for Ctrl-C
 	@exec $(BIN)/python -m infrastructure.services
 
-bench: setup services-setup ## measure both modes, write bench/report.json
+bench: setup processes-setup ## measure both modes, write bench/report.json
 	@exec $(BIN)/python bench/run.py
 
 simulate: setup ## seeded runs of the whole system with faults

@@ -1,7 +1,7 @@
 """Real servers for the tests that need them, and the two Hypothesis profiles.
 
 A server comes from the environment (TEST_KAFKA, TEST_MONGO, TEST_REDIS), else from Docker where an
-engine answers, else it is a local process. A test that needs one is never skipped.
+engine has the images, else it is a local process. A test that needs one is never skipped.
 """
 
 import os
@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from infrastructure.services import RunningService, start_kafka, start_mongo, start_redis
 from infrastructure.services.containers import (
-    docker_answers,
+    docker_has_images,
     start_kafka_container,
     start_mongo_container,
     start_redis_container,
@@ -53,5 +53,5 @@ def _address(
     if given:
         yield given
         return
-    with start_container() if docker_answers() else start_process() as service:
+    with start_container() if docker_has_images() else start_process() as service:
         yield service.address

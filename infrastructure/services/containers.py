@@ -17,12 +17,21 @@ _START_SECONDS = 120
 
 def docker_answers() -> bool:
     """Whether an engine runs: the client alone, which some machines have, is of no use."""
+    return _docker_says_yes("info")
+
+
+def docker_has_images() -> bool:
+    """Whether an engine runs and needs not pull: a test's deadline leaves no time for that."""
+    return _docker_says_yes("image", "inspect", _KAFKA_IMAGE, _MONGO_IMAGE, _REDIS_IMAGE)
+
+
+def _docker_says_yes(*arguments: str) -> bool:
     docker = shutil.which("docker")
     if docker is None:
         return False
     try:
         done = subprocess.run(
-            [docker, "info"],
+            [docker, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=10,

@@ -1,9 +1,13 @@
-"""The Java programs of `deploy/local-services`, brought by Maven once into the `.cache` folder."""
+"""The Java programs of `deploy/local-services`, brought by Maven once into the `.cache` folder.
+
+`python -m infrastructure.services.maven_build` brings both, for whoever starts them under a deadline.
+"""
 
 import fcntl
 import hashlib
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +17,16 @@ from infrastructure.services.process import ServiceError, required_program
 _CHECKOUT = Path(__file__).parents[2]
 _CACHE = _CHECKOUT / ".cache"
 _BUILD_TIMEOUT_SECONDS = 600
+
+
+def main() -> int:
+    try:
+        kafka_jars()
+        mongo_standin_jars()
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def kafka_jars() -> Path:
@@ -65,13 +79,24 @@ def _fingerprint(project: Path) -> str:
 
 def _run_maven(name: str, goals: list[str]) -> None:
     maven = required_program("mvn", "maven")
-    done = subprocess.run(
-        [maven, "--batch-mode", "--quiet", *goals],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_BUILD_TIMEOUT_SECONDS,
-        check=False,
-    )
+    print(f"Building {name} with Maven ...", file=sys.stderr)
+    try:
+        done = subprocess.run(
+            [maven, "--batch-mode", "--quiet", *goals],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_BUILD_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ServiceError(
+            f"Maven did not build {name} within {_BUILD_TIMEOUT_SECONDS} s; is its repository slow?"
+        ) from None
     if done.returncode != 0:
         raise ServiceError(f"Maven could not build {name}:\n{(done.stdout + done.stderr)[-4000:]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

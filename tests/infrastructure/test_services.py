@@ -1,5 +1,6 @@
 """The servers of `infrastructure.services`: they answer real clients, and are gone after stop."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from infrastructure.services import (
     start_mongo,
     start_redis,
 )
+from infrastructure.services.containers import docker_answers, docker_has_images
 from infrastructure.services.process import accepts_connections, free_port, start_process
 
 # The first start on a machine downloads and builds.
@@ -294,6 +296,19 @@ def test_a_taken_port_gives_way_to_a_free_one() -> None:
 
         assert free_port(taken) != taken
     assert free_port(taken) == taken
+
+
+def test_a_docker_engine_without_the_images_is_not_used_by_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, but what it would have to pull first may be out of reach."""
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\ntest $1 = info\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    assert docker_answers()
+    assert not docker_has_images()
 
 
 def test_make_services_prints_settings_only_and_stops_on_a_signal() -> None:
