@@ -43,7 +43,7 @@ pytest: setup processes-setup ## all tests, with real Kafka, MongoDB protocol an
 	$(BIN)/python -m pytest -m "not faults" --cov --cov-report=term
 
 # What `make pytest` leaves out for its length. SEED=n repeats the plan of a run.
-faults: setup services-setup ## kill, freeze, cut and fill real processes and servers; prints what was shown
+faults: setup processes-setup ## kill, freeze, cut and fill real processes and servers; prints what was shown
 	FAULTS_SEED=$(SEED) $(BIN)/python -m pytest tests/faults
 
 services-setup: setup

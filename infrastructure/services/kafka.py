@@ -24,12 +24,17 @@ _FORMAT_SECONDS = 60
 
 
 def start_kafka(
-    folder: Path | None = None, port: int | None = None, *, is_short_lived: bool = False
+    folder: Path | None = None,
+    port: int | None = None,
+    *,
+    advertised_port: int | None = None,
+    is_short_lived: bool = False,
 ) -> LocalService:
     """Start a broker; `address` is its bootstrap server. A folder used before is continued.
 
-    A short-lived one is compiled quickly rather than well: on two cores it serves up to twice as
-    many messages in its first seconds, and half as many for ever after.
+    Clients are sent on to `advertised_port`, where something stands before the broker. A short-lived
+    broker is compiled quickly rather than well: on two cores it serves up to twice as many messages
+    in its first seconds, and half as many for ever after.
     """
     java = required_program("java", "default-jdk-headless")
     jars = kafka_jars()
@@ -37,7 +42,9 @@ def start_kafka(
     broker_port = port or free_port()
     # Written anew for every start: the ports may differ from the last one.
     properties = state / "server.properties"
-    properties.write_text(_server_properties(state, broker_port, free_port()))
+    properties.write_text(
+        _server_properties(state, broker_port, free_port(), advertised_port or broker_port)
+    )
     if not (state / "data" / "meta.properties").exists():
         _format_storage(java, jars, state, properties)
     return start_process(
@@ -65,7 +72,9 @@ def _java_command(java: str, jars: Path) -> list[str]:
     return [java, "-cp", f"{jars}/*", "-Djava.awt.headless=true"]
 
 
-def _server_properties(state: Path, broker_port: int, controller_port: int) -> str:
+def _server_properties(
+    state: Path, broker_port: int, controller_port: int, advertised_port: int
+) -> str:
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
@@ -74,7 +83,7 @@ def _server_properties(state: Path, broker_port: int, controller_port: int) -> s
         "listeners": (
             f"PLAINTEXT://{LOCALHOST}:{broker_port},CONTROLLER://{LOCALHOST}:{controller_port}"
         ),
-        "advertised.listeners": f"PLAINTEXT://{LOCALHOST}:{broker_port}",
+        "advertised.listeners": f"PLAINTEXT://{LOCALHOST}:{advertised_port}",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         "log.dirs": state / "data",
         **BROKER_SETTINGS,

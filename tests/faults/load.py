@@ -1,0 +1,101 @@
+"""Orders that are sent while things break, and what may become of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests.acceptance.courses import Courses
+from tests.acceptance.programs import Program, until
+from tests.acceptance.sites import Site
+
+COMPLETED = "COMPLETED"
+COMPENSATED = "COMPENSATED"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A saga to start, and how it ends unless a time-out made it go back."""
+
+    id: str
+    simulate: dict[str, Any]
+    end: str
+
+
+def orders(rng: Random, prefix: str, count: int) -> list[Order]:
+    """Two of ten fail for good and are undone, two more succeed at a second attempt or late."""
+    return [_order(rng, f"{prefix}-{number}", number % 10) for number in range(count)]
+
+
+def _order(rng: Random, order_id: str, lot: int) -> Order:
+    latency = {"latencyMs": rng.randrange(100)}
+    match lot:
+        case 0:
+            return Order(order_id, {**latency, "failStep": "pick-items"}, COMPENSATED)
+        case 5:
+            return Order(order_id, {**latency, "failStep": "assign-robot"}, COMPENSATED)
+        case 3:
+            return Order(
+                order_id, {"failStep": "charge-payment", "retryable": True, "times": 1}, COMPLETED
+            )
+        case 7:
+            late = {"failStep": "pack-items", "times": 0, "latencyMs": rng.randrange(500, 2000)}
+            return Order(order_id, late, COMPLETED)
+        case _:
+            return Order(order_id, latency, COMPLETED)
+
+
+class Load:
+    """Orders on the command topic of one site, in waves, and the events that tell of them."""
+
+    def __init__(self, site: Site, courses: Courses, rng: Random) -> None:
+        self._site = site
+        self._courses = courses
+        self._rng = rng
+        self._waves = 0
+        self.orders: list[Order] = []
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return [order.id for order in self.orders]
+
+    def send(self, count: int, *, flush: bool = True) -> None:
+        """One more wave; without `flush` it may still be on its way."""
+        self._waves += 1
+        wave = orders(self._rng, f"w{self._waves}", count)
+        for order in wave:
+            self._site.start(order.id, order.simulate)
+        self.orders += wave
+        if flush:
+            self._site.flush()
+
+    def until_a_random_moment(self, events: int, programs: Sequence[Program] = ()) -> None:
+        """Until a number of events drawn from 1 to `events` has come, or all sagas have ended."""
+        wanted = len(self._courses.records) + self._rng.randint(1, events)
+
+        def look() -> bool:
+            self._courses.read()
+            return len(self._courses.records) >= wanted or self.have_ended()
+
+        until(f"{wanted} events", look, 60, programs)
+
+    def watch(self, seconds: float) -> None:
+        """Follow the events for a while, for a fault whose only measure is its length."""
+        end = time.monotonic() + seconds
+
+        def look() -> bool:
+            self._courses.read()
+            return time.monotonic() >= end
+
+        until("the end of the while", look, seconds + 10)
+
+    def have_ended(self) -> bool:
+        return self._courses.ended(self.ids) == len(self.ids)
+
+    def until_ended(self, seconds: float = 120.0, programs: Sequence[Program] = ()) -> None:
+        """Read until every saga has ended."""
+        self._site.flush()
+        self._courses.until_ended(self.ids, seconds, programs)

@@ -1,0 +1,134 @@
+"""Servers of these tests' own, that may be killed, frozen and started again where they were."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from infrastructure.services import LocalService, start_kafka, start_mongo
+from infrastructure.services.process import (
+    LOCALHOST,
+    accepts_connections,
+    free_port,
+    required_program,
+    start_process,
+)
+
+
+class Server:
+    """A server process that keeps its folder, its port and what it has stored."""
+
+    def __init__(self, start: Callable[[], LocalService]) -> None:
+        self._start = start
+        self._service = start()
+        self.address = self._service.address
+
+    def kill(self) -> None:
+        """SIGKILL: what is in the process is gone, what it gave to the operating system is not."""
+        self._service.kill()
+
+    def stop(self) -> None:
+        """SIGTERM, for good or until `start`."""
+        self._service.stop()
+
+    def start(self) -> None:
+        """On the folder and port of before; answers when this returns."""
+        self._service.stop()
+        self._service = self._start()
+
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """It keeps its connections and answers nothing."""
+        self._service.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._service.process.send_signal(signal.SIGCONT)
+
+
+def kafka(folder: Path, advertised_port: int | None = None) -> Server:
+    """A broker; clients are sent to `advertised_port` where one is given."""
+    port = free_port()
+    return Server(
+        partial(start_kafka, folder, port, advertised_port=advertised_port, is_short_lived=True)
+    )
+
+
+def mongo_standin(folder: Path, *, keeps_documents: bool = False) -> Server:
+    """The stand-in of a MongoDB: in memory, or in a file that it writes in the background."""
+    backend = "h2" if keeps_documents else "memory"
+    return Server(partial(start_mongo, folder, free_port(), backend=backend))
+
+
+def redis(folder: Path) -> Server:
+    """A Redis that has every write in its file before it answers, as participants' keys need it."""
+    return Server(partial(_start_redis, folder, free_port()))
+
+
+def _start_redis(folder: Path, port: int) -> LocalService:
+    folder.mkdir(exist_ok=True)
+    return start_process(
+        "redis",
+        [
+            required_program("redis-server", "redis-server"),
+            *("--bind", LOCALHOST, "--port", str(port), "--dir", str(folder), "--save", ""),
+            *("--appendonly", "yes", "--appendfsync", "always"),
+        ],
+        address=f"redis://{LOCALHOST}:{port}",
+        folder=folder,
+        removes_folder=False,
+        answers=lambda: accepts_connections(port) and _answers(port),
+        deadline_seconds=20,
+    )
+
+
+def _answers(port: int) -> bool:
+    """It has read its file."""
+    try:
+        with Redis(host=LOCALHOST, port=port, socket_timeout=2) as client:
+            return bool(client.ping())  # pyright: ignore[reportUnknownMemberType]
+    except RedisError:
+        return False
+
+
+def real_mongod() -> str | None:
+    """The program of a MongoDB, where one is installed."""
+    return shutil.which("mongod")
+
+
+def mongod(program: str, folder: Path) -> Server:
+    """A MongoDB with its journal."""
+    return Server(partial(_start_mongod, program, folder, free_port()))
+
+
+def _start_mongod(program: str, folder: Path, port: int) -> LocalService:
+    folder.mkdir(exist_ok=True)
+    address = f"mongodb://{LOCALHOST}:{port}"
+    return start_process(
+        "mongod",
+        [program, "--dbpath", str(folder), "--port", str(port), "--bind_ip", LOCALHOST],
+        address=address,
+        folder=folder,
+        removes_folder=False,
+        answers=lambda: accepts_connections(port) and _pings(address),
+        deadline_seconds=60,
+    )
+
+
+def _pings(uri: str) -> bool:
+    try:
+        with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
+            client.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True

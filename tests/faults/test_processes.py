@@ -1,0 +1,94 @@
+"""Engines, APIs and participants are killed and frozen while hundreds of sagas run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.acceptance.programs import until
+from tests.faults.plant import Plant, Servers, all_partitions, plant
+from tests.faults.tally import Tally
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+WAVE = 60
+
+
+@pytest.fixture
+def works(own_servers: Servers, tmp_path: Path, rng: Random, tally: Tally) -> Iterator[Plant]:
+    with plant(own_servers, tmp_path, rng, tally) as works:
+        yield works
+
+
+def test_engines_are_killed_again_and_again(works: Plant) -> None:
+    """Either of two engines dies at random moments and comes back: every saga ends, once."""
+    works.warehouse()
+    engines = [works.engine("engine-1"), works.engine("engine-2")]
+
+    for _ in range(6):
+        works.load.send(WAVE)
+        works.load.until_a_random_moment(WAVE * 10)
+        victim = works.rng.choice(engines)
+        works.kill(victim)
+        works.again(victim)
+    works.load.until_ended()
+
+    works.conclude()
+
+
+def test_an_engine_sleeps_longer_than_its_session(works: Plant) -> None:
+    """A frozen engine loses its partitions; awake again it changes nothing that the other decided."""
+    works.warehouse()
+    first, second = works.engine("engine-1"), works.engine("engine-2")
+
+    for sleeper, other in [(first, second), (second, first), (first, second)]:
+        works.load.send(WAVE)
+        works.load.until_a_random_moment(WAVE * 5)
+        with works.frozen(sleeper):
+            works.load.send(WAVE)
+            until(f"{other.name} has it all", lambda other=other: all_partitions(other), 30)
+            works.load.until_a_random_moment(WAVE * 5)
+        until(f"{sleeper.name} is back", lambda sleeper=sleeper: sleeper.partitions() > 0, 30)
+    works.load.until_ended()
+
+    works.conclude()
+
+
+def test_participants_are_killed_again_and_again(works: Plant) -> None:
+    """One of two warehouses dies between taking requests and answering them: no effect twice, none lost."""
+    works.engine("engine-1")
+    warehouses = [works.warehouse("warehouse-1"), works.warehouse("warehouse-2")]
+
+    for _ in range(5):
+        works.load.send(WAVE)
+        works.load.until_a_random_moment(WAVE * 8)
+        victim = works.rng.choice(warehouses)
+        works.kill(victim)
+        works.load.until_a_random_moment(WAVE)
+        works.again(victim)
+    works.load.until_ended(180)
+
+    works.conclude()
+
+
+def test_a_participant_sleeps_longer_than_its_claims(works: Plant) -> None:
+    """What a frozen warehouse had claimed is done by another; awake again it repeats no effect."""
+    works.engine("engine-1")
+    sleeper = works.warehouse("warehouse-1")
+    other: list[object] = []
+
+    for _ in range(2):
+        works.load.send(WAVE)
+        works.load.until_a_random_moment(WAVE * 5)
+        with works.frozen(sleeper):
+            if not other:
+                other.append(works.warehouse("warehouse-2"))
+            works.load.send(WAVE)
+            works.load.until_ended(180)
+    works.load.send(WAVE)
+    works.load.until_ended()
+
+    works.conclude()

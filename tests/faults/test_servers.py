@@ -1,0 +1,150 @@
+"""Kafka, the document store and Redis are killed, frozen and started again under load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.faults import servers
+from tests.faults.plant import Plant, Servers, plant
+from tests.faults.servers import Server
+from tests.faults.tally import Tally
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+
+WAVE = 50
+
+
+@pytest.fixture
+def works(own_servers: Servers, tmp_path: Path, rng: Random, tally: Tally) -> Iterator[Plant]:
+    with plant(own_servers, tmp_path, rng, tally) as works:
+        yield works
+
+
+def test_the_broker_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> None:
+    """After kill -9 of the only broker, and a start on the same folder, nothing acknowledged is missing."""
+    _staffed(works)
+
+    for _ in range(3):
+        works.load.send(WAVE)
+        works.load.until_a_random_moment(WAVE * 8)
+        works.tally.fault("kill -9 broker")
+        own_servers.kafka.kill()
+        works.load.send(WAVE // 2, flush=False)
+        own_servers.kafka.start()
+    works.load.until_ended(240)
+
+    works.conclude()
+
+
+def test_redis_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> None:
+    """Engines go on without Redis, participants wait for their keys: no effect is done twice."""
+    _staffed(works)
+
+    for _ in range(4):
+        works.load.send(WAVE)
+        works.load.until_a_random_moment(WAVE * 8)
+        works.tally.fault("kill -9 redis")
+        own_servers.redis.kill()
+        works.load.send(WAVE // 2)
+        works.load.watch(works.rng.uniform(0.2, 2))
+        own_servers.redis.start()
+    works.load.until_ended(240)
+
+    works.conclude()
+
+
+def test_servers_are_frozen_in_turns(works: Plant, own_servers: Servers) -> None:
+    """Broker, document store and Redis stop answering for drawn times, in a drawn order, and go on."""
+    _staffed(works)
+    named = {
+        "broker": own_servers.kafka,
+        "document store": own_servers.mongo,
+        "redis": own_servers.redis,
+    }
+
+    for name in works.rng.sample([*named, *named], 6):
+        works.load.send(WAVE)
+        works.load.until_a_random_moment(WAVE * 5)
+        works.tally.fault(f"STOP {name}")
+        with named[name].frozen():
+            works.load.watch(works.rng.uniform(0.5, 4))
+    works.load.until_ended(240)
+
+    works.conclude()
+
+
+def test_the_broker_is_frozen_longer_than_all_patience(works: Plant, own_servers: Servers) -> None:
+    """A broker that is away for longer than sessions, requests and steps may take: the work goes on."""
+    _staffed(works)
+    works.load.send(WAVE)
+    works.load.until_a_random_moment(WAVE * 5)
+
+    works.tally.fault("STOP broker for 25 s")
+    with own_servers.kafka.frozen():
+        works.load.watch(25)
+    works.load.send(WAVE)
+    works.load.until_ended(240)
+
+    works.conclude()
+
+
+def test_a_document_store_on_file_is_restarted(tmp_path: Path, rng: Random, tally: Tally) -> None:
+    """The stand-in with a file is stopped (it writes in the background, so never killed) and comes back."""
+    with ExitStack() as stack:
+        store = servers.mongo_standin(tmp_path / "mongo", keeps_documents=True)
+        own = Servers.started(stack, tmp_path, store)
+        with plant(own, tmp_path, rng, tally) as works:
+            _staffed(works)
+            for _ in range(2):
+                works.load.send(WAVE)
+                works.load.until_a_random_moment(WAVE * 8)
+                tally.fault("restart document store")
+                store.stop()
+                works.load.send(WAVE // 2)
+                works.load.watch(works.rng.uniform(0.2, 2))
+                store.start()
+            works.load.until_ended(240)
+
+            works.conclude()
+
+
+@pytest.fixture
+def mongod(tmp_path: Path) -> Iterator[Server]:
+    """A real MongoDB, where one is installed; where not, the report says so."""
+    program = servers.real_mongod()
+    if program is None:
+        pytest.skip("no mongod is installed: kill -9 of a real MongoDB was not shown by this run")
+    store = servers.mongod(program, tmp_path / "mongod")
+    yield store
+    store.stop()
+
+
+def test_a_real_mongod_is_killed(mongod: Server, tmp_path: Path, rng: Random, tally: Tally) -> None:
+    """What a MongoDB with journal has acknowledged survives its kill -9."""
+    with (
+        ExitStack() as stack,
+        plant(Servers.started(stack, tmp_path, mongod), tmp_path, rng, tally) as works,
+    ):
+        _staffed(works)
+        for _ in range(4):
+            works.load.send(WAVE)
+            works.load.until_a_random_moment(WAVE * 8)
+            tally.fault("kill -9 mongod")
+            mongod.kill()
+            works.load.send(WAVE // 2)
+            mongod.start()
+        works.load.until_ended(240)
+
+        works.conclude()
+
+
+def _staffed(works: Plant) -> None:
+    """Two engines and a warehouse."""
+    works.warehouse()
+    works.engine("engine-1")
+    works.engine("engine-2")
