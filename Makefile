@@ -52,7 +52,7 @@ services-setup: setup
 # Tests have deadlines: what has to be downloaded is there before the first one begins.
 processes-setup: setup
 	@$(PREREQUISITES) processes 1>&2
-	@$(BIN)/python -m infrastructure.services.maven_build 1>&2
+	@$(BIN)/python -m infrastructure.services.prepare 1>&2
 
 services: setup services-setup ## start Kafka, MongoDB and Redis, print their settings, wait for Ctrl-C
 	@exec $(BIN)/python -m infrastructure.services

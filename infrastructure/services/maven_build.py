@@ -1,7 +1,4 @@
-"""The Java programs of `deploy/local-services`, brought by Maven once into the `.cache` folder.
-
-`python -m infrastructure.services.maven_build` brings both, for whoever starts them under a deadline.
-"""
+"""The Java programs of `deploy/local-services`, brought by Maven once into the `.cache` folder."""
 
 import fcntl
 import hashlib
@@ -17,16 +14,6 @@ from infrastructure.services.process import ServiceError, required_program
 _CHECKOUT = Path(__file__).parents[2]
 _CACHE = _CHECKOUT / ".cache"
 _BUILD_TIMEOUT_SECONDS = 600
-
-
-def main() -> int:
-    try:
-        kafka_jars()
-        mongo_standin_jars()
-    except ServiceError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
 
 
 def kafka_jars() -> Path:
@@ -96,7 +83,3 @@ def _run_maven(name: str, goals: list[str]) -> None:
         ) from None
     if done.returncode != 0:
         raise ServiceError(f"Maven could not build {name}:\n{(done.stdout + done.stderr)[-4000:]}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

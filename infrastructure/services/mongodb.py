@@ -17,7 +17,7 @@ from infrastructure.services.process import (
     state_folder,
 )
 
-_START_SECONDS = 30
+_START_SECONDS = 45
 
 #: `memory` is the quicker one, `h2` keeps its documents in a file of the folder.
 Backend = Literal["memory", "h2"]

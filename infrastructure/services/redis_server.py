@@ -15,7 +15,7 @@ from infrastructure.services.process import (
     state_folder,
 )
 
-_START_SECONDS = 10
+_START_SECONDS = 30
 
 
 def start_redis(folder: Path | None = None, port: int | None = None) -> LocalService:

@@ -19,7 +19,7 @@ CONVEYOR = str(Path(sys.executable).with_name("conveyor"))
 
 Found = TypeVar("Found")
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _LOG_TAIL = 3_000
 

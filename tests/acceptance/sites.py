@@ -185,7 +185,7 @@ class Site:
         self.redis.close()
         admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
         own = [
-            name for name in admin.list_topics(timeout=20).topics if name.startswith(self.prefix)
+            name for name in admin.list_topics(timeout=30).topics if name.startswith(self.prefix)
         ]
         for deleted in admin.delete_topics(own).values():
             deleted.result(20)

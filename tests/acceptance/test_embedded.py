@@ -79,7 +79,10 @@ def test_killed_in_the_middle_of_work(tmp_path: Path) -> None:
         until("some have ended", lambda: len(listed(url, ended=True)) > 10, 60, [program])
         program.kill()
 
-    with dev(tmp_path, name="dev-again") as (program, url), httpx.Client(base_url=url) as http:
+    with (
+        dev(tmp_path, name="dev-again") as (program, url),
+        httpx.Client(base_url=url, timeout=30) as http,
+    ):
         open_at_restart = len(ids) - len(listed(url, ended=True))
         until("all have ended", lambda: len(listed(url, ended=True)) == len(ids), 90, [program])
         statuses = listed(url, ended=True)
@@ -103,7 +106,7 @@ def test_stops_in_the_middle_of_work(tmp_path: Path) -> None:
         "input": order(order_id, {"failStep": "pick-items", "times": 0, "latencyMs": 2000}),
     }
     with dev(tmp_path) as (program, url):
-        started = httpx.post(f"{url}/api/v1/workflows", json=body)
+        started = httpx.post(f"{url}/api/v1/workflows", json=body, timeout=30)
         exit_code = program.stop()
 
     with dev(tmp_path, name="dev-again") as (program, url):
@@ -139,7 +142,11 @@ def _line(order_id: str, fails: bool) -> dict[str, Any]:
 def listed(url: str, *, ended: bool) -> dict[str, str]:
     """Workflow id -> status."""
     parameters = {"active": not ended, "limit": 200}
-    page = httpx.get(f"{url}/api/v1/workflows", params=parameters).raise_for_status().json()
+    page = (
+        httpx.get(f"{url}/api/v1/workflows", params=parameters, timeout=30)
+        .raise_for_status()
+        .json()
+    )
     return {item["id"]: item["status"] for item in page["items"]}
 
 

@@ -148,7 +148,7 @@ def test_retries_wait_longer_each_time(site: RunningSite) -> None:
     assert waits == [timedelta(seconds=1), timedelta(seconds=2)]
     for failure, retry in zip(failed, retried, strict=True):
         late = moment(retry["occurredAt"]) - moment(failure["nextAttemptAt"])
-        assert timedelta(0) <= late < timedelta(seconds=1)
+        assert timedelta(0) <= late < timedelta(seconds=15)
     [picked] = [
         event
         for event in site.courses.of_type(order_id, "step.executed")

@@ -58,7 +58,7 @@ def test_one_is_killed_under_load(site: Site) -> None:
 
 
 def partitions(url: str) -> int:
-    health = httpx.get(f"{url}/health/workflow").json()
+    health = httpx.get(f"{url}/health/workflow", timeout=30).json()
     count: int = health["components"]["engine"]["partitions"]
     return count
 
@@ -83,7 +83,11 @@ def listed(url: str) -> dict[str, str]:
     cursor: str | None = None
     while True:
         parameters = {"limit": 200, **({"cursor": cursor} if cursor else {})}
-        page = httpx.get(f"{url}/api/v1/workflows", params=parameters).raise_for_status().json()
+        page = (
+            httpx.get(f"{url}/api/v1/workflows", params=parameters, timeout=30)
+            .raise_for_status()
+            .json()
+        )
         found |= {item["id"]: item["status"] for item in page["items"]}
         cursor = page["nextCursor"]
         if cursor is None:

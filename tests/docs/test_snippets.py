@@ -136,7 +136,9 @@ def test_the_tour_of_the_readme(tmp_path: Path) -> None:
 def ended(url: str, workflow_id: str) -> dict[str, Any]:
     until = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < until:
-        workflow = httpx.get(f"{url}/api/v1/workflows/{workflow_id}").json()
+        workflow = httpx.get(
+            f"{url}/api/v1/workflows/{workflow_id}", timeout=DEADLINE_SECONDS
+        ).json()
         if workflow["completedAt"] is not None and workflow["compensationStatus"] != "RUNNING":
             return workflow
         time.sleep(0.02)

@@ -98,7 +98,7 @@ class Servers:
         with MongoClient(self._mongo) as mongo, Redis.from_url(self._redis) as redis:
             return {
                 # The broker's own topics begin with two underscores.
-                *(name for name in self._admin.list_topics(timeout=10).topics if name[:2] != "__"),
+                *(name for name in self._admin.list_topics(timeout=30).topics if name[:2] != "__"),
                 *(f"group {group.group_id}" for group in groups),
                 *(f"database {name}" for name in mongo.list_database_names()),
                 *map(str, redis.scan_iter("workflow:*:b????????-*")),

@@ -333,7 +333,7 @@ def test_list(server: str) -> None:
         started(server, f"list-{number}", "--correlation-id", "listed", "--wait")
     filters = ("--status", "COMPLETED", "--ended", "--correlation-id", "listed", "--limit", "1")
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     page: Any = {"nextCursor": None}
     while page["nextCursor"] is None and time.monotonic() < deadline:
         page = told(server, "workflow", "list", *filters)

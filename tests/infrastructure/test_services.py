@@ -42,10 +42,10 @@ class TestKafka:
     def test_delivers_what_was_produced(self, kafka_bootstrap: str) -> None:
         """A record that was produced is consumed."""
         admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-        admin.create_topics([NewTopic("services-test", 1, 1)])["services-test"].result(20)
+        admin.create_topics([NewTopic("services-test", 1, 1)])["services-test"].result(30)
         producer = Producer({"bootstrap.servers": kafka_bootstrap})
         producer.produce("services-test", b"value", b"key")
-        assert producer.flush(20) == 0
+        assert producer.flush(30) == 0
         consumer = Consumer(
             {
                 "bootstrap.servers": kafka_bootstrap,
@@ -55,7 +55,7 @@ class TestKafka:
         )
         consumer.subscribe(["services-test"])
 
-        record = consumer.poll(20)
+        record = consumer.poll(30)
         consumer.close()
 
         assert record is not None
@@ -65,10 +65,10 @@ class TestKafka:
         """A broker that is started again in its folder still has its topics."""
         with start_kafka(tmp_path) as broker:
             admin = AdminClient({"bootstrap.servers": broker.address})
-            admin.create_topics([NewTopic("kept", 3, 1)])["kept"].result(20)
+            admin.create_topics([NewTopic("kept", 3, 1)])["kept"].result(30)
 
         with start_kafka(tmp_path) as broker:
-            topics = AdminClient({"bootstrap.servers": broker.address}).list_topics(timeout=20)
+            topics = AdminClient({"bootstrap.servers": broker.address}).list_topics(timeout=30)
 
         assert len(topics.topics["kept"].partitions) == 3
 
@@ -255,7 +255,7 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         port = int(parent.stdout.readline().rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             parent.kill()
 
             assert connection.recv(1) == b"", "the server closes the connection when it ends"

@@ -17,7 +17,7 @@ from conveyor.runner import ParticipantRunner
 from conveyor.transport import Transport
 from conveyor.wire import rfc3339
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 30.0
 
 
 def step_request(

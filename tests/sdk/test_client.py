@@ -27,7 +27,7 @@ async def site(kafka_bootstrap: str) -> AsyncIterator[KafkaSite]:
 @pytest.fixture
 async def client(site: KafkaSite) -> AsyncIterator[ConveyorClient]:
     async with ConveyorClient(
-        site.bootstrap, source="/tests", topic_prefix=site.prefix, timeout_seconds=20
+        site.bootstrap, source="/tests", topic_prefix=site.prefix, timeout_seconds=30
     ) as client:
         yield client
 

@@ -535,7 +535,7 @@ async def test_servers_that_stumble(stock: Stock) -> None:
     transport = Unsteady()
     async with running(stock.participant, transport, UnsteadyKeys()):
         await transport.request(*[step_request(f"wf-{n}") for n in range(20)])
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while len({reply.id for reply in transport.replies}) < 20:
                 await transport.until_replied(len(transport.replies) + 1)
 

@@ -57,7 +57,7 @@ class Topics:
     def _read(self, topic: str, count: int) -> Sequence[Record]:
         name = self.settings.on_broker(topic)
         consumer = Consumer({**self.settings.client(), "group.id": "reader"})
-        partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
+        partitions = consumer.list_topics(name, timeout=DEADLINE_SECONDS).topics[name].partitions
         consumer.assign([TopicPartition(name, partition, 0) for partition in partitions])
         records: list[Record] = []
         deadline = time.monotonic() + DEADLINE_SECONDS

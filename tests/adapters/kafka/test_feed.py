@@ -75,7 +75,7 @@ async def test_closing_the_feed_ends_its_followers(settings: KafkaSettings) -> N
     await asyncio.sleep(0)
     await feed.close()
 
-    assert await asyncio.wait_for(following, 5) == []
+    assert await asyncio.wait_for(following, 30) == []
 
 
 @pytest.mark.kafka

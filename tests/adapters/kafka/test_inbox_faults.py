@@ -79,7 +79,7 @@ async def test_a_listener_that_never_answers_an_assignment_loses_it(
                 await asyncio.Event().wait()
             return await super().assigned(lanes)
 
-    inbox = KafkaInbox(replace(settings, rebalance_timeout_seconds=0.3))
+    inbox = KafkaInbox(replace(settings, rebalance_timeout_seconds=1.0))
     listener = Hanging()
     await broker_topics.put(command(1))
     await inbox.start(listener)

@@ -42,7 +42,7 @@ class Broker:
     def freeze(self) -> None:
         """Returns when every thread stands still; the signal alone leaves time for an answer."""
         self._service.process.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while any(state != "T" for state in self._thread_states()):
             assert time.monotonic() < deadline
 

@@ -126,7 +126,7 @@ def test_only_duplicate_keys_are_answers() -> None:
 
 async def answered(call: Callable[[], Awaitable[T]]) -> T:
     """What the call answers once the client has found its server again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 return await call()

@@ -26,7 +26,7 @@ async def acquired(locks: RedisLocks, lease_ms: int) -> Lease:
 
 async def acquired_in_time(locks: RedisLocks) -> Lease:
     """The lease, as soon as whoever holds it lets it run out."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             if (lease := await locks.acquire(NAME, LONG_MS)) is not None:
                 return lease

@@ -74,7 +74,7 @@ class Service:
 
 
 async def eventually(look: Callable[[], Awaitable[Json | None]]) -> Json:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while (found := await look()) is None:  # noqa: ASYNC110 - nobody tells when it holds
             await asyncio.sleep(0.01)
     return found

@@ -245,7 +245,7 @@ async def test_the_sdks_runner_works_on_it(participant: Participant) -> None:
     answered: list[object] = []
     async with running(worker, SqliteParticipantTransport(participant.session), participant.keys):
         await SqlitePublisher(store).publish([*requests, *requests[:10]])
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(30.0):
             while len(answered) < 60:
                 for _, batches in await replies.take(100, 1.0):
                     answered += [as_message(each) for b in batches for each in b.records]

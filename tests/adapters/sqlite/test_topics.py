@@ -137,7 +137,7 @@ async def test_a_publication_ends_the_wait(store: SqliteStore) -> None:
     waiting = asyncio.create_task(consumer.take(10, 3600.0))
     await SqlitePublisher(store).publish([event(1)])
 
-    assert len(await asyncio.wait_for(waiting, 10.0)) == 1
+    assert len(await asyncio.wait_for(waiting, 30.0)) == 1
 
 
 async def test_a_topic_is_created_once(store: SqliteStore) -> None:
