@@ -52,6 +52,10 @@ class MemoryEventLog:
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
         return frozenset(workflow_ids).difference(self._by_workflow)
 
+    def in_order(self) -> Sequence[Commit]:
+        """Every commit, by workflow id and version."""
+        return _in_order(self._commits.values(), lambda _: True)
+
     def _insert(self, commit: Commit) -> bool:
         if commit.id in self._commits:
             return False

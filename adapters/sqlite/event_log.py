@@ -163,7 +163,7 @@ class SqliteEventLog:
         rows = await self._store.by_keys(_NEWER, after)
         chains: dict[str, list[Commit]] = {}
         next_versions = {workflow_id: version + 1 for workflow_id, version in after.items()}
-        for commit in map(_commit, rows):
+        for commit in map(commit_from_row, rows):
             if commit.first_version == next_versions[commit.workflow_id]:
                 chains.setdefault(commit.workflow_id, []).append(commit)
                 next_versions[commit.workflow_id] = commit.last_version + 1
@@ -172,16 +172,16 @@ class SqliteEventLog:
     async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
         wanted = [(start.topic_id, start.partition, start.offset) for start in starts]
         rows = await self._store.query(_SINCE, (orjson.dumps(wanted).decode(),))
-        return [_commit(row) for row in rows]
+        return [commit_from_row(row) for row in rows]
 
     async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
         parameters = {"id": workflow_id, "after": after_version, "limit": limit}
-        return [_commit(row) for row in await self._store.query(_HISTORY, parameters)]
+        return [commit_from_row(row) for row in await self._store.query(_HISTORY, parameters)]
 
     async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
         as_stored = orjson.dumps(message_id).decode()
         for row in await self._store.query(_MENTIONING, (workflow_id, as_stored)):
-            for entry in _commit(row).entries:
+            for entry in commit_from_row(row).entries:
                 if entry.message_id == message_id:
                     return entry
         return None
@@ -238,7 +238,8 @@ def _entry_document(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _commit(row: tuple[str, int, int, str]) -> Commit:
+def commit_from_row(row: tuple[str, int, int, str]) -> Commit:
+    """The commit of an instance's id, its key, its partition and its entries."""
     workflow_id, key, partition, entries = row
     return Commit(
         workflow_id=workflow_id,

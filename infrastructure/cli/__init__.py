@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from infrastructure.cli import config, definitions, servers, workflow
+from infrastructure.cli import config, definitions, servers, verify, workflow
 from infrastructure.cli.failures import Exit
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ app.command()(servers.dev)
 app.command()(servers.serve)
 app.command()(servers.init)
 app.command()(servers.warehouse)
+app.command()(verify.verify)
 
 
 @app.command(

@@ -43,7 +43,7 @@ def dev(
     from infrastructure.embedded import run_dev
 
     typer.echo(f"Conveyor: http://{host}:{port}  API: http://{host}:{port}/docs  (Ctrl-C stops)")
-    _run(
+    run_to_end(
         run_dev(
             settings,
             db=db,
@@ -74,7 +74,7 @@ def serve(
         _refuse_taken(host, port)
     if health_port is not None:
         _refuse_taken(host, health_port)
-    _run(
+    run_to_end(
         run_serve(
             settings, wanted, host=host, port=port, health_port=health_port, insecure=insecure
         )
@@ -95,7 +95,7 @@ def init(
     settings = _settings()
     from infrastructure.initialise import run_init
 
-    layout = _run(run_init(settings, partitions, replication_factor, insecure=insecure))
+    layout = run_to_end(run_init(settings, partitions, replication_factor, insecure=insecure))
     document = {"partitions": layout.partitions, "topics": dict(layout.topic_ids)}
     write(output, document, {"partitions": layout.partitions, "inbox": list(layout.topic_ids)})
 
@@ -110,7 +110,7 @@ def warehouse(
     ] = None,
 ) -> None:
     """Run the simulated services over Kafka."""
-    _run(_warehouse(_settings(), failure_rate, latency_ms, journal))
+    run_to_end(_warehouse(_settings(), failure_rate, latency_ms, journal))
 
 
 async def _warehouse(
@@ -160,12 +160,13 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     """What the work answers; ends the command with a sentence for what an operator has to put right."""
     from conveyor.errors import ServerUnavailableError
 
     from adapters.kafka.errors import TopicMismatchError
     from adapters.sqlite.file import FileInUseError
+    from adapters.sqlite.verification import NoStoreError
     from application.engine.takeover import SetupError
     from application.ports import Unavailable
 
@@ -173,7 +174,7 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     code = Exit.USAGE
     try:
         return asyncio.run(work)
-    except* (SetupError, FileInUseError, TopicMismatchError) as wrong:
+    except* (SetupError, FileInUseError, NoStoreError, TopicMismatchError) as wrong:
         sentences = [str(fault) for fault in _leaves(wrong)]
     except* (Unavailable, ServerUnavailableError) as away:
         sentences += [str(fault) for fault in _leaves(away)]

@@ -1,0 +1,146 @@
+"""What can be wrong with a store, and what was found in one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+#: Findings that a report keeps; further ones are only counted.
+FINDINGS_KEPT = 1_000
+_VERSIONS_SHOWN = 20
+
+
+class Kind(StrEnum):
+    """What is wrong. The value is the name in reports."""
+
+    #: Versions of a workflow are missing from its log.
+    GAP = "gap"
+    #: Two commits hold the same version.
+    OVERLAP = "overlap"
+    #: A commit's key, or its stored last version, is not that of its content.
+    COMMIT = "commit"
+    #: An event's id, version, workflow or type is not what its place in the log demands.
+    EVENT = "event"
+    #: The events cannot be folded.
+    UNREADABLE = "unreadable"
+    #: A projection has no log.
+    ORPHAN = "orphan"
+    #: A log has no projection.
+    MISSING = "missing"
+    #: A projection is of a higher version than its log.
+    AHEAD = "ahead"
+    #: A projection is not the fold of the log at its version.
+    PROJECTION = "projection"
+    #: A projection did not catch up.
+    BEHIND = "behind"
+    #: Events of the log are not on the topic.
+    UNPUBLISHED = "unpublished"
+    #: First publications are not in the order of versions.
+    ORDER = "order"
+    #: Published events differ from the log.
+    PUBLISHED = "published"
+    #: Events on the topic are in no log.
+    UNLOGGED = "unlogged"
+    #: A record of the topic is no event of a workflow.
+    FOREIGN = "foreign"
+    #: An ended workflow has steps of which nobody knows whether they were performed.
+    UNRESOLVED = "unresolved"
+    #: An ended workflow is still being undone.
+    UNDOING = "undoing"
+
+    @property
+    def is_damage(self) -> bool:
+        """False: worth knowing, but a state that the rules allow."""
+        return self not in _ALLOWED
+
+    @property
+    def advice(self) -> str:
+        """What it means and what to do."""
+        return _ADVICE[self]
+
+
+_ALLOWED = frozenset({Kind.UNRESOLVED, Kind.UNDOING})
+
+_RESTORE = "send it no commands, and restore the event store from a backup"
+_PROJECT = (
+    "start an engine if none runs; if it stays so, send the workflow any command, so that it is read from"
+    " its log and projected"
+)
+_REPLAY = (
+    "the log is the truth: stop the engines, delete the document, start them and send the workflow any"
+    " command, so that it is read from its log and written anew"
+)
+_ADVICE: Mapping[Kind, str] = {
+    Kind.GAP: f"commits were lost or deleted: {_RESTORE}",
+    Kind.OVERLAP: f"something other than an engine wrote to the log: {_RESTORE}",
+    Kind.COMMIT: f"the commit was changed after it was written: {_RESTORE}",
+    Kind.EVENT: f"the event was changed after it was written: {_RESTORE}",
+    Kind.UNREADABLE: (
+        "an event was changed, its definition is not registered, or a newer Conveyor wrote it:"
+        " register the definition or use that version"
+    ),
+    Kind.ORPHAN: (
+        "the log of the workflow was lost or deleted: restore it from a backup, or delete the document"
+    ),
+    Kind.MISSING: f"lists do not show it: {_PROJECT}",
+    Kind.AHEAD: f"the newest commits were lost: {_RESTORE}",
+    Kind.PROJECTION: f"the document was changed, or its write was lost: {_REPLAY}",
+    Kind.BEHIND: f"lists show an old state: {_PROJECT}",
+    Kind.UNPUBLISHED: (
+        "consumers do not know of it: start an engine, which publishes what its last owner did not;"
+        " if it stays, records of the topic were deleted"
+    ),
+    Kind.ORDER: "consumers that take only the next version waited or lost events: report it as a bug",
+    Kind.PUBLISHED: "consumers were told something else than the log has: have them read it again",
+    Kind.UNLOGGED: "consumers were told what the log does not have: commits were lost, or"
+    " something other than an engine wrote to the topic",
+    Kind.FOREIGN: "something other than an engine wrote to the topic: find it and stop it",
+    Kind.UNRESOLVED: "its service has not said whether it did the step: see that the service answers",
+    Kind.UNDOING: "the undo goes on, or waits for an operator: `conveyor workflow show` tells",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with one workflow, or with a record that is of none."""
+
+    workflow_id: str | None
+    kind: Kind
+    detail: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at and what was found."""
+
+    instances: int = 0
+    commits: int = 0
+    events: int = 0
+    projections: int = 0
+    published: int = 0
+    #: Projections behind their log within what is allowed.
+    behind: int = 0
+    #: Events so new that they need not be published yet.
+    unpublished_yet: int = 0
+    #: Events so old that the topic need not have them any more.
+    not_checkable: int = 0
+    findings: list[Finding] = field(default_factory=list[Finding])
+    counts: Counter[Kind] = field(default_factory=Counter[Kind])
+
+    def add(self, finding: Finding) -> None:
+        self.counts[finding.kind] += 1
+        if len(self.findings) < FINDINGS_KEPT:
+            self.findings.append(finding)
+
+    @property
+    def is_clean(self) -> bool:
+        return not any(kind.is_damage for kind in self.counts)
+
+
+def shown(versions: Sequence[int]) -> str:
+    """`version 3` or `versions 3, 4, 5 and 12 more`."""
+    first = ", ".join(map(str, versions[:_VERSIONS_SHOWN]))
+    more = len(versions) - _VERSIONS_SHOWN
+    return f"version{'s' if len(versions) > 1 else ''} {first}{f' and {more} more' if more > 0 else ''}"

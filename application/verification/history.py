@@ -1,0 +1,248 @@
+"""One instance: whether its commits follow each other, and whether its projection is what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from application.codec.events import CATALOG, DefinitionOf, restore
+from application.codec.instances import from_document, to_document
+from application.codec.times import parse_time
+from application.ports import Commit, Document, Entry, RecordedEvent, StoredCommit, commit_id
+from application.verification.findings import Finding, Kind, shown
+from application.verification.publications import Seen, added, digest_of
+from domain.evolve import HistoryError, evolve
+from domain.instance import WorkflowInstance
+from domain.status import CompensationStatus, IllegalTransition
+
+#: Aggregates of these names hold refusals: their events are of other workflows, and add up to no instance.
+INBOX_PREFIX = "inbox:"
+
+#: What a stored document that was tampered with makes the codec and the domain raise.
+_UNREADABLE = (
+    HistoryError,
+    IllegalTransition,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+#: What the engine remembers of messages; a fold cannot tell commands from replies, nor what they held.
+_NOT_FOLDED = ("commandIds", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """An event that the topic does not have."""
+
+    version: int
+    partition: int
+    occurred_at: datetime
+
+
+@dataclass(slots=True)
+class History:
+    """Takes the commits of one instance in order; `findings` are complete after `end`."""
+
+    workflow_id: str
+    #: Its projection, read before its commits.
+    document: Document | None
+    #: Its first publications.
+    seen: Seen
+    definition_of: DefinitionOf
+    findings: list[Finding] = field(default_factory=list[Finding])
+    unseen: list[Unseen] = field(default_factory=list[Unseen])
+    late: list[Unseen] = field(default_factory=list[Unseen])
+    version: int = 0
+    #: When the first version above the projection's was made.
+    behind_since: datetime | None = None
+    #: The version of the projection, 0 without one.
+    projected: int = 0
+    #: Bit n: version n is in the log.
+    _logged: int = 0
+    _digest: int = 0
+    _is_compared: bool = False
+    _is_foldable: bool = True
+    _instance: WorkflowInstance | None = None
+    _applied: dict[tuple[str, int], tuple[int, int]] = field(
+        default_factory=dict[tuple[str, int], tuple[int, int]]
+    )
+
+    def __post_init__(self) -> None:
+        self._is_foldable = not self._is_inbox
+        version = self.document.get("version") if self.document is not None else 0
+        if isinstance(version, int):
+            self.projected = version
+        else:
+            self._found(Kind.PROJECTION, f"its version is {version!r}")
+
+    @property
+    def _is_inbox(self) -> bool:
+        return self.workflow_id.startswith(INBOX_PREFIX)
+
+    def add(self, stored: StoredCommit) -> None:
+        """The next commit."""
+        commit = stored.commit
+        self._check_place(stored)
+        self.version = commit.first_version - 1
+        for entry in commit.entries:
+            self._add_entry(commit, entry)
+        if self.version == self.projected and self.document is not None:
+            self._compare(self.document, commit.partition)
+
+    def end(self) -> None:
+        """There are no more commits."""
+        if self.projected > self.version:
+            detail = f"projected at version {self.projected}, the log ends at {self.version}"
+            self._found(Kind.AHEAD, detail)
+        elif self.projected and self._is_foldable and not self._is_compared:
+            self._found(Kind.PROJECTION, f"no commit ends at its version {self.projected}")
+        unlogged = [version for version in self.seen if not self._logged >> version & 1]
+        if unlogged:
+            detail = f"{shown(unlogged)} published, not in the log"
+            self._found(Kind.UNLOGGED, detail)
+        elif self._digest != self.seen.digest:
+            count = self.seen.versions.bit_count()
+            detail = f"of {count} published events at least one is not as the log has it"
+            self._found(Kind.PUBLISHED, detail)
+        self.findings.extend(self._at_the_end())
+
+    # -- the log -------------------------------------------------------------------------------
+
+    def _check_place(self, stored: StoredCommit) -> None:
+        commit = stored.commit
+        expected = self.version + 1
+        if commit.first_version > expected:
+            missing = range(expected, commit.first_version)
+            self._found(Kind.GAP, f"{shown(missing)} missing before commit {stored.id}")
+            self._is_foldable = False
+        elif commit.first_version < expected:
+            detail = f"commit {stored.id} begins at {commit.first_version}, the one before it ends at {self.version}"
+            self._found(Kind.OVERLAP, detail)
+            self._is_foldable = False
+        if stored.id != commit_id(self.workflow_id, commit.first_version):
+            detail = f"commit {stored.id} begins at {commit.first_version}"
+            self._found(Kind.COMMIT, detail)
+        if stored.last_version != commit.last_version or not commit.entries:
+            detail = f"commit {stored.id} should end at {stored.last_version}, its events end at {commit.last_version}"
+            self._found(Kind.COMMIT, detail)
+
+    def _add_entry(self, commit: Commit, entry: Entry) -> None:
+        for event in entry.events:
+            self.version += 1
+            try:
+                occurred_at = parse_time(event.data["occurredAt"])
+                self._check_event(event)
+                self._match(event, entry, Unseen(self.version, commit.partition, occurred_at))
+                self._fold(event)
+            except _UNREADABLE as fault:
+                self._is_foldable = False
+                self._found(
+                    Kind.UNREADABLE, f"version {self.version} ({event.type}): {_told(fault)}"
+                )
+                continue
+            if self.version == self.projected + 1:
+                self.behind_since = occurred_at
+        cause = entry.cause
+        self._applied[cause.lane] = max(cause.order, self._applied.get(cause.lane, cause.order))
+
+    def _check_event(self, event: RecordedEvent) -> None:
+        data = event.data
+        of_inbox = self._is_inbox
+        expected: Document = {
+            "eventId": f"{self.workflow_id}:{self.version}",
+            "version": 0 if of_inbox else self.version,
+            "eventType": CATALOG[event.type].NAME,
+            "aggregateId": data["aggregateId"] if of_inbox else self.workflow_id,
+        }
+        wrong = [
+            f"{name} is {data[name]!r}, not {value!r}"
+            for name, value in expected.items()
+            if data[name] != value
+        ]
+        if wrong:
+            self._found(Kind.EVENT, f"version {self.version}: {'; '.join(wrong)}")
+
+    def _match(self, event: RecordedEvent, entry: Entry, here: Unseen) -> None:
+        """Compare with what was published."""
+        if self._logged >> self.version & 1:
+            return
+        self._logged |= 1 << self.version
+        if not self.seen.has(self.version):
+            self.unseen.append(here)
+            return
+        self._digest = added(self._digest, digest_of(event, entry.message_id.partition(" ")[2]))
+        # Refusals are of different workflows, between which there is no order.
+        if self.version in self.seen.late and not self._is_inbox:
+            self.late.append(here)
+
+    def _fold(self, event: RecordedEvent) -> None:
+        if self._is_foldable:
+            restored = restore(event, self.definition_of)
+            self._instance = evolve(self._instance, restored, self.workflow_id)
+
+    # -- the projection ------------------------------------------------------------------------
+
+    def _compare(self, document: Document, partition: int) -> None:
+        """The projection with the fold at its version."""
+        self._is_compared = True
+        if self._is_foldable and self._instance is not None:
+            different = self._differences(document, self._instance, partition)
+        elif self._is_inbox:
+            different = [] if _applied(document) == self._applied else ["engine.applied"]
+        else:
+            return
+        if different:
+            detail = f"at version {self.version} not the fold of the log: {', '.join(different)}"
+            self._found(Kind.PROJECTION, detail)
+
+    def _differences(
+        self, document: Document, instance: WorkflowInstance, partition: int
+    ) -> list[str]:
+        """The fields of the document that are not as they should be."""
+        try:
+            if _applied(document) != self._applied:
+                return ["engine.applied"]
+            engine: Document = document["engine"]
+            taken = {name: engine[name] for name in ("applied", *_NOT_FOLDED)}
+            expected: Document = orjson.loads(
+                orjson.dumps(to_document(instance, partition, taken), default=dict)
+            )
+            names = sorted(expected.keys() | document.keys())
+            different = [name for name in names if expected.get(name) != document.get(name)]
+            if not different and from_document(document, self.definition_of) != instance:
+                return ["what is read from it"]
+        except _UNREADABLE as fault:
+            return [_told(fault)]
+        return different
+
+    def _at_the_end(self) -> Iterator[Finding]:
+        instance = self._instance
+        if not self._is_foldable or instance is None or instance.is_active:
+            return
+        if instance.unresolved:
+            detail = f"{instance.status} with unresolved steps: {', '.join(instance.unresolved)}"
+            yield Finding(self.workflow_id, Kind.UNRESOLVED, detail)
+        if instance.compensation_status is CompensationStatus.RUNNING:
+            detail = f"{instance.status}, and its compensation is running"
+            yield Finding(self.workflow_id, Kind.UNDOING, detail)
+
+    def _found(self, kind: Kind, detail: str) -> None:
+        self.findings.append(Finding(self.workflow_id, kind, detail))
+
+
+def _applied(document: Document) -> dict[tuple[str, int], tuple[int, int]]:
+    places: list[dict[str, Any]] = document["engine"]["applied"]
+    return {
+        (place["topicId"], place["partition"]): (place["leaderEpoch"], place["offset"])
+        for place in places
+    }
+
+
+def _told(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {fault}"

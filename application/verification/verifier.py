@@ -1,0 +1,226 @@
+"""Walks through a store, live or at rest, and compares everything with everything else.
+
+What is read first must be implied by what is read later: published events were in the log before, and so was
+what a projection holds. So the topic is read first, and of each range of ids the projections before the commits;
+whatever is written meanwhile can only make the log newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from application.engine.loader import FindDefinition
+from application.ports import Clock, Document, PublishedEvents, StoredCommit, StoreScan
+from application.verification.findings import Finding, Kind, Report, shown
+from application.verification.history import History, Unseen
+from application.verification.publications import Publications, Seen
+from domain.definition import WorkflowDefinition
+
+#: Projections follow within a second, publications at once; this leaves room for engines that take over.
+ALLOWED_DELAY = timedelta(seconds=10)
+_PROJECTIONS_AT_ONCE = 500
+_LOOK_AGAIN_SECONDS = 0.2
+
+
+class Verifier:
+    """Checks one store once."""
+
+    def __init__(
+        self,
+        store: StoreScan,
+        published: PublishedEvents,
+        find_definition: FindDefinition,
+        clock: Clock,
+        allowed_delay: timedelta = ALLOWED_DELAY,
+    ) -> None:
+        self._store = store
+        self._published = published
+        self._find_definition = find_definition
+        self._clock = clock
+        self._allowed_delay = allowed_delay
+        self._settle_for = timedelta()
+        self._started = clock.now()
+        self._publications = Publications((), self._started)
+        self._definitions: dict[tuple[str, int], WorkflowDefinition] = {}
+        self._report = Report()
+        #: Instances whose projection is behind or not there yet: id -> the version of the log.
+        self._waiting: dict[str, int] = {}
+
+    async def run(self, settle: timedelta = timedelta()) -> Report:
+        """Look at everything; wait up to `settle` for projections that are behind. Raises Unavailable."""
+        self._started = self._clock.now()
+        self._settle_for = settle
+        ranges = await self._published.ranges()
+        self._publications = Publications(ranges, self._started)
+        async for record in self._published.read(ranges):
+            self._report.published += 1
+            fault = self._publications.add(record)
+            if fault is not None:
+                self._report.add(fault)
+        await self._walk()
+        for aggregate_id, seen in self._publications.untaken():
+            detail = f"{shown([*seen])} published, there is no log"
+            self._report.add(Finding(aggregate_id, Kind.UNLOGGED, detail))
+        if settle:
+            await self._settle(self._clock.now() + settle)
+        return self._report
+
+    # -- everything once -----------------------------------------------------------------------
+
+    async def _walk(self) -> None:
+        """All instances in the order of their ids, by ranges of projections."""
+        first = ""
+        while True:
+            page = await self._store.projections(first, _PROJECTIONS_AT_ONCE)
+            last = str(page[-1]["_id"]) if len(page) == _PROJECTIONS_AT_ONCE else None
+            await self._walk_range(page, first, last)
+            if last is None:
+                return
+            first = _after(last)
+
+    async def _walk_range(self, page: Sequence[Document], first: str, last: str | None) -> None:
+        documents = {str(document["_id"]): document for document in page}
+        self._report.projections += len(documents)
+        async for history in self._histories(documents, first, last, with_publications=True):
+            documents.pop(history.workflow_id, None)
+            self._judge(history)
+        for workflow_id, document in documents.items():
+            detail = f"projected at version {document.get('version')}, there is no log"
+            self._report.add(Finding(workflow_id, Kind.ORPHAN, detail))
+
+    async def _histories(
+        self,
+        documents: Mapping[str, Document],
+        first: str,
+        last: str | None,
+        *,
+        with_publications: bool,
+    ) -> AsyncIterator[History]:
+        """Every instance of the range that has a log, read to its end."""
+        history: History | None = None
+        async for stored in self._store.commits(first, last):
+            workflow_id = stored.commit.workflow_id
+            if history is None or history.workflow_id != workflow_id:
+                if history is not None:
+                    history.end()
+                    yield history
+                seen = self._publications.take(workflow_id) if with_publications else Seen()
+                document = documents.get(workflow_id)
+                history = History(workflow_id, document, seen, self._definition_of)
+                await self._learn_definition(stored)
+            history.add(stored)
+            if with_publications:
+                self._report.commits += 1
+        if history is not None:
+            history.end()
+            yield history
+
+    async def _learn_definition(self, first: StoredCommit) -> None:
+        """Look up the definition that the first event of an instance names, if it does."""
+        for event in (event for entry in first.commit.entries[:1] for event in entry.events[:1]):
+            name, version = event.data.get("definition"), event.data.get("definitionVersion")
+            known = (name, version) in self._definitions
+            if isinstance(name, str) and isinstance(version, int) and not known:
+                definition = await self._find_definition(name, version)
+                if definition is not None:
+                    self._definitions[name, version] = definition
+
+    def _definition_of(self, name: str, version: int) -> WorkflowDefinition:
+        definition = self._definitions.get((name, version))
+        if definition is None:
+            raise LookupError(f"definition {name} v{version} is not registered")
+        return definition
+
+    # -- judging -------------------------------------------------------------------------------
+
+    def _judge(self, history: History) -> None:
+        report = self._report
+        report.instances += 1
+        report.events += history.version
+        for finding in history.findings:
+            report.add(finding)
+        self._judge_publications(history)
+        if history.projected >= history.version:
+            return
+        self._waiting[history.workflow_id] = history.version
+        since = history.behind_since or self._started
+        if history.document is None and self._is_overdue(since) and not self._settle_for:
+            report.add(_missing(history.workflow_id, history.version, None))
+        else:
+            report.behind += 1
+
+    def _judge_publications(self, history: History) -> None:
+        absent: list[int] = []
+        for unseen in history.unseen:
+            if self._is_beyond_retention(unseen):
+                self._report.not_checkable += 1
+            elif self._is_overdue(unseen.occurred_at):
+                absent.append(unseen.version)
+            else:
+                self._report.unpublished_yet += 1
+        if absent:
+            detail = f"{shown(absent)} of {history.version} not on the topic"
+            self._report.add(Finding(history.workflow_id, Kind.UNPUBLISHED, detail))
+        late = [each.version for each in history.late if not self._is_beyond_retention(each)]
+        if late:
+            detail = f"{shown(late)} published after a higher one"
+            self._report.add(Finding(history.workflow_id, Kind.ORDER, detail))
+
+    def _is_overdue(self, since: datetime) -> bool:
+        return since < self._started - self._allowed_delay
+
+    def _is_beyond_retention(self, unseen: Unseen) -> bool:
+        """The clocks of engines differ, so the edge is as wide as a delay."""
+        horizon = self._publications.horizon(unseen.partition)
+        return horizon is not None and unseen.occurred_at <= horizon + self._allowed_delay
+
+    # -- what is behind ------------------------------------------------------------------------
+
+    async def _settle(self, deadline: datetime) -> None:
+        """Look again at what is behind until it has caught up, and whether it is right then."""
+        while True:
+            for workflow_id, version in list(self._waiting.items()):
+                if await self._has_caught_up(workflow_id, version):
+                    del self._waiting[workflow_id]
+            if not self._waiting or self._clock.now() >= deadline:
+                break
+            await self._clock.sleep(_LOOK_AGAIN_SECONDS)
+        self._report.behind = len(self._waiting)
+        for workflow_id, version in self._waiting.items():
+            document = await self._document(workflow_id)
+            self._report.add(_missing(workflow_id, version, document))
+
+    async def _has_caught_up(self, workflow_id: str, version: int) -> bool:
+        document = await self._document(workflow_id)
+        if document is None or document["version"] < version:
+            return False
+        documents = {workflow_id: document}
+        async for history in self._histories(
+            documents, workflow_id, workflow_id, with_publications=False
+        ):
+            for finding in history.findings:
+                if finding.kind in _OF_PROJECTIONS:
+                    self._report.add(finding)
+        return True
+
+    async def _document(self, workflow_id: str) -> Document | None:
+        for document in await self._store.projections(workflow_id, 1):
+            if document["_id"] == workflow_id:
+                return document
+        return None
+
+
+_OF_PROJECTIONS = frozenset({Kind.PROJECTION, Kind.AHEAD})
+
+
+def _missing(workflow_id: str, version: int, document: Document | None) -> Finding:
+    if document is None:
+        return Finding(workflow_id, Kind.MISSING, f"the log is at version {version}, not projected")
+    detail = f"projected at version {document['version']}, the log is at {version}"
+    return Finding(workflow_id, Kind.BEHIND, detail)
+
+
+def _after(workflow_id: str) -> str:
+    """Above this id and below every longer one: a space sorts before all that ids consist of."""
+    return f"{workflow_id} "

@@ -1,0 +1,58 @@
+"""`conveyor verify`: the verifier on the stores of a run mode, none of which it writes to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from adapters.kafka.published_events import KafkaPublishedEvents
+from adapters.mongodb.connection import connect
+from adapters.mongodb.definitions import MongoDefinitionRepository
+from adapters.mongodb.projections import MongoProjections
+from adapters.mongodb.verification import MongoStoreScan
+from adapters.sqlite.verification import SqlitePublishedEvents, SqliteReader, SqliteStoreScan
+from application.definitions.compilation import restore_definition
+from application.definitions.registry import DefinitionRegistry
+from application.engine.takeover import SetupError
+from application.verification.findings import Report
+from application.verification.verifier import Verifier
+from domain.definition import WorkflowDefinition
+from infrastructure.clock import SystemClock
+from infrastructure.settings import Settings
+from infrastructure.wiring import kafka_settings
+
+
+async def verify_production(settings: Settings, settle: timedelta) -> Report:
+    """Kafka and MongoDB. Raises `Unavailable`, `SetupError` or `TopicMismatchError` before `init` ran."""
+    client = connect(settings.mongodb.uri)
+    try:
+        database = client[settings.mongodb.database]
+        if await MongoProjections(database).layout() is None:
+            raise SetupError("the stores are empty: run `conveyor init` first")
+        clock = SystemClock()
+        verifier = Verifier(
+            MongoStoreScan(database),
+            KafkaPublishedEvents(kafka_settings(settings)),
+            DefinitionRegistry(MongoDefinitionRepository(database), clock).get,
+            clock,
+        )
+        return await verifier.run(settle)
+    finally:
+        await client.close()
+
+
+async def verify_embedded(db: Path, settle: timedelta) -> Report:
+    """The file of `conveyor dev`, in use or not. Raises `NoStoreError`, `Unavailable`."""
+    reader = SqliteReader(db)
+
+    async def find_definition(name: str, version: int) -> WorkflowDefinition | None:
+        document = await reader.definition(name, version)
+        return None if document is None else restore_definition(document)
+
+    try:
+        verifier = Verifier(
+            SqliteStoreScan(reader), SqlitePublishedEvents(reader), find_definition, SystemClock()
+        )
+        return await verifier.run(settle)
+    finally:
+        reader.close()
