@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -11,6 +10,7 @@ from typing import Any
 from tests.acceptance.courses import Courses
 from tests.acceptance.programs import Program, until
 from tests.acceptance.sites import Site
+from tests.faults.moments import pass_by
 
 COMPLETED = "COMPLETED"
 COMPENSATED = "COMPENSATED"
@@ -84,13 +84,7 @@ class Load:
 
     def watch(self, seconds: float) -> None:
         """Follow the events for a while, for a fault whose only measure is its length."""
-        end = time.monotonic() + seconds
-
-        def look() -> bool:
-            self._courses.read()
-            return time.monotonic() >= end
-
-        until("the end of the while", look, seconds + 10)
+        pass_by(seconds, self._courses.read)
 
     def have_ended(self) -> bool:
         return self._courses.ended(self.ids) == len(self.ids)
