@@ -1,6 +1,8 @@
 # Every target does its own set-up; a second run finds it done.
 
-PYTHON ?= python3
+# The one that the pinned versions are tested with, else any that is new enough.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && break; done 2>/dev/null; echo $$python)
 PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
