@@ -52,7 +52,7 @@ class TopicReader:
         received = [] if first is None else [first, *self._consumer.consume(10_000, 0)]
         new = [
             Record(
-                key=(message.key() or b"").decode(),
+                key=_text(message.key()),
                 headers={name: _text(value) for name, value in message.headers() or ()},
                 value=message.value() or b"",
             )
@@ -67,7 +67,8 @@ class TopicReader:
 
 
 def _text(value: str | bytes | None) -> str:
-    return value.decode() if isinstance(value, bytes) else value or ""
+    """Also of what is no text: dead letters keep what they were."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
 
 
 class Courses:

@@ -19,6 +19,7 @@ from tests.faults.checks import violations as all_violations
 from tests.faults.evidence import Evidence, of_file
 from tests.faults.load import Order
 from tests.faults.tally import Tally
+from tests.faults.verification import findings
 
 _CLIENTS = 6
 _AGAIN_SECONDS = 0.1
@@ -127,7 +128,11 @@ def ended(url: str) -> dict[str, str]:
 def left_by_a_death(file: Path, workshop: Path, customers: Customers) -> list[str]:
     """What is wrong with the file of a process that was killed."""
     evidence = of_file(file, workshop)
-    return [*broken(evidence), *_forgotten(evidence, customers)]
+    return [
+        *broken(evidence),
+        *_forgotten(evidence, customers),
+        *findings(workshop, file=file),
+    ]
 
 
 def broken(evidence: Evidence) -> list[str]:
@@ -146,7 +151,7 @@ def _forgotten(evidence: Evidence, customers: Customers) -> Iterator[str]:
 def conclude(file: Path, workshop: Path, customers: Customers, tally: Tally) -> None:
     """Count what the file of a stopped process holds; fail on any violation."""
     evidence = of_file(file, workshop)
-    found = all_violations(evidence, customers.orders)
+    found = [*all_violations(evidence, customers.orders), *findings(workshop, file=file)]
     tally.violations += len(found)
     for instance in folds(evidence).values():
         tally.ends[str(instance.status)] += 1

@@ -22,6 +22,7 @@ from tests.faults.evidence import Evidence, of_site
 from tests.faults.load import Load
 from tests.faults.servers import Server
 from tests.faults.tally import Tally
+from tests.faults.verification import findings
 
 #: The events topic is read to its end before it is compared with the log.
 _SETTLE_SECONDS = 30.0
@@ -127,7 +128,11 @@ class Plant:
     def conclude(self) -> Evidence:
         """Let the projections settle; count what there is; fail on any violation."""
         evidence = self._settled()
-        found = [*self.courses.gaps, *violations(evidence, self.load.orders)]
+        found = [
+            *self.courses.gaps,
+            *violations(evidence, self.load.orders),
+            *findings(self.site.folder, self.site.settings),
+        ]
         for instance in folds(evidence).values():
             self.tally.ends[str(instance.status)] += 1
             self.tally.events += instance.version

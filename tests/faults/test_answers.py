@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import httpx
 import pytest
@@ -14,12 +13,12 @@ import pytest
 from tests.acceptance.programs import until
 from tests.acceptance.sites import order as order_input
 from tests.faults.load import COMPENSATED, COMPLETED, Order
-from tests.faults.plant import Plant, Servers, plant
+from tests.faults.plant import Plant, Process, Servers, plant
 from tests.faults.tally import Tally
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-ORDERS = 40
+ORDERS = 32
 WORKFLOWS = "/api/v1/workflows"
 
 
@@ -30,43 +29,59 @@ def works(own_servers: Servers, tmp_path: Path, rng: Random, tally: Tally) -> It
 
 
 def test_what_was_answered_is_shown_at_once(works: Plant) -> None:
-    """PUT is answered, GET on this and the other API shows it; while engines and APIs die."""
+    """PUT is answered, GET on this and the other API shows it at once; while engines and APIs die."""
     works.warehouse()
-    engines = [works.engine("engine-1"), works.engine("engine-2")]
-    apis = [works.api("api-1"), works.api("api-2")]
+    processes = [
+        *(works.engine("engine-1"), works.engine("engine-2")),
+        *(apis := [works.api("api-1"), works.api("api-2")]),
+    ]
     answered = 0
     with ExitStack() as stack:
-        clients = [
-            stack.enter_context(httpx.Client(base_url=str(api.url), timeout=30)) for api in apis
-        ]
+        clients = [stack.enter_context(_client(api)) for api in apis]
         for number in range(ORDERS):
-            order_id = f"order-{number}"
-            fails = {"failStep": "pick-items", "times": 0, "latencyMs": 1500}
-            body = {
-                "id": order_id,
-                "definition": "order-fulfillment",
-                "input": order_input(order_id, fails),
-            }
             is_cancelled = number % 2 == 0
-            works.load.orders.append(
-                Order(order_id, fails, COMPENSATED if is_cancelled else COMPLETED)
+            late = {"failStep": "pick-items", "times": 0, "latencyMs": 1500 * is_cancelled}
+            order = Order(f"order-{number}", late, COMPENSATED)
+            works.load.orders.append(order)
+            _post(clients, works.rng, order)
+            wanted, action = (1, "cancel") if is_cancelled else (5, "compensate")
+            until(
+                f"{wanted} steps of {order.id}",
+                lambda order=order, wanted=wanted: _steps(clients, order.id) >= wanted,
             )
-            _post(clients, works.rng, body)
-            for action in ["pause", "resume", *(["cancel"] if is_cancelled else [])]:
-                answered += _put_and_look(works.rng, clients, order_id, action)
+            if number % 6 == 5:
+                with works.frozen(processes[0]):
+                    answered += _put_and_look(works.rng, clients, order.id, action)
+            else:
+                answered += _put_and_look(works.rng, clients, order.id, action)
             if number % 8 == 7:
-                victim = works.rng.choice([*engines, *apis])
+                victim = works.rng.choice(processes)
                 works.kill(victim)
                 works.again(victim)
         works.load.until_ended()
 
     works.conclude()
-    assert answered > ORDERS
+    assert answered > ORDERS // 2
 
 
-def _post(clients: list[httpx.Client], rng: Random, body: dict[str, Any]) -> None:
+def _client(api: Process) -> httpx.Client:
+    return httpx.Client(base_url=str(api.url), timeout=30)
+
+
+def _steps(clients: list[httpx.Client], order_id: str) -> int:
+    """How many are executed."""
+    document = clients[0].get(f"{WORKFLOWS}/{order_id}").raise_for_status().json()
+    return len(document["executedSteps"])
+
+
+def _post(clients: list[httpx.Client], rng: Random, order: Order) -> None:
     """Until one API answers that the workflow is there."""
-    headers = {"Idempotency-Key": body["id"]}
+    headers = {"Idempotency-Key": order.id}
+    body = {
+        "id": order.id,
+        "definition": "order-fulfillment",
+        "input": order_input(order.id, order.simulate),
+    }
 
     def look() -> bool:
         try:
@@ -75,15 +90,14 @@ def _post(clients: list[httpx.Client], rng: Random, body: dict[str, Any]) -> Non
             return False
         return answer.status_code in (200, 201)
 
-    until(f"{body['id']} is started", look, 60)
+    until(f"{order.id} is started", look, 60)
 
 
 def _put_and_look(rng: Random, clients: list[httpx.Client], order_id: str, action: str) -> int:
     """Send a control; where it was carried out every API must show it. Answers how many were."""
     answer = rng.choice(clients).put(f"{WORKFLOWS}/{order_id}/{action}", json={"reason": "a test"})
     if answer.status_code != 200:
-        # Not known within two seconds, or too late for this workflow.
-        assert answer.status_code in (202, 409), answer.text
+        assert answer.status_code == 202, answer.text  # not known within two seconds
         return 0
     told = answer.json()
     for client in clients:
@@ -102,31 +116,22 @@ def test_an_api_dies_after_it_took_an_order(works: Plant) -> None:
     works.warehouse()
     works.engine("engine-1")
     apis = [works.api("api-1"), works.api("api-2")]
-    orders = [Order(f"order-{number}", {}, COMPLETED) for number in range(200)]
+    orders = [Order(f"order-{number}", {}, COMPLETED) for number in range(120)]
     works.load.orders += orders
 
     with ExitStack() as stack:
-        clients = [
-            stack.enter_context(httpx.Client(base_url=str(api.url), timeout=30)) for api in apis
-        ]
+        clients = [stack.enter_context(_client(api)) for api in apis]
         for number, order in enumerate(orders):
-            body = {
-                "id": order.id,
-                "definition": "order-fulfillment",
-                "input": order_input(order.id),
-            }
-            _post(clients, works.rng, body)
+            _post(clients, works.rng, order)
             if number % 40 == 20:
                 victim = works.rng.choice(apis)
                 works.kill(victim)
                 # Nothing of what the dead one had answered is lost.
-                for known in orders[: number + 1]:
-                    _post(
-                        clients, works.rng, {**body, "id": known.id, "input": order_input(known.id)}
-                    )
+                for known in works.rng.sample(orders[: number + 1], 10):
+                    _post(clients, works.rng, known)
                 works.again(victim)
             if number % 40 == 35:
-                with works.frozen(works.rng.choice(apis)) as _:
+                with works.frozen(works.rng.choice(apis)):
                     works.load.watch(works.rng.uniform(0.2, 1))
     works.load.until_ended()
 
