@@ -11,13 +11,20 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from adapters.kafka.cluster import TIMEOUT_SECONDS, Cluster
-from adapters.kafka.errors import ClientErrors, TopicMismatchError, unavailable
+from adapters.kafka.errors import (
+    LEADER_CHANGES,
+    ClientErrors,
+    TopicMismatchError,
+    error_of,
+    unavailable,
+)
 from adapters.kafka.received import BrokerMessage, read
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
-from application.ports import Published, PublishedRange, Unavailable
+from application.ports import Published, PublishedRange
 
 _BATCH = 1_000
 _WAIT_SECONDS = 0.5
+_RETRY_SECONDS = 0.05
 #: A broker that gives nothing for so long is away.
 _SILENCE_SECONDS = 30.0
 _END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001
@@ -66,19 +73,22 @@ class KafkaPublishedEvents:
         consumer = self._consumer(ClientErrors())
         try:
             return [self._range(consumer, number) for number in range(layout.partitions)]
-        except KafkaException as error:
-            raise unavailable(error) from error
         finally:
             consumer.close()
 
     def _range(self, consumer: Consumer, partition: int) -> PublishedRange:
-        # The client answers None when the time is over, which its types do not say.
-        kept: tuple[int, int] | None = consumer.get_watermark_offsets(
-            Place(self._topic, partition), TIMEOUT_SECONDS
-        )
-        if not kept:
-            raise Unavailable("kafka", f"{self._topic} partition {partition} does not answer")
-        return PublishedRange(partition, *kept)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            try:
+                kept = consumer.get_watermark_offsets(
+                    Place(self._topic, partition), TIMEOUT_SECONDS
+                )
+                return PublishedRange(partition, *kept)
+            except KafkaException as error:
+                passing = error_of(error).code() in LEADER_CHANGES
+                if not passing or time.monotonic() > deadline:
+                    raise unavailable(error) from error
+            time.sleep(_RETRY_SECONDS)
 
     def _consumer(self, errors: ClientErrors) -> Consumer:
         return Consumer(

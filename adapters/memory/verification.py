@@ -30,13 +30,20 @@ class MemoryStoreScan:
 
 
 class MemoryPublishedEvents:
-    """`PublishedEvents` of a `MemoryBroker`, which keeps everything."""
+    """`PublishedEvents` of a `MemoryBroker`.
 
-    def __init__(self, broker: MemoryBroker) -> None:
+    It keeps everything; as if by retention, records below the offset `first` are not there.
+    """
+
+    def __init__(self, broker: MemoryBroker, first: int = 0) -> None:
         self._topic = broker.topic(EVENTS)
+        self._first = first
 
     async def ranges(self) -> Sequence[PublishedRange]:
-        return [PublishedRange(number, 0, log.end) for number, log in enumerate(self._topic.logs)]
+        return [
+            PublishedRange(number, min(self._first, log.end), log.end)
+            for number, log in enumerate(self._topic.logs)
+        ]
 
     async def read(self, ranges: Sequence[PublishedRange]) -> AsyncIterator[Published]:
         for each in ranges:

@@ -73,26 +73,13 @@ class SqliteReader:
     """A read-only connection to the file, used from one event loop."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `NoStoreError`, `Unavailable`."""
-        self._connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
-            uri=True,
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        """Raises `NoStoreError`."""
         try:
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            self._connection = _connect(path)
         except sqlite3.DatabaseError as error:
-            self._connection.close()
             raise NoStoreError(
                 f"{path}: {error}; give the file of `conveyor dev` by --db"
             ) from error
-        if version != SCHEMA_VERSION:
-            self._connection.close()
-            raise NoStoreError(
-                f"{path} has schema version {version}, this Conveyor reads {SCHEMA_VERSION}"
-            )
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
         """All rows; the read transaction is over then."""
@@ -166,6 +153,25 @@ class SqlitePublishedEvents:
                     for place, record in enumerate(unpack(EVENTS, content)):
                         yield Published(0, offset + place, at, as_message(record))
                 offset += 1
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
+    if version == SCHEMA_VERSION:
+        return connection
+    connection.close()
+    raise NoStoreError(f"{path} has schema version {version}, this Conveyor reads {SCHEMA_VERSION}")
 
 
 def _stored(row: tuple[str, int, int, str, int]) -> StoredCommit:

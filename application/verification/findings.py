@@ -47,7 +47,7 @@ class Kind(StrEnum):
     FOREIGN = "foreign"
     #: An ended workflow has steps of which nobody knows whether they were performed.
     UNRESOLVED = "unresolved"
-    #: An ended workflow is still being undone.
+    #: An ended workflow has steps whose undo is not done.
     UNDOING = "undoing"
 
     @property
@@ -98,7 +98,7 @@ _ADVICE: Mapping[Kind, str] = {
     " something other than an engine wrote to the topic",
     Kind.FOREIGN: "something other than an engine wrote to the topic: find it and stop it",
     Kind.UNRESOLVED: "its service has not said whether it did the step: see that the service answers",
-    Kind.UNDOING: "the undo goes on, or waits for an operator: `conveyor workflow show` tells",
+    Kind.UNDOING: "an undo failed and waits for an operator: compensate again, or force it",
 }
 
 

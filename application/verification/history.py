@@ -17,7 +17,7 @@ from application.verification.findings import Finding, Kind, shown
 from application.verification.publications import Seen, added, digest_of
 from domain.evolve import HistoryError, evolve
 from domain.instance import WorkflowInstance
-from domain.status import CompensationStatus, IllegalTransition
+from domain.status import IllegalTransition, StepStatus
 
 #: Aggregates of these names hold refusals: their events are of other workflows, and add up to no instance.
 INBOX_PREFIX = "inbox:"
@@ -228,8 +228,13 @@ class History:
         if instance.unresolved:
             detail = f"{instance.status} with unresolved steps: {', '.join(instance.unresolved)}"
             yield Finding(self.workflow_id, Kind.UNRESOLVED, detail)
-        if instance.compensation_status is CompensationStatus.RUNNING:
-            detail = f"{instance.status}, and its compensation is running"
+        undoing = [
+            step.step_id
+            for step in instance.steps.values()
+            if step.status is StepStatus.COMPENSATING
+        ]
+        if undoing:
+            detail = f"{instance.status}, and the undo is not done of: {', '.join(undoing)}"
             yield Finding(self.workflow_id, Kind.UNDOING, detail)
 
     def _found(self, kind: Kind, detail: str) -> None:

@@ -13,4 +13,5 @@ pytest.register_assert_rewrite(
     "tests.contracts.projections_contract",
     "tests.contracts.publisher_contract",
     "tests.contracts.queries_contract",
+    "tests.contracts.verification_contract",
 )

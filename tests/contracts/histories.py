@@ -1,0 +1,146 @@
+"""Whole stores as engines leave them: real courses of workflows with their projections and publications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from conveyor import topics
+from conveyor.messages import Message, Record
+
+from application.codec.events import record, record_refusal
+from application.engine.hot import Memory, Refusals
+from application.engine.loader import remembered, replayed
+from application.outputs import outputs
+from application.ports import Commit, Document, Entry, RecordedEvent
+from domain.definition import WorkflowDefinition
+from domain.events import CommandRejected, DomainEvent
+from domain.evolve import evolve
+from domain.instance import WorkflowInstance
+from tests.contracts.samples import position
+from tests.domain.goldens import DEFINITIONS, SAGAS
+from tests.domain.sagas import T0
+
+#: When the workflows ran: well before whoever looks at them.
+LONG_AGO = timedelta(hours=1)
+_EVENTS_PER_COMMIT = 4
+
+
+async def find_definition(name: str, version: int) -> WorkflowDefinition | None:
+    return DEFINITIONS.get((name, version))
+
+
+@dataclass
+class StoreContent:
+    """What a store and its events topic hold; to be damaged before it is written."""
+
+    commits: list[Commit]
+    documents: list[Document]
+    messages: list[Message | Record]
+
+    def commits_of(self, workflow_id: str) -> list[Commit]:
+        return [commit for commit in self.commits if commit.workflow_id == workflow_id]
+
+    def document_of(self, workflow_id: str) -> Document:
+        return next(document for document in self.documents if document["_id"] == workflow_id)
+
+    def place_of(self, event_id: str) -> int:
+        """Where the event stands among the messages."""
+        return next(
+            place
+            for place, message in enumerate(self.messages)
+            if isinstance(message, Message) and message.id == event_id
+        )
+
+
+def content(*, ago: timedelta = LONG_AGO) -> StoreContent:
+    """Two workflows that ended, one that is under way, and the refusals of an inbox."""
+    histories = {
+        "wf-completed": SAGAS["completed"](),
+        "wf-compensated": SAGAS["compensated"](),
+        "wf-running": SAGAS["compensated"]()[:6],
+    }
+    return content_of(histories, ago=ago)
+
+
+def content_of(
+    histories: Mapping[str, Sequence[DomainEvent]], *, ago: timedelta = LONG_AGO
+) -> StoreContent:
+    """These workflows and the refusals of an inbox."""
+    began = datetime.now(UTC).replace(microsecond=0) - ago
+    commits = refusals(began)
+    for workflow_id, history in histories.items():
+        commits += commits_of(workflow_id, shifted(history, began))
+    ids = dict.fromkeys(commit.workflow_id for commit in commits)
+    documents = [projection([c for c in commits if c.workflow_id == each]) for each in ids]
+    return StoreContent(commits, documents, publications(commits))
+
+
+def shifted(history: Sequence[DomainEvent], began: datetime) -> list[DomainEvent]:
+    """The history as of another time."""
+    return [replace(event, occurred_at=event.occurred_at - T0 + began) for event in history]
+
+
+def commits_of(workflow_id: str, history: Sequence[DomainEvent]) -> list[Commit]:
+    """The history as commits of a few events, two entries each."""
+    instance: WorkflowInstance | None = None
+    recorded: list[RecordedEvent] = []
+    for version, event in enumerate(history, 1):
+        instance = evolve(instance, event, workflow_id)
+        recorded.append(record(event, instance, version))
+    firsts = range(0, len(recorded), _EVENTS_PER_COMMIT)
+    return [
+        commit_of(workflow_id, first + 1, recorded[first : first + _EVENTS_PER_COMMIT])
+        for first in firsts
+    ]
+
+
+def commit_of(workflow_id: str, first_version: int, events: Sequence[RecordedEvent]) -> Commit:
+    """A commit of these events: the first by one message, the others by a second one."""
+    entries = [
+        Entry(position(first_version * 10 + place), f"/orders {first_version}-{place}", part)
+        for place, part in enumerate((tuple(events[:1]), tuple(events[1:])))
+        if part
+    ]
+    return Commit(workflow_id, first_version, 0, tuple(entries))
+
+
+def refusals(began: datetime) -> list[Commit]:
+    """Commands to workflows that do not exist, one commit each."""
+    commits: list[Commit] = []
+    for version in (1, 2, 3):
+        event = CommandRejected(
+            occurred_at=began,
+            actor="/orders",
+            command_id=f"cmd-{version}",
+            command_type="orchestration.workflow.pause",
+            code="NOT_FOUND",
+            detail="there is no such workflow",
+        )
+        refused = record_refusal(event, f"wf-unknown-{version}", "inbox:0", version)
+        commits.append(commit_of("inbox:0", version, [refused]))
+    return commits
+
+
+def projection(commits: Sequence[Commit]) -> Document:
+    """The document that follows from these commits of one aggregate."""
+    if commits[0].workflow_id.startswith("inbox:"):
+        memory = Memory()
+        for commit in commits:
+            for entry in commit.entries:
+                memory = remembered(memory, entry)
+        return Refusals(commits[-1].last_version, memory).document(0)
+    hot = replayed(None, commits, lambda name, version: DEFINITIONS[name, version])
+    assert hot is not None
+    return hot.document(0)
+
+
+def publications(commits: Sequence[Commit]) -> list[Message | Record]:
+    """The events of the commits as they are published."""
+    return [
+        message
+        for commit in commits
+        for message in outputs(commit)
+        if message.topic == topics.EVENTS
+    ]
