@@ -19,7 +19,7 @@ from tests.faults.checks import violations as all_violations
 from tests.faults.evidence import Evidence, of_file
 from tests.faults.load import Order
 from tests.faults.tally import Tally
-from tests.faults.verification import findings
+from tests.faults.verification import LEFT_TO_PROJECT, findings
 
 _CLIENTS = 6
 _AGAIN_SECONDS = 0.1
@@ -131,7 +131,7 @@ def left_by_a_death(file: Path, workshop: Path, customers: Customers) -> list[st
     return [
         *broken(evidence),
         *_forgotten(evidence, customers),
-        *findings(workshop, file=file),
+        *findings(workshop, file=file, apart_from=LEFT_TO_PROJECT),
     ]
 
 

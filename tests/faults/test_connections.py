@@ -57,7 +57,7 @@ def wired(own_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Wired(Servers(broker, own_servers.mongo, own_servers.redis), wires)
 
 
-@pytest.mark.parametrize("sort", ["cut", "refused", "answers lost"])
+@pytest.mark.parametrize("sort", ["cut", "refused", "stalled", "answers lost"])
 def test_connections_break(
     wired: Wired, sort: str, tmp_path: Path, rng: Random, tally: Tally
 ) -> None:
@@ -88,6 +88,10 @@ def _break(wire: Wire, sort: str, works: Plant) -> None:
         case "refused":
             with wire.closed():
                 works.load.watch(works.rng.uniform(0.5, 3))
+        case "stalled":
+            wire.hold_requests()
+            works.load.watch(works.rng.uniform(0.5, 6))
+            wire.release()
         case _:
             with wire.deaf():
                 works.load.watch(works.rng.uniform(0.5, 3))
