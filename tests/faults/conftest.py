@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import servers
-from tests.faults.plant import Servers
+from tests.faults.plant import Plant, Servers, plant
 from tests.faults.tally import Tally, table
 
 #: Draws the moments; the processes then run as they run, so it repeats a plan and not a run.
@@ -66,3 +66,12 @@ def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder: Path = tmp_path_factory.mktemp("servers")
     with ExitStack() as stack:
         yield Servers.started(stack, folder, servers.mongo_standin(folder / "mongo"))
+
+
+@pytest.fixture
+def works(
+    own_servers: Servers, tmp_path: Path, rng: random.Random, tally: Tally
+) -> Iterator[Plant]:
+    """A site without processes yet."""
+    with plant(own_servers, tmp_path, rng, tally) as works:
+        yield works

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from random import Random
 
 import httpx
@@ -13,19 +11,12 @@ import pytest
 from tests.acceptance.programs import until
 from tests.acceptance.sites import order as order_input
 from tests.faults.load import COMPENSATED, COMPLETED, Order
-from tests.faults.plant import Plant, Process, Servers, plant
-from tests.faults.tally import Tally
+from tests.faults.plant import Plant, Process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 ORDERS = 32
 WORKFLOWS = "/api/v1/workflows"
-
-
-@pytest.fixture
-def works(own_servers: Servers, tmp_path: Path, rng: Random, tally: Tally) -> Iterator[Plant]:
-    with plant(own_servers, tmp_path, rng, tally) as works:
-        yield works
 
 
 def test_what_was_answered_is_shown_at_once(works: Plant) -> None:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from random import Random
-
 import pytest
 
 from tests.acceptance.programs import until
-from tests.faults.plant import Plant, Servers, all_partitions, plant
-from tests.faults.tally import Tally
+from tests.faults.plant import Plant, all_partitions
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 WAVE = 60
-
-
-@pytest.fixture
-def works(own_servers: Servers, tmp_path: Path, rng: Random, tally: Tally) -> Iterator[Plant]:
-    with plant(own_servers, tmp_path, rng, tally) as works:
-        yield works
 
 
 def test_engines_are_killed_again_and_again(works: Plant) -> None:

@@ -19,12 +19,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 WAVE = 50
 
 
-@pytest.fixture
-def works(own_servers: Servers, tmp_path: Path, rng: Random, tally: Tally) -> Iterator[Plant]:
-    with plant(own_servers, tmp_path, rng, tally) as works:
-        yield works
-
-
 def test_the_broker_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> None:
     """After kill -9 of the only broker, and a start on the same folder, nothing acknowledged is missing."""
     _staffed(works)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ def findings(
     folder: Path,
     settings: Mapping[str, str] | None = None,
     file: Path | None = None,
-    apart_from: Set[str] = frozenset(),
+    apart_from: Collection[str] = (),
 ) -> list[str]:
     """What the command finds wrong in the stores of the settings, or in an embedded file."""
     where = () if file is None else ("--db", str(file))

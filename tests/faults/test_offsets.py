@@ -1,0 +1,108 @@
+"""Offsets that are committed before what they stand for is in the log: none are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from tests.acceptance.sites import COMMANDS, PARTITIONS, START, Site
+from tests.faults.plant import Servers, plant
+from tests.faults.tally import Tally
+from tests.faults.wire import Wire
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+WAVE = 40
+
+
+def test_offsets_follow_what_they_stand_for(
+    own_servers: Servers, tmp_path: Path, rng: Random, tally: Tally
+) -> None:
+    """Whatever happens to the document store and the engine, no committed offset is ahead of the log."""
+    with ExitStack() as stack, plant(own_servers, tmp_path, rng, tally) as works:
+        wire = Wire(own_servers.mongo.address)
+        stack.callback(wire.stop)
+        works.warehouse()
+        engine = works.engine("engine-1", CONVEYOR_MONGODB__URI=wire.address)
+
+        for round in range(8):
+            works.load.send(WAVE)
+            works.load.until_a_random_moment(WAVE * 3)
+            if round % 2:
+                tally.fault("store's answers lost")
+                with wire.deaf():
+                    works.load.send(WAVE // 2)
+                    works.load.watch(rng.uniform(0.3, 2))
+                    _assert_offsets_are_behind_the_log(works.site)
+                    works.kill(engine)
+            else:
+                works.kill(engine)
+            _assert_offsets_are_behind_the_log(works.site)
+            works.again(engine)
+        works.load.until_ended()
+
+        _assert_offsets_are_behind_the_log(works.site)
+        works.conclude()
+
+
+def _assert_offsets_are_behind_the_log(site: Site) -> None:
+    """Every start below the committed offset of its partition has its run in the log."""
+    # In this order: the log only grows, so what is missing from it was missing before.
+    committed = _committed(site)
+    starts = _starts(site)
+    known = set(site.database["workflow_events"].distinct("workflowId"))
+
+    for partition, commands in starts.items():
+        passed = {key for offset, key in commands.items() if offset < committed[partition]}
+        assert passed <= known
+
+
+def _committed(site: Site) -> Mapping[int, int]:
+    """Partition of the commands -> the offset that the engines' group has committed."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": site.kafka,
+            "group.id": f"{site.prefix}conveyor-engine",
+            "enable.auto.commit": False,
+        }
+    )
+    try:
+        places = [TopicPartition(site.prefix + COMMANDS, number) for number in range(PARTITIONS)]
+        return {each.partition: each.offset for each in consumer.committed(places, timeout=20)}
+    finally:
+        consumer.close()
+
+
+def _starts(site: Site) -> Mapping[int, Mapping[int, str]]:
+    """Partition -> offset -> workflow id, of every start command there is."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": site.kafka,
+            "group.id": "unused",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    found: defaultdict[int, dict[int, str]] = defaultdict(dict)
+    try:
+        places = [TopicPartition(site.prefix + COMMANDS, number, 0) for number in range(PARTITIONS)]
+        consumer.assign(places)
+        open_partitions = set(range(PARTITIONS))
+        while open_partitions:
+            for message in consumer.consume(1000, 0.2):
+                error = message.error()
+                if error is not None:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                    open_partitions.discard(message.partition() or 0)
+                elif ("ce_type", START.encode()) in (message.headers() or []):
+                    key = (message.key() or b"").decode()
+                    found[message.partition() or 0][message.offset() or 0] = key
+        return found
+    finally:
+        consumer.close()
