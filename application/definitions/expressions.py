@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
+from application.definitions.evaluation import Node, evaluate
 from domain.expression import Expression, ExpressionError
 
-#: A node of jmespath's syntax tree: `type`, `children`, and often `value`.
-Node = dict[str, Any]
 Path = tuple[str, ...]
 
 _FUNCTIONS = cast("dict[str, dict[str, Any]]", Functions.FUNCTION_TABLE)
@@ -63,12 +62,12 @@ class JmesPath:
 
     source: str
     references: frozenset[Path]
-    search: Callable[[Any], Any]
+    tree: Node = field(compare=False, repr=False)
 
     def evaluate(self, document: Mapping[str, Any]) -> Any:
-        """Raises ExpressionError when a function refuses the values that it meets."""
+        """Raises ExpressionError when a function refuses the values that it meets, or the value is too large."""
         try:
-            return self.search(document)
+            return evaluate(self.tree, document)
         except _EVALUATION_ERRORS as fault:
             raise ExpressionError(f"{self.source!r} cannot be evaluated: {fault}") from fault
 
@@ -105,8 +104,10 @@ def compile_expression(source: str) -> FieldPath | JmesPath:
         names = _plain_path(tree)
         if names is not None:
             return FieldPath(source, names)
-        return JmesPath(source, _references(tree), cast("Callable[[Any], Any]", compiled.search))
-    except (JMESPathError, RecursionError) as fault:
+        return JmesPath(source, _references(tree), tree)
+    except InvalidExpression:
+        raise
+    except (ValueError, RecursionError) as fault:  # jmespath's own are ValueErrors
         raise InvalidExpression(f"{source!r} is no JMESPath expression: {fault}") from fault
 
 

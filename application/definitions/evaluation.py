@@ -1,0 +1,140 @@
+"""JMESPath within bounds: a few characters can ask for more than any memory holds.
+
+`[@, @][]`, piped into itself thirty times, is a list of a thousand million values. An engine that tried would not
+stop at one failed step: the message comes again after a restart, and its partition would stand still for ever.
+"""
+# The stubs have a type for the nodes of the interpreter that cannot be imported.
+# pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, cast
+
+from jmespath.exceptions import JMESPathTypeError
+from jmespath.visitor import TreeInterpreter
+
+#: A node of jmespath's syntax tree: `type`, `children`, and often `value`.
+Node = dict[str, Any]
+
+#: Values that are visited, compared, copied or made; some tenths of a second at most.
+EVALUATION_MAX = 500_000
+#: Deeper values could not be written as JSON together with what stands around them.
+DEPTH_MAX = 150
+_CHARACTERS_PER_VALUE = 8
+_JSON_INTEGERS = range(-(2**63), 2**64)
+#: Functions that walk through the whole of what they are given.
+_WALKING_FUNCTIONS = frozenset(("contains", "to_string"))
+
+
+class OutOfBounds(ValueError):
+    """The expression asks for too much, or for what is no JSON."""
+
+
+def evaluate(tree: Node, document: Any) -> Any:
+    """What the expression gives, which is JSON. Raises OutOfBounds, besides what jmespath raises."""
+    interpreter = _Bounded()
+    value = interpreter.visit(tree, document)
+    interpreter.walk(value)
+    return value
+
+
+class _Bounded(TreeInterpreter):
+    """One evaluation, and what is left of its allowance. Whatever can grow is paid for before it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = EVALUATION_MAX
+
+    def visit(self, node: Node, *args: Any, **kwargs: Any) -> Any:
+        self._spend(1)
+        return super().visit(node, *args, **kwargs)
+
+    def visit_flatten(self, node: Node, value: Any) -> Any:
+        base: Any = self.visit(node["children"][0], value)
+        if isinstance(base, list):
+            items = cast("list[Any]", base)
+            self._spend(sum(_length(item) if isinstance(item, list) else 1 for item in items))
+        return super().visit_flatten({**node, "children": [_literal(base)]}, value)
+
+    def visit_slice(self, node: Node, value: Any) -> Any:
+        self._spend(_length(value))
+        return super().visit_slice(node, value)
+
+    def visit_comparator(self, node: Node, value: Any) -> Any:
+        sides = [self.visit(child, value) for child in node["children"]]
+        for side in sides:
+            self.walk(side)
+        return super().visit_comparator({**node, "children": [*map(_literal, sides)]}, value)
+
+    def visit_function_expression(self, node: Node, value: Any) -> Any:
+        name: str = node["value"]
+        arguments = [self.visit(child, value) for child in node["children"]]
+        for argument in arguments:
+            self._spend(_length(argument))
+            if name in _WALKING_FUNCTIONS:
+                self.walk(argument)
+        if name == "join":
+            self._spend_joined(*arguments)
+        literals = [_literal(argument) for argument in arguments]
+        try:
+            return super().visit_function_expression({**node, "children": literals}, value)
+        except JMESPathTypeError as fault:
+            # Its own text has the whole value in it, however large that is.
+            expected = " or ".join(map(str, fault.expected_types))
+            raise TypeError(f"{name}() takes {expected}, not {fault.actual_type}") from None
+
+    def walk(self, value: Any, depth: int = 0) -> None:
+        """Pay for every value in it, as often as it stands there. Raises OutOfBounds for what is no JSON."""
+        self._spend(1)
+        if depth > DEPTH_MAX:
+            raise OutOfBounds(f"the value is nested more than {DEPTH_MAX} deep")
+        match value:
+            case None | bool():
+                pass
+            case str():
+                self._walk_text(value)
+            case int():
+                if value not in _JSON_INTEGERS:
+                    raise OutOfBounds("the value has an integer of more than 64 bits")
+            case float():
+                if not isfinite(value):
+                    raise OutOfBounds(f"the value has the number {value}, which JSON does not know")
+            case list():
+                for item in cast("list[Any]", value):
+                    self.walk(item, depth + 1)
+            case dict():
+                for name, item in cast("dict[str, Any]", value).items():
+                    self._walk_text(name)
+                    self.walk(item, depth + 1)
+            case _:
+                raise OutOfBounds(
+                    "the value is an expression; & belongs into a function's argument"
+                )
+
+    def _walk_text(self, text: str) -> None:
+        self._spend(len(text) // _CHARACTERS_PER_VALUE)
+        if not text.isascii():
+            text.encode()
+
+    def _spend_joined(self, glue: Any, texts: Any) -> None:
+        if isinstance(texts, list):
+            for text in cast("list[Any]", texts):
+                self._spend(1 + _length(text) + _length(glue))
+
+    def _spend(self, values: int) -> None:
+        self._left -= values
+        if self._left < 0:
+            raise OutOfBounds(f"the evaluation needs more than {EVALUATION_MAX} values")
+
+
+def _length(value: Any) -> int:
+    """What a shallow copy costs."""
+    if isinstance(value, str):
+        return len(value) // _CHARACTERS_PER_VALUE
+    return len(cast("list[Any]", value)) if isinstance(value, list | dict) else 0
+
+
+def _literal(value: Any) -> Node:
+    """A node that stands for a value that was evaluated already."""
+    return {"type": "literal", "value": value, "children": []}
