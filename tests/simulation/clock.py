@@ -23,10 +23,10 @@ class SimulatedClock:
     def __init__(self, process: Process, weather: Weather, skew: timedelta) -> None:
         self._process = process
         self._weather = weather
-        self._skew = skew
+        self.skew = skew
 
     def now(self) -> datetime:
-        return virtual_now() if self._weather.is_clear else virtual_now() + self._skew
+        return virtual_now() if self._weather.is_clear else virtual_now() + self.skew
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

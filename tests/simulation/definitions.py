@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from application.definitions import compile_definition
+from application.ports import Clock
 from domain.definition import WorkflowDefinition
+from tests.simulation.faults import Network, Process
 
 #: Long ones let a request be performed long after it was sent, short ones make answers late.
 _TIMEOUT_MS = {"charge": 2500, "weigh": 1200, "pick": 5000}
@@ -37,6 +39,12 @@ def _workflow(name: str, *steps: dict[str, Any], **fields: Any) -> dict[str, Any
     }
 
 
+#: An undo that is looked after before the next one may begin.
+_VERIFIED = {
+    "operation": "undo-reserve",
+    "input": {"order": "input.order"},
+    "verify": {"operation": "verify-reserve", "input": {"order": "input.order"}},
+}
 CHAIN = _workflow(
     "chain",
     _step("stock", "reserve"),
@@ -46,9 +54,18 @@ CHAIN = _workflow(
     _step("parcels", "pack"),
     output={"packed": "steps.pack.output.did"},
 )
+#: Other steps in another order: who mixes the versions up asks for what was not done.
+CHAIN_2 = _workflow(
+    "chain",
+    _step("money", "charge"),
+    _step("stock", "reserve", compensation=_VERIFIED),
+    _step("parcels", "weigh", compensation={"service": "robots", "operation": "undo-weigh"}),
+    _step("parcels", "pack", when="input.heavy"),
+    version=2,
+)
 DIAMOND = _workflow(
     "diamond",
-    _step("stock", "reserve"),
+    _step("stock", "reserve", compensation=_VERIFIED),
     _step("money", "charge", dependsOn=["reserve"]),
     _step(
         "parcels",
@@ -75,24 +92,77 @@ PIVOTED = _workflow(
     _step("parcels", "ship", kind="retriable", compensation=None),
     _step("money", "invoice", kind="retriable", compensation=None),
 )
+#: Its pivot is tried again after it was sealed, in another round.
+PIVOT_HELD = _workflow(
+    "pivot-held",
+    _step("stock", "reserve"),
+    _step("robots", "assign", kind="pivot", compensation=None),
+    _step("parcels", "ship", kind="retriable", compensation=None),
+    onFailure="hold",
+)
 
 
-class CompiledDefinitions:
-    """`Definitions` of every engine: compiled once, as a definition's identity is its object."""
+class Shelf:
+    """Every definition there will be, compiled once, as a definition's identity is its object; and what is deployed."""
 
     def __init__(self) -> None:
-        compiled = [compile_definition(each) for each in (CHAIN, DIAMOND, HELD, PIVOTED)]
-        self.by_name: dict[str, WorkflowDefinition] = {each.name: each for each in compiled}
-
-    def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        return self.by_name.get(reference) if version in (None, 1) else None
-
-    async def get(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        return self.cached(reference, version)
+        compiled = [
+            compile_definition(each)
+            for each in (CHAIN, CHAIN_2, DIAMOND, HELD, PIVOTED, PIVOT_HELD)
+        ]
+        self._all = {(each.name, each.version): each for each in compiled}
 
     def of(self, name: str, version: int) -> WorkflowDefinition:
-        assert version == 1
-        return self.by_name[name]
+        return self._all[name, version]
+
+    def find(self, name: str, version: int | None, is_deployed: bool) -> WorkflowDefinition | None:
+        """That version, or the newest; the second ones only where they are deployed."""
+        newest = 2 if is_deployed and (name, 2) in self._all else 1
+        wanted = newest if version is None else version
+        return self._all.get((name, wanted)) if wanted <= newest else None
 
 
-DEFINITIONS = CompiledDefinitions()
+SHELF = Shelf()
+
+
+class Deployment:
+    """Whether the second versions are registered yet."""
+
+    is_done = False
+
+
+class FaultyDefinitions:
+    """`Definitions` of one engine: asked for over the network, and remembered as the registry remembers them."""
+
+    def __init__(
+        self, deployment: Deployment, process: Process, network: Network, clock: Clock
+    ) -> None:
+        self._deployment = deployment
+        self._process = process
+        self._network = network
+        self._clock = clock
+        self._known: dict[tuple[str, int], WorkflowDefinition] = {}
+        self._newest: dict[str, tuple[WorkflowDefinition, float]] = {}
+
+    def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        if version is not None:
+            return self._known.get((reference, version))
+        newest = self._newest.get(reference)
+        if newest is None or self._clock.now().timestamp() - newest[1] > 1.0:
+            return None
+        return newest[0]
+
+    async def get(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        if version is not None and (reference, version) in self._known:
+            return self._known[reference, version]
+
+        def look() -> list[WorkflowDefinition | None]:
+            return [SHELF.find(reference, version, self._deployment.is_done)]
+
+        asked_at = self._clock.now().timestamp()
+        found = (await self._network.read(self._process, "eventStore", look))[0]
+        if found is not None:
+            self._known[found.name, found.version] = found
+            if version is None:
+                self._newest[reference] = (found, asked_at)
+        return found

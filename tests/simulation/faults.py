@@ -1,19 +1,18 @@
 """Processes that die or freeze between any two awaits, and a network that fails them.
 
 A call to a server is a request and an answer. A request that was sent lands whatever becomes of its
-sender; an answer finds its process dead, frozen, or is lost on the way. All from one seeded source.
+sender; an answer finds its process dead, frozen, or is lost on the way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final, TypeVar
 
 from application.ports import Unavailable
+from tests.simulation.chances import Chances, Kind
 from tests.simulation.trace import Trace
 
 T = TypeVar("T")
@@ -57,18 +56,10 @@ class Process:
         return since is not None and asyncio.get_running_loop().time() - since >= seconds
 
 
-class Fate(Enum):
-    """What becomes of one call."""
-
-    FINE = "fine"
-    #: It never arrived.
-    BEFORE = "before"
-    #: It took effect, its answer was lost.
-    AFTER = "after"
-    #: Some of it took effect, and its answer was lost.
-    PARTLY = "partly"
-    #: The caller gave up, and then it took effect.
-    LATE = "late"
+#: What becomes of a call that fails: it never arrives; it takes effect and its answer is lost; some of it
+#: takes effect; or the caller gives up first, and then it takes effect.
+_WRITES_FAIL = (Kind.CALL_LOST, Kind.ANSWER_LOST, Kind.PARTLY_WRITTEN, Kind.CALL_LATE)
+_READS_FAIL = (Kind.CALL_LOST, Kind.ANSWER_LOST)
 
 
 @dataclass(slots=True)
@@ -78,42 +69,36 @@ class Weather:
     failing: float
     latency: float
     duplicates: float
+    #: Of commits, that a majority has them later than the primary.
+    lagging: float = 0.0
     #: component -> until when nothing of it answers
     outages: dict[str, float] = field(default_factory=dict[str, float])
     is_clear: bool = False
 
     def clear(self) -> None:
         self.is_clear = True
-        self.failing = self.duplicates = 0.0
+        self.failing = self.duplicates = self.lagging = 0.0
         self.outages.clear()
 
 
 class Network:
     """Carries the calls of all processes."""
 
-    def __init__(self, rng: random.Random, weather: Weather, trace: Trace) -> None:
-        self.rng = rng
+    def __init__(self, chances: Chances, weather: Weather, trace: Trace) -> None:
+        self.chances = chances
         self.weather = weather
         self.trace = trace
         #: Requests on their way.
         self.in_flight = 0
-        #: Promises of the stores that were broken in between, as sentences.
-        self.broken: list[str] = []
+        self.dice = chances.stream("network")
 
     def latency(self) -> float:
-        return self.rng.uniform(0.1 * MILLISECOND, self.weather.latency)
+        return 0.0001 + self.dice.random() * self.weather.latency
 
-    def is_duplicated(self) -> bool:
-        return self.rng.random() < self.weather.duplicates
+    def is_away(self, component: str) -> bool:
+        return self.weather.outages.get(component, 0.0) > asyncio.get_running_loop().time()
 
-    def fate(self, component: str) -> Fate:
-        if self.weather.outages.get(component, 0.0) > asyncio.get_running_loop().time():
-            return Fate.BEFORE
-        if self.rng.random() >= self.weather.failing:
-            return Fate.FINE
-        return self.rng.choice((Fate.BEFORE, Fate.AFTER, Fate.PARTLY, Fate.LATE))
-
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
         """Do it then, whoever has died by then."""
         self.in_flight += 1
 
@@ -126,41 +111,49 @@ class Network:
     async def read(self, process: Process, component: str, look: Callable[[], T]) -> T:
         """Ask a server. Raises Unavailable."""
         await process.checkpoint()
-        lost = self.fate(component) is not Fate.FINE
         await asyncio.sleep(self.latency())
-        answer = None if lost else look()
-        await asyncio.sleep(self.latency())
-        await process.checkpoint()
-        if answer is None:
+        if (
+            self.is_away(component)
+            or self.chances.one_of(_READS_FAIL, self.weather.failing, "reads") is not None
+        ):
+            await self._wait(process, self.latency())
             raise self._unavailable(process, component, "read")
+        answer = look()
+        await self._wait(process, self.latency())
         return answer
+
+    async def reach(self, process: Process, component: str) -> None:
+        """A server is there, or raises Unavailable: for calls whose answer does not come over the network."""
+        await self.read(process, component, _nothing)
 
     async def write(
         self, process: Process, component: str, act: Callable[[bool], T], what: str
     ) -> T:
         """Have a server do something: all of it, or, where asked, a part. Raises Unavailable."""
         await process.checkpoint()
-        fate = self.fate(component)
+        fate = Kind.OUTAGE if self.is_away(component) else None
+        if fate is None:
+            fate = self.chances.one_of(_WRITES_FAIL, self.weather.failing, "writes")
         delay = self.latency()
-        if fate is Fate.BEFORE:
+        if fate is Kind.OUTAGE or fate is Kind.CALL_LOST:
             await self._wait(process, delay)
-            raise self._unavailable(process, component, f"{what}: {fate.value}")
+            raise self._unavailable(process, component, f"{what}: {fate}")
         landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def land() -> None:
-            result = act(fate is Fate.PARTLY)
+            result = act(fate is Kind.PARTLY_WRITTEN)
             if not landed.done():
                 landed.set_result(result)
 
-        if fate is Fate.LATE:
-            self.later(delay + self.rng.uniform(0.0, 1.5), land)
+        if fate is Kind.CALL_LATE:
+            self.later(delay + self.dice.uniform(0.0, 1.5), land)
             await self._wait(process, delay)
-            raise self._unavailable(process, component, f"{what}: {fate.value}")
+            raise self._unavailable(process, component, f"{what}: {fate}")
         self.later(delay, land)
         result = await landed
         await self._wait(process, self.latency())
-        if fate is not Fate.FINE:
-            raise self._unavailable(process, component, f"{what}: {fate.value}")
+        if fate is not None:
+            raise self._unavailable(process, component, f"{what}: {fate}")
         return result
 
     async def _wait(self, process: Process, seconds: float) -> None:
@@ -168,5 +161,10 @@ class Network:
         await process.checkpoint()
 
     def _unavailable(self, process: Process, component: str, detail: str) -> Unavailable:
-        self.trace.note(process.name, f"unavailable: {component}, {detail}")
+        if self.trace.is_kept:
+            self.trace.note(process.name, f"unavailable: {component}, {detail}")
         return Unavailable(component, detail)
+
+
+def _nothing() -> None:
+    """The answer does not matter."""

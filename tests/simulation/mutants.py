@@ -62,7 +62,12 @@ class _Forgetful(KeyRecords):
 
 
 MUTANTS = (
-    Mutant("an append overwrites", Parts(event_log=_Overwriting), range(3)),
-    Mutant("offsets are committed before the append", Parts(inbox=_Hasty), range(3)),
-    Mutant("a participant forgets its keys", Parts(keys=_Forgetful), range(3)),
+    Mutant("an append overwrites", Parts(event_log=_Overwriting), range(8)),
+    Mutant("offsets are committed before the append", Parts(inbox=_Hasty), range(8)),
+    Mutant("a participant forgets its keys", Parts(keys=_Forgetful), range(8)),
 )
+
+
+def parts_of(name: str | None) -> Parts:
+    """The world's parts with this rule switched off; None: as they are."""
+    return Parts() if name is None else next(m.parts for m in MUTANTS if m.name == name)

@@ -1,20 +1,27 @@
 """Participants: the SDK's own runner on a faulty transport, with effects that the checks can count.
 
-An effect is written in one step with its key's record, as a participant with a database does it. So a
-process that dies before that has done nothing, and whoever forgets a record does it twice.
+`floor` writes an effect in one step with its key's record, as a participant with a database does it: a
+process that dies before that has done nothing. `bank` has its effects elsewhere, where they are idempotent
+by key, and may die between doing and recording: whoever takes the claim over finds them done.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from conveyor import topics
-from conveyor.errors import RetryableError, ServerUnavailableError, TerminalError
+from conveyor.errors import (
+    RetryableError,
+    ServerUnavailableError,
+    TerminalError,
+    UnknownOutcomeError,
+)
 from conveyor.handlers import StepContext
-from conveyor.keys import KeyRecord, KeyState
+from conveyor.keys import UNDO_SUFFIX, VERIFY_SUFFIX, KeyRecord, KeyState, performed
 from conveyor.messages import Message, Record
 from conveyor.participant import Participant
 from conveyor.transport import Taken
@@ -23,22 +30,16 @@ from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox
 from application.ports import LaneState, Unavailable
 from domain.position import TopicPartition
+from tests.simulation.chances import Kind
+from tests.simulation.effects import Effect
 from tests.simulation.faults import MILLISECOND, Network, Process
-from tests.simulation.faulty_ports import FaultyInbox, FaultyPublisher
+from tests.simulation.faulty_messaging import FaultyInbox, FaultyPublisher
+from tests.simulation.watch import Watch
 
 T = TypeVar("T")
 
 #: A hold of a process that was silent so long passes to the next who asks.
 LEASE_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """Something that a participant really did."""
-
-    key: str
-    operation: str
-    attempt: int
 
 
 @dataclass(slots=True)
@@ -50,13 +51,27 @@ class _Hold:
 class KeyRecords:
     """The records of one participant, shared by its processes."""
 
-    def __init__(self, effects: list[Effect]) -> None:
+    def __init__(self, watch: Watch) -> None:
         self.records: dict[str, KeyRecord] = {}
-        self.effects = effects
         self.holds: dict[str, _Hold] = {}
+        self.watch = watch
+        #: Keys of effects that stand somewhere else.
+        self.elsewhere: set[str] = set()
 
     def record(self, key: str) -> KeyRecord:
         return self.records.get(key, KeyRecord())
+
+    def is_held(self, holder: _Hold, process: Process) -> bool:
+        """Somebody else has it, and is not taken for dead yet."""
+        return holder.process is not process and not holder.process.is_silent_for(LEASE_SECONDS)
+
+    def clear_up(self) -> None:
+        """People look at what became of the attempts that nobody knows the outcome of, and note it."""
+        for key, record in self.records.items():
+            if record.claimed and key not in self.holds:
+                done = key in self.elsewhere
+                cleared = performed(record.claimed, b"{}") if done else replace(record, claimed=0)
+                self.records[key] = cleared
 
 
 class FaultyKeyStore:
@@ -83,9 +98,9 @@ class FaultyKeyStore:
     def _open(self, key: str, attempt: int) -> KeyRecord | None:
         holder = self._shared.holds.get(key)
         record = self._shared.record(key)
+        if holder is not None and self._shared.is_held(holder, self._process):
+            return None
         if holder is not None and holder.process is not self._process:
-            if not holder.process.is_silent_for(LEASE_SECONDS):
-                return None
             record = replace(record, claimed=holder.attempt or record.claimed)
             self._shared.records[key] = record
         self._held[key] = self._shared.holds[key] = _Hold(self._process, attempt)
@@ -113,8 +128,11 @@ class FaultyKeyStore:
         self._shared.records[key] = record
         effect = self.staged.pop(key, None)
         if effect is not None and record.state is KeyState.PERFORMED:
-            self._shared.effects.append(effect)
-            self._network.trace.note(self._process.name, f"DID {effect.operation} {key}")
+            self.happened(effect)
+
+    def happened(self, effect: Effect) -> None:
+        self._shared.watch.happened(effect)
+        self._network.trace.note(self._process.name, f"DID {effect.operation} {effect.key}")
 
     async def close(self) -> None:
         """Keys still held stay claimed."""
@@ -123,11 +141,14 @@ class FaultyKeyStore:
 class FaultyTransport:
     """`Transport` of one process."""
 
-    def __init__(self, broker: MemoryBroker, process: Process, network: Network) -> None:
+    def __init__(
+        self, broker: MemoryBroker, process: Process, network: Network, watch: Watch
+    ) -> None:
         self._broker = broker
         self._process = process
         self._network = network
-        self._publisher = FaultyPublisher(broker, process, network)
+        self._watch = watch
+        self._publisher = FaultyPublisher(broker, process, network, watch)
         self._inbox: FaultyInbox | None = None
         #: Lane -> offsets taken and not finished, in order, and the next one to take.
         self._unfinished: dict[TopicPartition, dict[int, None]] = {}
@@ -140,7 +161,7 @@ class FaultyTransport:
             member=self._process.name,
             topics=[topics.step_requests(service) for service in services],
         )
-        self._inbox = FaultyInbox(inbox, self._process, self._network)
+        self._inbox = FaultyInbox(inbox, self._process, self._network, self._watch)
         await self._inbox.start(self)
 
     async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
@@ -203,9 +224,13 @@ class Manners:
     slow: float
     retryable: float
     terminal: float
+    unknown: float = 0.0
+    dying: float = 0.0
+    too_large: float = 0.0
 
     def behave(self) -> None:
         self.slow = self.retryable = self.terminal = 0.0
+        self.unknown = self.dying = self.too_large = 0.0
 
 
 #: service -> its operations; each is undone by `undo-<operation>` of the same service.
@@ -213,39 +238,99 @@ FLOOR = {"stock": ("reserve", "pick"), "robots": ("assign",)}
 BANK = {"money": ("charge", "invoice"), "parcels": ("pack", "ship")}
 #: Undone by another participant, which never saw the step: `undo-weigh` of robots.
 ELSEWHERE = ("parcels", "weigh", "robots")
+#: Says whether an undo held: `verify-reserve` of stock.
+VERIFIED = ("stock", "reserve")
+
+Handle = Callable[[dict[str, Any], StepContext], Awaitable[dict[str, Any]]]
 
 
-def participant(name: str, manners: Manners, keys: FaultyKeyStore, network: Network) -> Participant:
-    """`floor` or `bank`, as one process runs it."""
+def participant(name: str, make: Callable[[str], Handle]) -> Participant:
+    """`floor` or `bank`; `make` gives an operation's handler."""
     made = Participant(name)
     service, operation, undoer = ELSEWHERE
     for mine, operations in (FLOOR if name == "floor" else BANK).items():
         for each in operations:
-            step = made.step(mine, each)(_handler(each, manners, keys, network))
-            step.compensation(f"undo-{each}")(_handler(f"undo-{each}", manners, keys, network))
+            step = made.step(mine, each)(make(each))
+            step.compensation(f"undo-{each}")(make(f"undo-{each}"))
     if name == "floor":
-        made.compensation(undoer, f"undo-{operation}")(
-            _handler(f"undo-{operation}", manners, keys, network)
-        )
+        made.compensation(undoer, f"undo-{operation}")(make(f"undo-{operation}"))
+        made.step(VERIFIED[0], f"verify-{VERIFIED[1]}")(make(f"verify-{VERIFIED[1]}"))
     else:
-        made.step(service, operation)(_handler(operation, manners, keys, network))
+        made.step(service, operation)(make(operation))
     return made
 
 
-def _handler(
-    operation: str, manners: Manners, keys: FaultyKeyStore, network: Network
-) -> Callable[[dict[str, Any], StepContext], Awaitable[dict[str, Any]]]:
-    async def perform(data: dict[str, Any], context: StepContext) -> dict[str, Any]:
-        rng = network.rng
-        is_slow = rng.random() < manners.slow
-        await asyncio.sleep(rng.uniform(0.2, 4.0) if is_slow else rng.uniform(1, 30) * MILLISECOND)
-        drawn = rng.random()
-        if drawn < manners.terminal and (context.strategy is None or drawn < manners.terminal / 4):
-            raise TerminalError("REFUSED", f"{operation} is not possible")
-        if drawn > 1.0 - manners.retryable:
-            raise RetryableError("BUSY", f"{operation} is not possible now")
-        key = context.idempotency_key
-        keys.staged[key] = Effect(key, operation, context.attempt)
-        return {"did": operation}
+@dataclass(slots=True)
+class Performer:
+    """What one process of a participant does with a request that it has to perform."""
 
-    return perform
+    process: Process
+    keys: FaultyKeyStore
+    shared: KeyRecords
+    manners: Manners
+    network: Network
+    now: Callable[[], datetime]
+    die: Callable[[], None]
+    #: Its effects are not in the store of its keys.
+    is_elsewhere: bool
+    large: str = field(default="x" * 6500, repr=False)
+
+    def handler(self, operation: str) -> Handle:
+        async def perform(data: dict[str, Any], context: StepContext) -> dict[str, Any]:
+            began = self.now()
+            await self._work()
+            await self.process.checkpoint()
+            if self.is_elsewhere:
+                await self._do_elsewhere(operation, context)
+            else:
+                self._refuse(operation, context)
+                self._stage(operation, context)
+            deadline = context.deadline
+            if deadline is not None and deadline < began and not context.recovered:
+                self.shared.watch.wrong(f"{context.idempotency_key} was begun past its deadline")
+            is_large = self.network.chances.strikes(Kind.STEP_TOO_LARGE, self.manners.too_large)
+            return {"did": operation, "note": self.large} if is_large else {"did": operation}
+
+        return perform
+
+    async def _work(self) -> None:
+        dice = self.network.dice
+        is_slow = self.network.chances.strikes(Kind.STEP_SLOW, self.manners.slow)
+        await asyncio.sleep(
+            dice.uniform(0.2, 4.0) if is_slow else dice.uniform(1, 30) * MILLISECOND
+        )
+
+    def _refuse(self, operation: str, context: StepContext) -> None:
+        chances, manners = self.network.chances, self.manners
+        terminal = manners.terminal if context.strategy is None else manners.terminal / 4
+        if chances.strikes(Kind.STEP_REFUSED, terminal):
+            raise TerminalError("REFUSED", f"{operation} is not possible")
+        if chances.strikes(Kind.STEP_BUSY, manners.retryable):
+            raise RetryableError("BUSY", f"{operation} is not possible now")
+
+    def _stage(self, operation: str, context: StepContext) -> None:
+        """It will have happened when its key's record is written."""
+        key = context.idempotency_key
+        if VERIFY_SUFFIX not in key:
+            self.keys.staged[key] = Effect(key, operation, context.attempt)
+
+    async def _do_elsewhere(self, operation: str, context: StepContext) -> None:
+        """Do it unless it is done, as something does that is idempotent by key.
+
+        Who finds that the attempt was begun before cannot promise any more that nothing was done.
+        """
+        key, chances = context.idempotency_key, self.network.chances
+        is_done = key in self.shared.elsewhere
+        if not is_done and not context.recovered:
+            self._refuse(operation, context)
+        is_unknown = chances.strikes(Kind.OUTCOME_UNKNOWN, self.manners.unknown)
+        undoes = key.removesuffix(UNDO_SUFFIX)
+        has_to_be = undoes == key or undoes in self.shared.elsewhere
+        if not is_done and has_to_be and not (is_unknown and self.network.dice.random() < 0.5):
+            self.shared.elsewhere.add(key)
+            self.keys.happened(Effect(key, operation, context.attempt))
+            if chances.strikes(Kind.DIES_AFTER_EFFECT, self.manners.dying):
+                self.die()
+                await self.process.checkpoint()
+        if is_unknown:
+            raise UnknownOutcomeError("CONNECTION_LOST", f"nobody knows about {operation}")

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 from unittest import mock
 
 from conveyor import topics, types
 
+from application.engine.takeover import SetupError
 from domain.position import TopicPartition
 from domain.status import WorkflowStatus
 from tests.simulation import loop
+from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.checks import Ledger, violations
 from tests.simulation.nemesis import torment
+from tests.simulation.quiet import limits, quiet
+from tests.simulation.readers import Readers
 from tests.simulation.trace import Trace
-from tests.simulation.world import ENGINES, FAULT_SECONDS, Parts, World, quiet
+from tests.simulation.world import ENGINES, FAULT_SECONDS, SESSION_SECONDS, Parts, World
 
 #: Virtual seconds in which a healed world must come to rest.
 REST_SECONDS = 240.0
 _LOOK_SECONDS = 1.0
+#: Of how many runs an inbox topic is deleted and made anew in the end.
+_RECREATING = 0.05
+#: After so long nobody is still busy with anything that began before the world healed.
+_SETTLED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,53 +39,113 @@ class Outcome:
     """What a seed led to."""
 
     seed: int
+    plan: Plan
     violations: list[str]
     trace: Trace
     #: status -> workflows
     ends: dict[str, int]
     virtual_seconds: float
+    #: Fault points, what struck there by kind and by number, and single comparisons.
+    points: int = 0
+    struck: dict[str, int] = field(default_factory=dict[str, int])
+    kinds: dict[int, Kind] = field(default_factory=dict[int, Kind])
+    checks: int = 0
+    #: Names of the workflows that were there.
+    workflows: int = 0
 
     @property
     def command(self) -> str:
-        return f"python -m tests.simulation --seed {self.seed} --trace"
+        options = "".join(f" {option}" for option in self.plan.options)
+        return f"python -m tests.simulation --seed {self.seed}{options} --trace"
 
 
-def simulate(seed: int, *, keep_trace: bool = False, parts: Parts | None = None) -> Outcome:
+def simulate(
+    seed: int, *, keep_trace: bool = False, parts: Parts | None = None, plan: Plan | None = None
+) -> Outcome:
     """One run of the world, from its first to its last moment."""
     trace = Trace(is_kept=keep_trace)
-    parts = parts or Parts()
-    with quiet(trace), contextlib.ExitStack() as patched:
+    parts, plan = parts or Parts(), plan or Plan()
+    # Of a few seeds the engines keep few command ids, and are sent many commands.
+    dice = random.Random(f"{seed}/limits")
+    many = dice.random() < MANY_COMMANDS
+    with quiet(trace), limits(dice, many=many), contextlib.ExitStack() as patched:
         for owner, name, value in parts.patches:
             patched.enter_context(mock.patch.object(owner, name, value))
-        return loop.run(_run(seed, trace, parts))
+        return loop.run(_run(seed, trace, parts, plan, many=many))
 
 
-async def _run(seed: int, trace: Trace, parts: Parts) -> Outcome:
-    world = World(seed, trace, parts)
-    for _ in range(world.rng.choice((1, 2, 3))):
+#: How many of the seeds send more commands to a workflow than their engines keep the ids of.
+MANY_COMMANDS = 0.2
+
+
+async def _run(seed: int, trace: Trace, parts: Parts, plan: Plan, *, many: bool) -> Outcome:
+    chances = Chances(seed, plan, trace)
+    world = World(chances, trace, parts, plan, many=many)
+    asyncio.get_running_loop().set_exception_handler(partial(_note_crash, world))
+    readers = Readers(world)
+    workflows = world.dice.choice((3, 8, 12))
+    for _ in range(world.dice.choice((1, 2, 3))):
         world.start_engine()
     for name in ("floor", "floor", "bank"):
         world.start_worker(name)
-    world.clients.schedule(world.rng.choice((3, 8, 12)), FAULT_SECONDS)
+    world.clients.schedule(workflows, FAULT_SECONDS)
     await torment(world)
     world.heal()
     restless = await _come_to_rest(world)
-    found = [*violations(world), *restless]
+    readers.stop()
+    # What was found first ends a run; the rest of it may only follow from that.
+    found = world.watch.violations[:3] or [*violations(world), *restless]
     ends: dict[str, int] = {}
     if not found:
+        if world.dice.random() < _RECREATING:
+            found = await _works_on_another_topic(world)
         for instance in Ledger(world).instances.values():
             ends[instance.status] = ends.get(instance.status, 0) + 1
-    return Outcome(seed, found, trace, ends, asyncio.get_running_loop().time())
+    return Outcome(
+        seed=seed,
+        plan=plan,
+        violations=found,
+        trace=trace,
+        ends=ends,
+        virtual_seconds=asyncio.get_running_loop().time(),
+        points=chances.points,
+        struck=dict(chances.struck),
+        kinds=chances.kinds,
+        checks=world.watch.checks,
+        workflows=workflows,
+    )
+
+
+async def _works_on_another_topic(world: World) -> list[str]:
+    """An engine that finds an inbox topic recreated refuses to work (PROTOCOL rule 11)."""
+    for engine in list(world.engines):
+        world.kill_engine(engine)
+    await asyncio.sleep(SESSION_SECONDS)
+    world.broker.recreate(topics.COMMANDS)
+    task = world.start_engine().task
+    await asyncio.wait([task], timeout=SESSION_SECONDS)
+    if task.done() and isinstance(task.exception(), SetupError):
+        return []
+    return ["an engine works on though the topic of commands was recreated"]
+
+
+def _note_crash(world: World, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a server does when a request lands must not fail."""
+    if "handle" in context:
+        world.crashes.append(context["exception"])
 
 
 async def _come_to_rest(world: World) -> list[str]:
     """Until nothing is under way, with an operator who looks after what waits for people."""
     clock = asyncio.get_running_loop()
-    until = clock.time() + REST_SECONDS
-    while clock.time() < until:
+    healed = clock.time()
+    while clock.time() < healed + REST_SECONDS:
         await asyncio.sleep(_LOOK_SECONDS)
-        if world.crashes:
+        if world.crashes or world.watch.violations:
             return []
+        if clock.time() > healed + _SETTLED_SECONDS:
+            for keys in world.keys.values():
+                keys.clear_up()
         if _is_quiet(world) and not _operate(world):
             return []
     return [f"no rest within {REST_SECONDS} s: {', '.join(_unrest(world)) or 'operators busy'}"]
@@ -100,7 +171,8 @@ def _unrest(world: World) -> Iterator[str]:
     for document in world.projections.documents.values():
         if document.get("status") in (WorkflowStatus.EXECUTING, WorkflowStatus.COMPENSATING):
             yield f"{document['_id']} is {document['status']}"
-        if document.get("unresolved"):
+        waits = document.get("status") in (WorkflowStatus.FAILED, WorkflowStatus.PAUSED)
+        if document.get("unresolved") and not waits:
             yield f"{document['_id']} has unresolved steps"
 
 
@@ -114,7 +186,11 @@ def _operate(world: World) -> bool:
             command = types.RESUME
         elif document.get("status") == WorkflowStatus.FAILED:
             command = next(
-                (f"orchestration.workflow.{c}" for c in ("compensate", "retry") if c in allowed),
+                (
+                    f"orchestration.workflow.{c}"
+                    for c in ("compensate", "retry", "force-compensate")
+                    if c in allowed
+                ),
                 None,
             )
         if command is not None:

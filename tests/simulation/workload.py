@@ -13,18 +13,40 @@ from conveyor.messages import Message, Record
 
 from adapters.memory.broker import MemoryBroker
 from application.codec.times import rfc3339
+from domain.ids import derived_id
+from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.clock import virtual_now
 from tests.simulation.faults import Network
+from tests.simulation.watch import OPERATOR
 
 _COMMANDS = (
+    types.PAUSE,
     types.PAUSE,
     types.RESUME,
     types.CANCEL,
     types.COMPENSATE,
+    types.FORCE_COMPENSATE,
     types.RETRY,
     types.SIGNAL,
+    types.EXECUTE_STEP,
+    types.EXECUTE_STEP,
 )
-_DEFINITIONS = ("chain", "chain", "diamond", "diamond", "held", "pivoted")
+_STEPS = ("reserve", "charge", "assign", "pick", "pack", "weigh", "ship", "nowhere")
+#: Definition and version that a start names.
+_DEFINITIONS = (
+    ("chain", None),
+    ("chain", None),
+    ("chain", 2),
+    ("chain-v1", None),
+    ("diamond", None),
+    ("diamond", 1),
+    ("held", None),
+    ("pivoted", None),
+    ("pivot-held", None),
+)
+#: The name of the signal at which the engine has a bug.
+POISON = "poison"
+_COPIES = 0.25
 
 
 #: Starts that cannot be read or written on, each in its own way.
@@ -54,53 +76,108 @@ def garbage(value: bytes) -> Record:
 class Clients:
     """Everybody who writes commands. A client whose broker did not answer sends its message once more."""
 
-    def __init__(self, broker: MemoryBroker, network: Network) -> None:
+    def __init__(
+        self, broker: MemoryBroker, network: Network, chances: Chances, plan: Plan, *, many: bool
+    ) -> None:
         self._broker = broker
         self._network = network
+        self._chances = chances
+        self._plan = plan
+        self._dice = chances.stream("clients")
+        #: Many commands to each workflow, all with their time, where engines keep few command ids.
+        self.many = many
         #: Every message that the topic accepted, by CloudEvent id.
         self.sent: dict[str, Message] = {}
         self._number = 0
 
+    # -- the plan of a run -----------------------------------------------------------------------
+
     def schedule(self, workflows: int, seconds: float) -> None:
         """Lay out everything that will be sent in this time."""
-        rng = self._network.rng
+        dice = self._dice
         for number in range(workflows):
-            begin = rng.uniform(0.0, seconds / 2)
-            workflow_id = f"wf-{number}"
-            self._schedule_starts(workflow_id, begin)
-            for _ in range(rng.choice((0, 0, 1, 2, 4))):
+            begin = dice.uniform(0.0, seconds / 2)
+            name = f"wf-{number}"
+            workflow_id = self._schedule_starts(name, begin)
+            for _ in range(dice.choice((8, 16, 24)) if self.many else dice.choice((0, 1, 2, 4))):
                 # Some come before their workflow, and are refused.
-                moment = max(0.0, begin + rng.uniform(-0.5, seconds / 2))
-                self._at(moment, self._command(workflow_id, rng.choice(_COMMANDS)))
-        for number in range(rng.randrange(3)):
-            for _ in range(rng.randrange(1, 4)):
-                self._at(rng.uniform(0.0, seconds), self._command(f"ghost-{number}", types.PAUSE))
-        for value in rng.sample(_GARBAGE, k=rng.randrange(len(_GARBAGE) + 1)):
-            self._network.later(
-                rng.uniform(0.0, seconds), partial(self._broker.append, garbage(value))
-            )
+                moment = max(0.0, begin + dice.uniform(-0.5, seconds / 2))
+                command = (
+                    types.SIGNAL if self.many and dice.random() < 0.7 else dice.choice(_COMMANDS)
+                )
+                self._at(moment, self._command(workflow_id, command), name)
+        for number in range(dice.randrange(3)):
+            for _ in range(dice.randrange(1, 4)):
+                ghost = f"ghost-{number}"
+                self._at(dice.uniform(0.0, seconds), self._command(ghost, types.PAUSE), ghost)
+        for value in _GARBAGE:
+            if self._chances.strikes(Kind.GARBAGE, 0.3):
+                self._network.later(
+                    dice.uniform(0.0, seconds), partial(self._broker.append, garbage(value))
+                )
 
-    def _schedule_starts(self, workflow_id: str, begin: float) -> None:
-        rng = self._network.rng
+    def _schedule_starts(self, name: str, begin: float) -> str:
+        dice = self._dice
+        reference, version = dice.choice(_DEFINITIONS)
         data: dict[str, Any] = {
-            "definition": rng.choice(_DEFINITIONS),
-            "input": {"order": workflow_id, "heavy": rng.random() < 0.5},
+            "definition": reference,
+            "input": {"order": name, "heavy": dice.random() < 0.5},
         }
-        has_key = rng.random() < 0.5
+        if version is not None:
+            data["version"] = version
+        has_key = dice.random() < 0.6
         if has_key:
-            data["idempotencyKey"] = f"order-{workflow_id}"
-        self._at(begin, self._message(workflow_id, types.START, data))
-        if rng.random() < 0.3:
-            again = self._message(workflow_id, types.START, data)
-            self._at(begin + rng.uniform(0.0, 3.0), again)
+            data["idempotencyKey"] = f"order-{name}"
+        # Who names no workflow gets one whose id follows from the key.
+        is_named = not has_key or dice.random() < 0.6
+        definition = reference.removesuffix("-v1")
+        workflow_id = name if is_named else derived_id("default", definition, f"order-{name}")
+        subject = name if is_named else None
+        self._at(begin, self._message(subject, types.START, data), name)
+        if dice.random() < 0.3:
+            self._at(
+                begin + dice.uniform(0.0, 3.0), self._message(subject, types.START, data), name
+            )
+        if has_key and self._chances.strikes(Kind.KEY_REUSED, 0.3):
+            other = {**data, "input": {**data["input"], "order": "another"}}
+            if not is_named and dice.random() < 0.5:
+                # The same key for another definition is another workflow.
+                other["definition"] = "held" if definition != "held" else "diamond"
+                other.pop("version", None)
+            moment = begin + dice.uniform(0.0, 3.0)
+            self._at(moment, self._message(subject, types.START, other), name)
+        return workflow_id
 
     def _command(self, workflow_id: str, command: str) -> Message:
+        dice = self._dice
         data: dict[str, Any] = {"reason": "at random"}
+        actor = None
         if command == types.SIGNAL:
-            data = {"name": "hello"}
-        return self._message(workflow_id, command, data)
+            data = self._signal()
+        elif command == types.CANCEL and dice.random() < 0.5:
+            data["compensate"] = dice.random() < 0.5
+        elif command == types.EXECUTE_STEP:
+            data = {"stepId": dice.choice(_STEPS)}
+            if dice.random() < 0.2:
+                actor = OPERATOR
+                data["result"] = dice.choice(
+                    (
+                        {"output": {"did": "by hand"}},
+                        {"error": {"code": "GIVEN_UP", "message": "by hand"}},
+                    )
+                )
+        return self._message(workflow_id, command, data, actor)
 
-    def _message(self, workflow_id: str, command: str, data: dict[str, Any]) -> Message:
+    def _signal(self) -> dict[str, Any]:
+        if self._chances.strikes(Kind.POISON, 0.1):
+            return {"name": POISON}
+        if self._chances.strikes(Kind.TOO_LARGE, 0.1):
+            return {"name": "hello", "payload": {"text": "x" * 7_000}}
+        return {"name": "hello", "payload": {"text": "x" * self._dice.choice((1, 1, 3_000))}}
+
+    def _message(
+        self, workflow_id: str | None, command: str, data: dict[str, Any], actor: str | None = None
+    ) -> Message:
         self._number += 1
         return Message(
             topic=topics.COMMANDS,
@@ -110,25 +187,32 @@ class Clients:
             id=f"m{self._number}",
             subject=workflow_id,
             data=orjson.dumps(data),
+            extensions={"actor": actor} if actor else {},
         )
 
-    def _at(self, moment: float, message: Message) -> None:
-        rng = self._network.rng
+    def _at(self, moment: float, message: Message, name: str) -> None:
+        dice = self._dice
         moments = [moment]
-        while rng.random() < 0.25:
-            moments.append(moment + rng.choice((0.0, rng.uniform(0.0, 6.0))))
-        is_dated = rng.random() < 0.5
+        while self._chances.strikes(Kind.SENT_AGAIN, _COPIES):
+            moments.append(moment + dice.choice((0.0, dice.uniform(0.0, 6.0))))
+        is_dated = self.many or dice.random() < 0.5
+        if not self._plan.has(name):
+            return
         for each in moments:
             self._network.later(each, partial(self.send, message, is_dated=is_dated))
 
+    # -- sending ---------------------------------------------------------------------------------
+
     def send(self, message: Message, *, is_dated: bool = False) -> None:
-        """Append it; now and then to a partition that is not its workflow's."""
+        """Append it; now and then to a partition that is not its workflow's, or with another payload."""
         known = self.sent.get(message.id)
         if known is None:
             known = replace(message, time=rfc3339(virtual_now())) if is_dated else message
             self.sent[message.id] = known
-        if self._network.rng.random() < 0.05:
-            known = replace(known, partition=self._network.rng.randrange(self._broker.partitions))
+        elif message.type != types.START and self._chances.strikes(Kind.SENT_ALTERED, 0.2):
+            known = replace(known, data=orjson.dumps({"reason": "altered"}))
+        if self._chances.strikes(Kind.WRONG_PARTITION, 0.05):
+            known = replace(known, partition=self._dice.randrange(self._broker.partitions))
         self._network.trace.note("client", f"{known.id} {known.type} {known.subject}")
         self._broker.append(known)
 

@@ -7,17 +7,14 @@ come to rest within a bounded time. What is there at the end is for `checks`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import random
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 
-import structlog
-from conveyor import execution, topics
+from conveyor import topics
 from conveyor.runner import ParticipantRunner
 
 from adapters.memory.broker import MemoryBroker
@@ -29,28 +26,29 @@ from adapters.partitioner import partition_for
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import InboxLayout, InboxStart
+from tests.simulation.chances import Chances, Plan
 from tests.simulation.clock import SimulatedClock, virtual_now
-from tests.simulation.definitions import DEFINITIONS
+from tests.simulation.definitions import SHELF, Deployment, FaultyDefinitions
 from tests.simulation.faults import MILLISECOND, Network, Process, Weather
-from tests.simulation.faulty_ports import (
-    CountingTelemetry,
+from tests.simulation.faulty_messaging import CountingTelemetry, FaultyInbox, FaultyPublisher
+from tests.simulation.faulty_stores import (
     FaultyEventLog,
     FaultyHotState,
-    FaultyInbox,
     FaultyProjections,
-    FaultyPublisher,
     ReplicatedLog,
 )
 from tests.simulation.loop import drive
 from tests.simulation.participants import (
-    Effect,
     FaultyKeyStore,
     FaultyTransport,
     KeyRecords,
     Manners,
+    Performer,
     participant,
 )
+from tests.simulation.quiet import COMMAND_IDS_KEPT
 from tests.simulation.trace import Trace
+from tests.simulation.watch import Watch
 from tests.simulation.workload import Clients
 
 ENGINES = "engines"
@@ -65,6 +63,7 @@ class Engine:
     """One running engine."""
 
     process: Process
+    clock: SimulatedClock
     processor: Processor
     task: asyncio.Task[None]
 
@@ -74,6 +73,7 @@ class Worker:
     """One running process of a participant."""
 
     process: Process
+    clock: SimulatedClock
     group: str
     task: asyncio.Task[None]
 
@@ -83,8 +83,11 @@ class Parts:
     """What may be exchanged for something broken, to see whether the checks notice."""
 
     event_log: type[MemoryEventLog] = MemoryEventLog
+    replicated_log: type[ReplicatedLog] = ReplicatedLog
     projections: type[MemoryProjections] = MemoryProjections
     inbox: type[MemoryInbox] = MemoryInbox
+    publisher: type[FaultyPublisher] = FaultyPublisher
+    append: type[FaultyEventLog] = FaultyEventLog
     keys: type[KeyRecords] = KeyRecords
     #: What else of the system is replaced: owner, name of the attribute, value.
     patches: tuple[tuple[Any, str, Any], ...] = ()
@@ -93,28 +96,36 @@ class Parts:
 class World:
     """Everything there is. To be made inside a running virtual loop."""
 
-    def __init__(self, seed: int, trace: Trace, parts: Parts) -> None:
-        self.rng = rng = random.Random(seed)
+    def __init__(
+        self, chances: Chances, trace: Trace, parts: Parts, plan: Plan, *, many: bool = False
+    ) -> None:
+        self.chances = chances
+        self.dice = dice = chances.stream("world")
         self.trace = trace
         self._parts = parts
         weather = Weather(
-            failing=rng.choice((0.0, 0.005, 0.02, 0.06)),
-            latency=rng.choice((2, 10, 40)) * MILLISECOND,
-            duplicates=rng.choice((0.0, 0.03, 0.15)),
+            failing=dice.choice((0.0, 0.005, 0.02, 0.06)),
+            latency=dice.choice((2, 10, 40)) * MILLISECOND,
+            duplicates=dice.choice((0.0, 0.03, 0.15)),
+            lagging=dice.choice((0.0, 0.1, 0.5)),
         )
         self.manners = Manners(
-            slow=rng.choice((0.02, 0.1, 0.3)),
-            retryable=rng.choice((0.0, 0.1, 0.3)),
-            terminal=rng.choice((0.0, 0.03, 0.1)),
+            slow=dice.choice((0.02, 0.1, 0.3)),
+            retryable=dice.choice((0.0, 0.1, 0.3)),
+            terminal=dice.choice((0.0, 0.03, 0.1)),
+            unknown=dice.choice((0.0, 0.0, 0.05, 0.2)),
+            dying=dice.choice((0.0, 0.05, 0.2)),
+            too_large=dice.choice((0.0, 0.0, 0.1)),
         )
-        self.network = Network(rng, weather, trace)
-        self.broker = MemoryBroker(partitions=rng.choice((1, 2, 4)), now=virtual_now)
-        self.log = ReplicatedLog(self.network, self._parts.event_log())
-        self.projections = self._parts.projections()
+        self.network = network = Network(chances, weather, trace)
+        self.broker = MemoryBroker(partitions=dice.choice((1, 2, 4)), now=virtual_now)
+        self.watch = Watch(SHELF.of, self.partition_of)
+        self.log = parts.replicated_log(chances, weather, parts.event_log(), self.watch)
+        self.projections = parts.projections()
         self.hot_state = MemoryHotState("engine")
-        self.effects: list[Effect] = []
-        self.keys = {name: self._parts.keys(self.effects) for name in ("floor", "bank")}
-        self.clients = Clients(self.broker, self.network)
+        self.keys = {name: parts.keys(self.watch) for name in ("floor", "bank")}
+        self.deployment = Deployment()
+        self.clients = Clients(self.broker, network, chances, plan, many=many)
         self.telemetry = CountingTelemetry()
         self.engines: list[Engine] = []
         self.workers: list[Worker] = []
@@ -141,71 +152,90 @@ class World:
     def partition_of(self, workflow_id: str) -> int:
         return partition_for(workflow_id.encode(), self.broker.partitions)
 
-    def _name(self, kind: str) -> str:
+    def _process(self, kind: str, skews: Sequence[float]) -> tuple[Process, SimulatedClock]:
         self._names += 1
-        return f"{kind}-{self._names}"
+        process = Process(f"{kind}-{self._names}")
+        skew = timedelta(seconds=self.dice.choice(skews))
+        self.trace.note(process.name, f"starts, clock off by {skew.total_seconds()} s")
+        return process, SimulatedClock(process, self.network.weather, skew)
 
-    # -- engines ---------------------------------------------------------------------------------
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._ended)
+        return task
 
-    def start_engine(self) -> None:
-        rng, network = self.rng, self.network
-        process = Process(self._name("engine"))
+    # -- starting --------------------------------------------------------------------------------
+
+    def start_engine(self) -> Engine:
+        dice, network, watch = self.dice, self.network, self.watch
+        process, clock = self._process("engine", (-1.0, 0.0, 0.0, 1.7))
         inbox = self._parts.inbox(self.broker, ENGINES, member=process.name)
         ports = Ports(
-            inbox=FaultyInbox(inbox, process, network),
-            publisher=FaultyPublisher(self.broker, process, network),
-            event_log=FaultyEventLog(self.log, process, network),
-            projections=FaultyProjections(self.projections, process, network),
+            inbox=FaultyInbox(inbox, process, network, watch),
+            publisher=self._parts.publisher(self.broker, process, network, watch),
+            event_log=self._parts.append(self.log, process, network),
+            projections=FaultyProjections(self.projections, process, network, watch),
             hot_state=FaultyHotState(self.hot_state, process, network),
-            definitions=DEFINITIONS,
+            definitions=FaultyDefinitions(self.deployment, process, network, clock),
             telemetry=self.telemetry,
-            clock=self._clock(process, (-1.0, 0.0, 0.0, 1.7)),
+            clock=clock,
         )
         settings = ProcessorSettings(
-            batch_size=rng.choice((1, 5, 1000)),
-            projection_interval=timedelta(seconds=rng.choice((0.05, 0.4, 1.5))),
-            timers_ahead=timedelta(seconds=rng.choice((1, 30))),
-            timer_resend=timedelta(seconds=rng.choice((0.3, 2.0))),
-            cached_instances=rng.choice((0, 3, 20_000)),
+            batch_size=dice.choice((1, 5, COMMAND_IDS_KEPT if self.clients.many else 1000)),
+            projection_interval=timedelta(seconds=dice.choice((0.05, 0.4, 1.5))),
+            timers_ahead=timedelta(seconds=dice.choice((1, 30))),
+            timer_resend=timedelta(seconds=dice.choice((0.3, 2.0))),
+            cached_instances=dice.choice((0, 3, 20_000)),
         )
         processor = Processor(
-            ports, self._layout, self.partition_of, settings, random.Random(rng.random())
+            ports, self._layout, self.partition_of, settings, random.Random(dice.random())
         )
-        task = asyncio.ensure_future(processor.run())
-        task.add_done_callback(self._ended)
-        self.engines.append(Engine(process, processor, task))
-        self.trace.note(process.name, "starts")
-
-    def _clock(self, process: Process, skews: Sequence[float]) -> SimulatedClock:
-        skew = timedelta(seconds=self.rng.choice(skews))
-        return SimulatedClock(process, self.network.weather, skew)
+        watch.decided[process.name] = partial(_replies_decided, processor)
+        engine = Engine(process, clock, processor, self._run(processor.run()))
+        self.engines.append(engine)
+        return engine
 
     def start_worker(self, name: str) -> None:
-        process = Process(self._name(name))
-        keys = FaultyKeyStore(self.keys[name], process, self.network)
+        process, clock = self._process(name, (-0.3, 0.0, 0.2))
+        shared = self.keys[name]
+        keys = FaultyKeyStore(shared, process, self.network)
+        performer = Performer(
+            process=process,
+            keys=keys,
+            shared=shared,
+            manners=self.manners,
+            network=self.network,
+            now=clock.now,
+            die=lambda: self.kill_worker(worker),
+            is_elsewhere=name == "bank",
+        )
         runner = ParticipantRunner(
-            participant(name, self.manners, keys, self.network),
-            FaultyTransport(self.broker, process, self.network),
+            participant(name, performer.handler),
+            FaultyTransport(self.broker, process, self.network, self.watch),
             keys,
             instance=process.name,
-            now=self._clock(process, (-0.3, 0.0, 0.2)).now,
+            now=clock.now,
         )
-        task = asyncio.ensure_future(runner.run())
-        task.add_done_callback(self._ended)
-        self.workers.append(Worker(process, name, task))
-        self.trace.note(process.name, "starts")
+        worker = Worker(process, clock, name, self._run(runner.run()))
+        self.workers.append(worker)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             self.crashes.append(task.exception() or SystemError())
+
+    # -- what happens to them --------------------------------------------------------------------
 
     def kill_engine(self, engine: Engine) -> None:
         self.engines.remove(engine)
         self._kill(engine.process, ENGINES, engine.task)
 
     def kill_worker(self, worker: Worker) -> None:
+        """It comes back a little later."""
+        if worker not in self.workers:
+            return
         self.workers.remove(worker)
         self._kill(worker.process, worker.group, worker.task)
+        self.network.later(self.dice.uniform(0.0, 4.0), lambda: self.start_worker(worker.group))
 
     def _kill(self, process: Process, group: str, task: asyncio.Task[None]) -> None:
         """Its memory is gone; its group finds out later."""
@@ -213,7 +243,7 @@ class World:
         process.die()
         task.cancel()
         self.network.later(
-            self.rng.uniform(0.0, SESSION_SECONDS),
+            self.dice.uniform(0.0, SESSION_SECONDS),
             lambda: self.broker.group(group).expel(process.name),
         )
 
@@ -233,8 +263,6 @@ class World:
         self.trace.note(process.name, "thaws")
         process.thaw()
 
-    # -- the run ---------------------------------------------------------------------------------
-
     def stop_engine(self, engine: Engine) -> None:
         """Orderly: it finishes what it has, and leaves."""
         self.trace.note(engine.process.name, "is asked to stop")
@@ -246,6 +274,7 @@ class World:
         self.trace.note("world", "HEALED")
         self.network.weather.clear()
         self.manners.behave()
+        self.deployment.is_done = True
         for each in (*self.engines, *self.workers):
             each.process.thaw()
         if not self.engines:
@@ -255,30 +284,8 @@ class World:
                 self.start_worker(name)
 
 
-@contextlib.contextmanager
-def quiet(trace: Trace) -> Iterator[None]:
-    """Log lines go into the trace, and handlers' run times are virtual."""
-    before = structlog.get_config()
-    was_disabled, clock = logging.root.manager.disable, execution.time
-
-    def into_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> Any:
-        told = " ".join(f"{name}={event[name]}" for name in sorted(event) if name not in _UNTOLD)
-        trace.note("log", told)
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[into_trace], cache_logger_on_first_use=False)
-    logging.disable(logging.CRITICAL)
-    execution.time = SimpleNamespace(perf_counter=_virtual_seconds)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-        logging.disable(was_disabled)
-        execution.time = clock
-
-
-_UNTOLD = ("exc_info",)
-
-
-def _virtual_seconds() -> float:
-    return asyncio.get_running_loop().time()
+def _replies_decided(processor: Processor) -> dict[int, int]:
+    return {
+        number: partition.decided.get(topics.REPLIES, 0)
+        for number, partition in processor.partitions.items()
+    }

@@ -1,0 +1,173 @@
+"""The ports to the broker, and what an engine counts: memory adapters behind the network of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from conveyor import topics
+from conveyor.cloudevents import encode
+from conveyor.messages import Message, Record
+
+from adapters.memory.broker import MemoryBroker
+from adapters.memory.inbox import MemoryInbox
+from adapters.partitioner import partition_for
+from application.ports import InboxListener, LaneState, Received, RecordedEvent
+from domain.position import TopicPartition
+from tests.simulation.chances import Kind
+from tests.simulation.faults import Network, Process
+from tests.simulation.loop import drive
+from tests.simulation.watch import Watch
+
+
+class FaultyInbox:
+    """`Inbox` of one engine or, on request topics, of one participant's process."""
+
+    def __init__(
+        self, inbox: MemoryInbox, process: Process, network: Network, watch: Watch
+    ) -> None:
+        self.inner = inbox
+        self._process = process
+        self._network = network
+        self._watch = watch
+        self._sent = self._landed = 0
+
+    @property
+    def problem(self) -> str | None:
+        return self.inner.problem
+
+    async def start(self, listener: InboxListener) -> None:
+        await self.inner.start(_Told(listener, self._watch.replies_end[self._process.name]))
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
+        await self._network.reach(self._process, "kafka")
+        limit = min(limit, self._network.dice.choice((1, 3, 10, 1000)))
+        taken = await self.inner.take(limit, wait_seconds)
+        await self._process.checkpoint()
+        if taken and self._network.trace.is_kept:
+            told = " ".join(_told(received) for received in taken)
+            self._network.trace.note(self._process.name, f"took {told}")
+        return taken
+
+    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        self._sent += 1
+        number, generation = self._sent, self.inner.generation
+
+        def act(partly: bool) -> None:
+            # One connection: what was sent before does not arrive after.
+            if number < self._landed or generation != self.inner.generation:
+                return
+            self._landed = number
+            drive(self.inner.commit(next_offsets))
+            told = " ".join(
+                f"{p.topic.rpartition('.')[2]}-{p.partition}@{at}" for p, at in next_offsets.items()
+            )
+            self._network.trace.note(self._process.name, f"committed {told}")
+
+        await self._network.write(self._process, "kafka", act, "commit")
+
+    async def restart(self, partitions: Sequence[int]) -> None:
+        await self._network.reach(self._process, "kafka")
+        self._network.trace.note(self._process.name, f"restarts {list(partitions)}")
+        await self.inner.restart(partitions)
+
+    async def close(self) -> None:
+        await self._process.checkpoint()
+        await self.inner.close()
+
+
+class _Told:
+    """A listener, and beside it who notes where the replies ended when a partition was assigned."""
+
+    def __init__(self, listener: InboxListener, replies_end: dict[int, int]) -> None:
+        self._listener = listener
+        self._replies_end = replies_end
+
+    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+        for lane in lanes:
+            if lane.topic == topics.REPLIES:
+                self._replies_end[lane.partition] = lane.end
+        return await self._listener.assigned(lanes)
+
+    async def revoked(self, partitions: Sequence[int]) -> None:
+        await self._listener.revoked(partitions)
+
+    async def lost(self, partitions: Sequence[int]) -> None:
+        await self._listener.lost(partitions)
+
+
+def _told(received: Received) -> str:
+    message = received.message
+    name = message.id if isinstance(message, Message) else "malformed"
+    position = received.position
+    return f"{position.topic.rpartition('.')[2]}-{position.partition}@{position.offset}:{name}"
+
+
+#: Bytes of data that the broker takes in one record; engines are told to stay below.
+RECORD_BYTES_MAX = 9_000
+
+
+class FaultyPublisher:
+    """`PublishEventPort` of one process: a call that fails has written some of its partitions' beginnings."""
+
+    def __init__(
+        self, broker: MemoryBroker, process: Process, network: Network, watch: Watch
+    ) -> None:
+        self._broker = broker
+        self._process = process
+        self._network = network
+        self._watch = watch
+
+    async def publish(self, messages: Sequence[Message | Record]) -> None:
+        if not messages:
+            return
+        records = [encode(m) if isinstance(m, Message) else m for m in messages]
+        for record in records:
+            self._watch.sends(self._process.name, record)
+            if record.value is not None and len(record.value) > RECORD_BYTES_MAX:
+                raise RuntimeError(f"the broker refuses {len(record.value)} bytes for good")
+
+        def act(partly: bool) -> None:
+            for record in self._beginnings(records) if partly else records:
+                self.write(record)
+
+        await self._network.write(self._process, "kafka", act, f"publish {len(records)}")
+
+    def _beginnings(self, records: Sequence[Record]) -> list[Record]:
+        """In each partition a part of the records from the first on, as a broken connection leaves it."""
+        room: dict[tuple[str, int], int] = {}
+        arriving: list[Record] = []
+        for record in records:
+            key = record.key or b""
+            lane = (record.topic, partition_for(key, self._broker.partitions))
+            left = room.setdefault(lane, self._network.dice.randrange(4))
+            if left:
+                arriving.append(record)
+                room[lane] -= 1
+        return arriving
+
+    def write(self, record: Record) -> None:
+        """It stands on its topic; now and then it will stand there twice."""
+        self._broker.append(record)
+        self._watch.published(record)
+        if self._network.trace.is_kept:
+            headers = dict(record.headers)
+            what = f"{headers.get('ce_id', b'?').decode()} {headers.get('ce_type', b'?').decode()}"
+            self._network.trace.note(self._process.name, f"published {what}")
+        if record.topic != topics.DEAD_LETTER and self._network.chances.strikes(
+            Kind.RECORD_TWICE, self._network.weather.duplicates
+        ):
+            delay = self._network.dice.uniform(0.0, 5.0)
+            self._network.later(delay, lambda: self._broker.append(record))
+
+
+class CountingTelemetry:
+    """`Telemetry` that counts."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def recorded(self, events: Sequence[RecordedEvent]) -> None:
+        self.counted("events", len(events))
+
+    def counted(self, what: str, amount: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + amount

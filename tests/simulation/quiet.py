@@ -1,0 +1,76 @@
+"""The surroundings of a run: no output but the trace, virtual clocks, and limits small enough to be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Iterator, MutableMapping
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import structlog
+from conveyor import execution
+
+from application.engine import drafts, hot
+from domain.commands import Command, SignalWorkflow
+from domain.decide import Decision, decide
+from domain.instance import WorkflowInstance
+from tests.simulation.trace import Trace
+from tests.simulation.workload import POISON
+
+_UNTOLD = ("exc_info",)
+#: Longer data of a message is refused by engines; the simulated broker takes a little more.
+MESSAGE_BYTES_MAX = 6_000
+#: Where engines are sent many commands; a batch has no more messages than that.
+COMMAND_IDS_KEPT = 8
+
+
+@contextlib.contextmanager
+def quiet(trace: Trace) -> Iterator[None]:
+    """Log lines go into the trace, and handlers' run times are virtual."""
+    before = structlog.get_config()
+    was_disabled = logging.root.manager.disable
+
+    def into_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> Any:
+        told = " ".join(f"{name}={event[name]}" for name in sorted(event) if name not in _UNTOLD)
+        trace.note("log", told)
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[into_trace], cache_logger_on_first_use=False)
+    logging.disable(logging.CRITICAL)
+    try:
+        with mock.patch.object(execution, "time", SimpleNamespace(perf_counter=_virtual_seconds)):
+            yield
+    finally:
+        structlog.configure(**before)
+        logging.disable(was_disabled)
+
+
+@contextlib.contextmanager
+def limits(dice: random.Random, *, many: bool) -> Iterator[None]:
+    """What the engine bounds is bounded more tightly, and deciding has a bug for whoever asks for it."""
+    with contextlib.ExitStack() as patched:
+        for owner, name, value in (
+            (hot, "COMMAND_IDS_KEPT", COMMAND_IDS_KEPT if many else 1000),
+            (drafts, "MESSAGE_BYTES_MAX", MESSAGE_BYTES_MAX),
+            (drafts, "COMMIT_EVENTS_MAX", dice.choice((1000, 4))),
+            (drafts, "decide", _decide_or_break),
+        ):
+            patched.enter_context(mock.patch.object(owner, name, value))
+        yield
+
+
+def _decide_or_break(
+    instance: WorkflowInstance | None, command: Command, now: datetime
+) -> Decision:
+    if isinstance(command, SignalWorkflow) and command.name == POISON:
+        raise ZeroDivisionError("a bug in deciding")
+    return decide(instance, command, now)
+
+
+def _virtual_seconds() -> float:
+    return asyncio.get_running_loop().time()

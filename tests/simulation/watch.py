@@ -1,0 +1,321 @@
+"""What must hold at every step: told of each commit, publication, effect and projection when it happens.
+
+It keeps its own fold of the log and its own account of who did what, and compares. The first
+violation ends a run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from conveyor import topics
+from conveyor.messages import Record
+
+from application.codec.commands import TIMER_DUE
+from application.codec.events import DefinitionOf, restore
+from application.codec.instances import from_document
+from application.outputs import outputs
+from application.ports import Commit, Document, Entry
+from domain.commands import Purpose
+from domain.definition import WorkflowDefinition
+from domain.events import (
+    CommandRejected,
+    CompensationStarted,
+    DomainEvent,
+    IncidentRaised,
+    StepCompensated,
+    StepExecuted,
+    StepFailed,
+    StepReplyIgnored,
+    StepScheduled,
+    StepSealed,
+)
+from domain.evolve import evolve
+from domain.ids import StepKey
+from domain.instance import WorkflowInstance
+from domain.status import StepStatus, WorkflowStatus
+from tests.simulation.effects import Effect
+
+#: Who tells outcomes in a participant's name, true or not.
+OPERATOR = "operator"
+
+#: What may still be noted of a workflow that has ended for good.
+_AFTER_THE_END = (StepReplyIgnored, CommandRejected, IncidentRaised)
+
+
+class Watch:
+    """One run's step checks; `violations` are sentences."""
+
+    def __init__(self, definition_of: DefinitionOf, partition_of: Callable[[str], int]) -> None:
+        self._definition_of = definition_of
+        self._partition_of = partition_of
+        self.violations: list[str] = []
+        #: How many single comparisons were made.
+        self.checks = 0
+        #: Workflow id -> its state now, and at the end of each commit.
+        self.instances: dict[str, WorkflowInstance] = {}
+        self._states: dict[str, dict[int, WorkflowInstance]] = defaultdict(dict)
+        self._versions: dict[str, int] = {}
+        #: Workflow id -> the highest position applied per lane, as the log says.
+        self._applied: dict[str, dict[tuple[str, int], tuple[int, int]]] = defaultdict(dict)
+        self._applied_at: dict[tuple[str, int], dict[tuple[str, int], tuple[int, int]]] = {}
+        self._causes: dict[tuple[str, int, int, int], str] = {}
+        self._asked: dict[tuple[str, str], int] = {}
+        #: Aggregate -> its events' ids and data in order, and how many of them were published.
+        self._expected: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        self._published: dict[str, int] = defaultdict(int)
+        self.effects: list[Effect] = []
+        self._done: dict[str, Effect] = {}
+        #: Told of each first publication of a workflow's event: its id and the version.
+        self.on_published: Callable[[str, int], None] = _ignore
+        #: Keys whose outcome an operator told instead of the participant; what they did is not judged.
+        self.told: set[str] = set()
+        #: Engine's name -> partition -> where its replies ended when it was assigned.
+        self.replies_end: dict[str, dict[int, int]] = defaultdict(dict)
+        #: Engine's name -> partition -> the next reply that it will decide, as it says itself.
+        self.decided: dict[str, Callable[[], dict[int, int]]] = {}
+
+    def wrong(self, what: str) -> None:
+        self.violations.append(what)
+
+    # -- the log ---------------------------------------------------------------------------------
+
+    def appended(self, commit: Commit) -> None:
+        """A majority has it: from now on it is true."""
+        workflow_id = commit.workflow_id
+        following = self._versions.get(workflow_id, 0) + 1
+        self.checks += 2
+        if commit.first_version != following:
+            self.wrong(f"{workflow_id}: a commit begins at {commit.first_version}, not {following}")
+            return
+        self._versions[workflow_id] = commit.last_version
+        is_inbox = workflow_id.startswith("inbox:")
+        if not is_inbox and self._partition_of(workflow_id) != commit.partition:
+            self.wrong(f"{workflow_id} was decided on partition {commit.partition}")
+        for entry in commit.entries:
+            self._caused(workflow_id, entry, is_inbox)
+            if not is_inbox:
+                for recorded in entry.events:
+                    self._evolved(workflow_id, restore(recorded, self._definition_of))
+        if not is_inbox:
+            self._states[workflow_id][commit.last_version] = self.instances[workflow_id]
+            self._applied_at[workflow_id, commit.last_version] = dict(self._applied[workflow_id])
+        expected = self._expected[workflow_id]
+        for message in outputs(commit):
+            if message.topic == topics.EVENTS:
+                expected.append((message.id, message.data))
+
+    def _caused(self, workflow_id: str, entry: Entry, is_inbox: bool) -> None:
+        """A position causes one entry, and of one lane positions are decided in order."""
+        cause = entry.cause
+        place = (cause.topic_id, cause.partition, *cause.order)
+        self.checks += 2
+        if place in self._causes:
+            self.wrong(f"the message at {place} was decided twice, for {workflow_id} too")
+        self._causes[place] = workflow_id
+        applied = self._applied[workflow_id]
+        last = applied.get(cause.lane)
+        if last is not None and cause.order <= last and not is_inbox:
+            self.wrong(f"{workflow_id}: {entry.message_id} was decided after something behind it")
+        applied[cause.lane] = max(cause.order, last or cause.order)
+
+    def _evolved(self, workflow_id: str, event: DomainEvent) -> None:
+        before = self.instances.get(workflow_id)
+        if before is not None:
+            self._followed(before, event)
+        self.instances[workflow_id] = evolve(before, event, workflow_id)
+
+    def _followed(self, before: WorkflowInstance, event: DomainEvent) -> None:
+        """What the event says may happen in this state."""
+        self.checks += 2
+        workflow_id = before.id
+        if event.occurred_at < before.updated_at:
+            self.wrong(f"{workflow_id}: time runs backwards at version {before.version + 1}")
+        ended = before.status is WorkflowStatus.COMPENSATED
+        done = before.status is WorkflowStatus.COMPLETED
+        may_follow = isinstance(event, _AFTER_THE_END) or (
+            done and isinstance(event, CompensationStarted)
+        )
+        if (ended or done) and not may_follow:
+            self.wrong(f"{workflow_id} is {before.status}, and then came {event.NAME}")
+        if isinstance(event, StepScheduled):
+            self._scheduled(before, event)
+        elif isinstance(event, StepCompensated) and event.forced:
+            self.told.add(before.steps[event.step_id].key(workflow_id))
+        elif isinstance(event, StepExecuted | StepFailed | StepReplyIgnored | StepSealed):
+            self._answered(before, event)
+
+    def _scheduled(self, before: WorkflowInstance, event: StepScheduled) -> None:
+        """Attempts of a key grow by one; a step waits for what it depends on, an undo for what depends on it."""
+        known = (event.idempotency_key, event.purpose or Purpose.FORWARD)
+        self.checks += 2
+        asked = self._asked.get(known, 0)
+        if event.attempt <= asked:
+            self.wrong(f"{event.idempotency_key}: attempt {event.attempt} was sent after {asked}")
+        self._asked[known] = event.attempt
+        definition = before.definition
+        if event.purpose is None:
+            depends_on = definition.step(event.step_id).depends_on
+            missing = [d for d in depends_on if not before.steps[d].status.is_satisfied]
+            if missing:
+                self.wrong(f"{event.idempotency_key} was asked for before {missing} were done")
+        elif before.steps[event.step_id].status is StepStatus.COMPLETED:
+            self._undo_asked(before, event, definition)
+
+    def _undo_asked(
+        self, before: WorkflowInstance, event: StepScheduled, definition: WorkflowDefinition
+    ) -> None:
+        for dependent in definition.dependents[event.step_id]:
+            execution = before.steps[dependent]
+            has_undo = definition.compensation_of(dependent) is not None
+            if execution.unanswered or (has_undo and execution.needs_undo):
+                self.wrong(
+                    f"{event.idempotency_key} was asked for while {dependent} is {execution.status},"
+                    f" attempts {execution.unanswered} unanswered"
+                )
+
+    def _answered(
+        self,
+        before: WorkflowInstance,
+        event: StepExecuted | StepFailed | StepReplyIgnored | StepSealed,
+    ) -> None:
+        """Who answers that an attempt did nothing has done nothing; who says it did, has."""
+        if event.step_id is None:
+            return
+        key = before.steps[event.step_id].key(before.id)
+        done = self._done.get(key)
+        is_forced = False
+        match event:
+            case StepExecuted():
+                is_true = done is not None
+            case StepFailed():
+                if not event.answered:
+                    return
+                is_true = done is None or done.attempt != event.attempt
+            case StepReplyIgnored():
+                if event.resolves is None:
+                    return
+                is_true = done is None or done.attempt != event.resolves
+            case StepSealed():
+                is_true, is_forced = event.performed is (done is not None), event.forced
+        if event.actor == OPERATOR or is_forced:
+            self.told.add(key)
+        elif not is_true and key not in self.told:
+            self.wrong(f"{key}: {event.NAME} of version {before.version + 1} is not true")
+
+    # -- the topics ------------------------------------------------------------------------------
+
+    def published(self, record: Record) -> None:
+        """An event is published the first time when all before it were, as the log has it."""
+        if record.topic != topics.EVENTS:
+            return
+        self.checks += 1
+        event_id = next(value for name, value in record.headers if name == "ce_id").decode()
+        aggregate, _, version = event_id.rpartition(":")
+        at = int(version) - 1
+        expected = self._expected[aggregate]
+        if at >= len(expected) or expected[at] != (event_id, record.value):
+            self.wrong(f"{event_id} was published and is not in the log like that")
+        elif at > self._published[aggregate] and not aggregate.startswith("inbox:"):
+            self.wrong(f"{event_id} was published before version {self._published[aggregate] + 1}")
+        elif at == self._published[aggregate] and not aggregate.startswith("inbox:"):
+            self.on_published(aggregate, at + 1)
+        self._published[aggregate] = max(self._published[aggregate], at + 1)
+
+    def sends(self, engine: str, record: Record) -> None:
+        """No timer before the replies that lay there at the assignment are decided (PROTOCOL rule 13)."""
+        if record.topic != topics.COMMANDS:
+            return
+        if dict(record.headers).get("ce_type", b"").decode() != TIMER_DUE:
+            return
+        self.checks += 1
+        partition = self._partition_of((record.key or b"").decode())
+        end = self.replies_end[engine].get(partition, 0)
+        owned = self.decided[engine]().get(partition)
+        if owned is not None and owned < end:
+            self.wrong(f"{engine} sends a timer while replies {owned} to {end} are not decided")
+
+    # -- participants ----------------------------------------------------------------------------
+
+    def happened(self, effect: Effect) -> None:
+        """A participant really did something."""
+        self.checks += 3
+        self.effects.append(effect)
+        if effect.key in self._done:
+            self.wrong(f"{effect.key} was performed twice")
+        self._done[effect.key] = effect
+        key = StepKey.parse(effect.key)
+        instance = self.instances.get(key.workflow_id)
+        if instance is None:
+            self.wrong(f"{effect.key} was performed for a workflow that is not in the log")
+            return
+        own = str(StepKey(key.workflow_id, key.step_id, key.round))
+        if own in self.told:
+            return
+        execution = instance.steps[key.step_id]
+        if key.purpose is None:
+            if instance.status in (WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED):
+                self.wrong(f"{effect.key} was performed in a workflow that is {instance.status}")
+            elif key.round != execution.round or effect.attempt not in execution.unanswered:
+                self.wrong(
+                    f"{effect.key} was performed at attempt {effect.attempt}, and the log takes"
+                    f" only {execution.unanswered} of round {execution.round} for possible"
+                )
+            self._after(instance, key, own)
+        else:
+            self._undone(instance, key, own)
+
+    def _after(self, instance: WorkflowInstance, key: StepKey, own: str) -> None:
+        """What it depends on was performed before."""
+        for dependency in instance.definition.step(key.step_id).depends_on:
+            execution = instance.steps[dependency]
+            needed = execution.key(instance.id)
+            if execution.status is StepStatus.SKIPPED or needed in self.told:
+                continue
+            if needed not in self._done:
+                self.wrong(f"{own} was performed, and {needed} was not")
+
+    def _undone(self, instance: WorkflowInstance, key: StepKey, own: str) -> None:
+        """It was done, and what depends on it is undone, or cannot be."""
+        if own not in self._done:
+            self.wrong(f"{own} was undone and never performed")
+        for dependent in instance.definition.dependents[key.step_id]:
+            other = instance.steps[dependent].key(instance.id)
+            has_undo = instance.definition.compensation_of(dependent) is not None
+            is_done = other in self._done and f"{other}/undo" not in self._done
+            if is_done and has_undo and other not in self.told and not instance.forced:
+                self.wrong(f"{own} was undone before {other}")
+
+    # -- what follows the log --------------------------------------------------------------------
+
+    def projected(self, document: Document) -> None:
+        """The projection is the fold of the log up to its version."""
+        workflow_id, version = document["_id"], document["version"]
+        if workflow_id.startswith("inbox:"):
+            return
+        self.checks += 2
+        state = self._states[workflow_id].get(version)
+        if state is None:
+            self.wrong(f"{workflow_id} is projected at version {version}, where no commit ends")
+            return
+        if from_document(document, self._definition_of) != state:
+            self.wrong(f"{workflow_id}: the projection of version {version} is not the fold")
+        applied = {
+            (lane["topicId"], lane["partition"]): (lane["leaderEpoch"], lane["offset"])
+            for lane in document["engine"]["applied"]
+        }
+        if applied != self._applied_at[workflow_id, version]:
+            self.wrong(f"{workflow_id}: version {version} remembers other positions than the log")
+
+    # -- readers ---------------------------------------------------------------------------------
+
+    def read(self, workflow_id: str, answered: int, shown: int) -> None:
+        """Who was answered with a version is never shown an older one (PROTOCOL rule 20)."""
+        self.checks += 1
+        if shown < answered:
+            self.wrong(f"{workflow_id} was answered at version {answered} and then read at {shown}")
+
+
+def _ignore(_workflow_id: str, _version: int) -> None:
+    """Nobody listens."""
