@@ -246,12 +246,23 @@ class Batch:
         self._first.extend(loaded.unpublished)
 
     async def _find_forgotten(self, draft: Draft, works: Sequence[Work]) -> None:
-        """Commands so old that their id may have left the window are looked up in the log (PROTOCOL rule 9)."""
+        """Commands whose id may have left the window are looked up in the log (PROTOCOL rule 9).
+
+        Their times do not tell which these are: they come from the clocks of many producers.
+        """
+        memory = draft.memory
+        if not memory.may_forget(len(works)):
+            return
+        # What is in the window now may have left it before its copy's turn comes.
+        draft.known_from_log.update(memory.command_ids)
         for work in works:
-            if work.is_command and draft.memory.may_have_forgotten(work.at_ms):
-                message_id = work.message.message_id
-                if await self._ports.event_log.find_message(draft.workflow_id, message_id):
-                    draft.known_from_log.add(message_id)
+            message_id = work.message.message_id
+            if (
+                work.is_command
+                and message_id not in draft.known_from_log
+                and await self._ports.event_log.find_message(draft.workflow_id, message_id)
+            ):
+                draft.known_from_log.add(message_id)
 
     async def _find_refused(self, refusals: Draft, group: Mapping[str, Sequence[Work]]) -> None:
         """After a restart commands come again; of more refused ones than the window holds only the log tells."""

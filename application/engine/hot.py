@@ -55,9 +55,9 @@ class Memory:
         """Some command ids may have left the window."""
         return len(self.command_ids) >= COMMAND_IDS_KEPT
 
-    def may_have_forgotten(self, at_ms: int) -> bool:
-        """A command of this time could have left the window, so only the log can tell."""
-        return self.is_full and at_ms <= next(iter(self.command_ids.values()))
+    def may_forget(self, messages: int) -> bool:
+        """Some command ids have left the window, or will before so many more messages are applied."""
+        return len(self.command_ids) + messages > COMMAND_IDS_KEPT
 
     def document(self) -> Document:
         return {
