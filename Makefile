@@ -4,6 +4,10 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && break; done 2>/dev/null; echo $$python)
 PORT ?= 8080
+# Of bench: workflows that are open when the engine is killed. Of bench-growth: stored workflows.
+OPEN ?= 10000
+SIZES ?= 10000,20000,100000,200000,1000000
+KAFKA_SIZES ?= 10000,20000,100000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -13,7 +17,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types pytest services services-setup processes-setup faults bench simulate lock clean
+.PHONY: help setup run test lint types pytest services services-setup processes-setup faults bench bench-growth simulate lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -60,7 +64,10 @@ services: setup services-setup ## start Kafka, MongoDB and Redis, print their se
 	@exec $(BIN)/python -m infrastructure.services
 
 bench: setup processes-setup ## measure both modes, write bench/report.json
-	@exec $(BIN)/python bench/run.py
+	@exec $(BIN)/python bench/run.py --open $(OPEN)
+
+bench-growth: setup processes-setup ## measure up to a million stored workflows (hours), write bench/growth.json
+	@exec $(BIN)/python bench/run.py --growth --sizes $(SIZES) --kafka-sizes $(KAFKA_SIZES)
 
 simulate: setup ## seeded runs of the whole system with faults
 	$(BIN)/python -m pytest tests/simulation

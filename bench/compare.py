@@ -1,7 +1,7 @@
-"""A report against the baseline, as ratios: figures in units of what the machine did just before.
+"""A report against the baseline, as ratios: figures in units of what the machine did in the same run.
 
 `python bench/compare.py [REPORT]` exits with 1 if something is worse than the baseline by more than
-the tolerance; `--write` makes the report the new baseline.
+the tolerance; `--write` makes the report the new baseline (then `python bench/report.py --docs`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,34 @@ HERE = Path(__file__).parent
 BASELINE = HERE / "baseline.json"
 #: Two runs on the same quiet machine differ by less.
 TOLERANCE = 1.25
+_CEILING = ", ceiling"
+
+Ratios = dict[tuple[str, str], float]
 
 
-def ratios(run: dict[str, Any]) -> dict[str, float]:
-    """The figures of one run in yardsticks, all so that less is better."""
+def ratios(report: Mapping[str, Any]) -> Ratios:
+    """(recipe, figure) -> ratio, all so that less is better."""
+    runs = report["runs"]
+    found: Ratios = {}
+    for name, run in runs.items():
+        for figure, ratio in _of_run(run):
+            found[name, figure] = ratio
+        ceiling = runs.get(name + _CEILING)
+        if ceiling is not None:
+            slower = ceiling["sagasPerSecond"] / run["sagasPerSecond"]
+            found[name, "ceiling per engine"] = slower
+    return found
+
+
+def _of_run(run: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     yardstick = run["yardstickMs"]
-    return {
-        "time per saga": 1000 / run["sagasPerSecond"] / yardstick,
-        "p50": run["p50Ms"] / yardstick,
-        "CPU per saga": run["cpuMsPerSaga"] / yardstick,
-    }
+    if "sagasPerSecond" in run:
+        yield "time per saga", 1000 / run["sagasPerSecond"] / yardstick
+        yield "p50", run["p50Ms"] / yardstick
+        yield "CPU per saga", run["cpuMsPerSaga"] / yardstick
+    if "openInstances" in run:
+        yield "time to all completed", run["secondsToAllCompleted"] / yardstick
+        yield "memory per open", run["rssMiBPer100000Open"]
 
 
 def main() -> int:
@@ -33,22 +52,19 @@ def main() -> int:
     parser.add_argument("report", type=Path, nargs="?", default=HERE / "report.json")
     parser.add_argument("--write", action="store_true", help="make this report the baseline")
     given = parser.parse_args()
-    runs = json.loads(given.report.read_text())["runs"]
-    now = {name: ratios(run) for name, run in runs.items()}
     if given.write:
-        rounded = {name: {k: round(v, 5) for k, v in each.items()} for name, each in now.items()}
-        BASELINE.write_text(json.dumps(rounded, indent=1) + "\n")
+        BASELINE.write_text(given.report.read_text())
         return 0
     if not BASELINE.exists():
         raise SystemExit("no baseline yet: `make bench` on a quiet machine, then this with --write")
-    baseline = json.loads(BASELINE.read_text())
+    now = ratios(json.loads(given.report.read_text()))
+    baseline = ratios(json.loads(BASELINE.read_text()))
     worst = 0.0
-    for name in sorted(now.keys() & baseline.keys()):
-        for figure, ratio in now[name].items():
-            change = ratio / baseline[name][figure]
-            worst = max(worst, change)
-            mark = "  <- worse" if change > TOLERANCE else ""
-            print(f"{name:<26}{figure:<16}{change:>8.2f} x baseline{mark}")
+    for key in sorted(now.keys() & baseline.keys()):
+        change = now[key] / baseline[key]
+        worst = max(worst, change)
+        mark = "  <- worse" if change > TOLERANCE else ""
+        print(f"{key[0]:<34}{key[1]:<24}{change:>8.2f} x baseline{mark}")
     return 1 if worst > TOLERANCE else 0
 
 

@@ -1,8 +1,8 @@
-"""`make bench`: every recipe in turn, a table, and `bench/report.json`.
+"""`make bench`: every recipe in turn, a table, and `bench/report.json`; `--growth` is `make bench-growth`.
 
-`python bench/run.py --mode embedded|kafka` runs the recipes of one mode, `--output` writes elsewhere.
-The Kafka mode uses the servers of CONVEYOR_KAFKA__BOOTSTRAP_SERVERS and its like if they are set, else
-it starts Kafka, the MongoDB stand-in and Redis for the time of the run.
+`--mode embedded|kafka` runs the recipes of one mode, `--output` writes elsewhere. The Kafka mode uses
+the servers of CONVEYOR_KAFKA__BOOTSTRAP_SERVERS and its like if they are set, else it starts Kafka, the
+MongoDB stand-in and Redis for the time of the run.
 """
 
 from __future__ import annotations
@@ -11,86 +11,132 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from report import markdown
 from yardstick import yardstick_ms
 
+from infrastructure.bench.children import dying_with_its_parent
 from infrastructure.services import start_kafka, start_mongo, start_redis
+from infrastructure.services.mongodb import Backend
 
 HERE = Path(__file__).parent
 CONVEYOR = Path(sys.executable).with_name("conveyor")
 MODES = ("embedded", "kafka")
-#: A broker that has just started is compiling itself: what runs first is not reported.
-BROKER_WARM_UP = 12_000
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One measurement."""
+    """One measurement: options of `conveyor bench`."""
 
     name: str
-    workflows: int
-    in_flight: int
-    more: tuple[str, ...] = ()
+    options: tuple[str, ...]
 
 
+def _load(workflows: int, in_flight: int, *more: str) -> tuple[str, ...]:
+    return ("--workflows", str(workflows), "--in-flight", str(in_flight), *more)
+
+
+_CEILING = ("--recipe", "ceiling")
+#: A broker that has just started is compiling itself: what runs first is not reported.
+BROKER_WARM_UP = Recipe("broker warm-up", _load(12_000, 1000))
 RECIPES = (
-    Recipe("1000 in flight", 4000, 1000, ("--flushes",)),
-    Recipe("50 in flight", 4000, 50),
-    Recipe("alone", 200, 1),
-    Recipe("compensating", 4000, 1000, ("--compensate-share", "0.1")),
+    Recipe("1000 in flight", _load(4000, 1000, "--flushes")),
+    Recipe("1000 in flight, ceiling", _load(4000, 1000, "--flushes", *_CEILING)),
+    Recipe("50 in flight", _load(4000, 50)),
+    Recipe("50 in flight, ceiling", _load(4000, 50, *_CEILING)),
+    Recipe("alone", _load(200, 1)),
+    Recipe("alone, ceiling", _load(200, 1, *_CEILING)),
+    Recipe("compensating", _load(4000, 1000, "--compensate-share", "0.1")),
 )
 
-_COLUMNS = ("sagasPerSecond", "p50Ms", "p99Ms", "cpuMsPerSaga", "rssMiB", "flushesPerSaga")
+
+def killed(open_workflows: int) -> Recipe:
+    return Recipe("killed", ("--recipe", "recovery", "--workflows", str(open_workflows)))
+
+
+def growing(sizes: str) -> Recipe:
+    return Recipe("growth", ("--recipe", "growth", "--sizes", sizes))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mode", choices=(*MODES, "both"), default="both")
-    parser.add_argument("--output", type=Path, default=HERE / "report.json")
-    given = parser.parse_args()
+    given = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     modes = MODES if given.mode == "both" else (given.mode,)
-    report: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cpus": os.cpu_count(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-        },
-        "runs": {},
-    }
-    for mode in modes:
-        report["runs"].update(run_mode(mode))
-    given.output.write_text(json.dumps(report, indent=1) + "\n")
-    print_table(report["runs"])
-    failed = [name for name, run in report["runs"].items() if run["exitCode"]]
+    sizes = {"embedded": given.sizes, "kafka": given.kafka_sizes}
+    runs: dict[str, Any] = {}
+    try:
+        for mode in modes:
+            if given.growth:
+                # Beyond what the stand-in could hold in memory.
+                runs |= run_mode(mode, [growing(sizes[mode])], backend="h2")
+            else:
+                runs |= run_mode(mode, [*RECIPES, killed(given.open)])
+    except KeyboardInterrupt:
+        return 130
+    report = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
+    given.output.write_text(json.dumps({**report, "runs": runs}, indent=1) + "\n")
+    print(markdown({**report, "runs": runs}))
+    failed = [name for name, run in runs.items() if run["exitCode"]]
     for name in failed:
         print(f"{name}: not every workflow ended as it should")
     return 1 if failed else 0
 
 
-def run_mode(mode: str) -> dict[str, Any]:
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mode", choices=(*MODES, "both"), default="both")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--open", type=int, default=10_000, help="open workflows at the kill")
+    parser.add_argument("--growth", action="store_true", help="only growth, which takes long")
+    parser.add_argument("--sizes", default="10000,20000,100000,200000,1000000", help="embedded")
+    parser.add_argument("--kafka-sizes", default="10000,20000,100000")
+    given = parser.parse_args()
+    if given.output is None:
+        given.output = HERE / ("growth.json" if given.growth else "report.json")
+    return given
+
+
+def machine() -> dict[str, Any]:
+    cpu = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": cpu[0] if cpu else platform.machine(),
+        "memoryGiB": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def run_mode(
+    mode: str, recipes: Iterable[Recipe], backend: Backend = "memory"
+) -> dict[str, dict[str, Any]]:
     with ExitStack() as stack:
         env = dict(os.environ)
         if mode == "kafka":
             if "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS" not in env:
-                env |= start_servers(stack)
-            measure(mode, Recipe("broker warm-up", BROKER_WARM_UP, 1000), env)
-        return {f"{mode}, {recipe.name}": measure(mode, recipe, env) for recipe in RECIPES}
+                env |= start_servers(stack, backend)
+            measure(mode, BROKER_WARM_UP, env)
+        return {f"{mode}, {recipe.name}": measure(mode, recipe, env) for recipe in recipes}
 
 
-def start_servers(stack: ExitStack) -> dict[str, str]:
+def start_servers(stack: ExitStack, backend: Backend) -> dict[str, str]:
     print("Starting Kafka, MongoDB and Redis ...", file=sys.stderr)
-    kafka, mongo, redis = (
-        stack.enter_context(start()) for start in (start_kafka, start_mongo, start_redis)
-    )
+    starts = (start_kafka, partial(start_mongo, backend=backend), start_redis)
+    kafka, mongo, redis = (stack.enter_context(start()) for start in starts)
     return {
         "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": kafka.address,
         "CONVEYOR_MONGODB__URI": mongo.address,
@@ -98,34 +144,33 @@ def start_servers(stack: ExitStack) -> dict[str, str]:
     }
 
 
-def measure(mode: str, recipe: Recipe, env: dict[str, str]) -> dict[str, Any]:
+def measure(mode: str, recipe: Recipe, env: Mapping[str, str]) -> dict[str, Any]:
     """The report of one `conveyor bench`, with its exit code and the machine's speed just before."""
     print(f"{mode}, {recipe.name} ...", file=sys.stderr)
     speed = yardstick_ms()
-    done = subprocess.run(
-        [
-            *[CONVEYOR, "bench", "--mode", mode],
-            *["--workflows", str(recipe.workflows), "--in-flight", str(recipe.in_flight)],
-            *recipe.more,
-        ],
+    exit_code, output = run([str(CONVEYOR), "bench", "--mode", mode, *recipe.options], env)
+    if not output:
+        raise SystemExit(f"{mode}, {recipe.name}: no report; exit code {exit_code}")
+    return {**json.loads(output), "exitCode": exit_code, "yardstickMs": round(speed, 2)}
+
+
+def run(command: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and stdout; interrupted, the command cleans up before this one goes on to."""
+    with subprocess.Popen(
+        [*dying_with_its_parent(), *command],
         env=env,
         stdout=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if not done.stdout:
-        raise SystemExit(f"{mode}, {recipe.name}: no report; exit code {done.returncode}")
-    return {**json.loads(done.stdout), "exitCode": done.returncode, "yardstickMs": round(speed, 2)}
-
-
-def print_table(runs: dict[str, Any]) -> None:
-    print_row("", _COLUMNS)
-    for name, run in runs.items():
-        print_row(name, ["-" if run[column] is None else f"{run[column]:,}" for column in _COLUMNS])
-
-
-def print_row(name: str, cells: Sequence[str]) -> None:
-    print(f"{name:<26}" + "".join(f"{cell:>16}" for cell in cells))
+        # Ctrl-C is for this process: the command is told once.
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
+        return process.returncode, output
 
 
 if __name__ == "__main__":

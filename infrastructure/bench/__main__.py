@@ -1,13 +1,19 @@
-"""One role of the Kafka mode, as `conveyor serve --roles engine` and `conveyor warehouse` run it."""
+"""One role of the Kafka mode, as `conveyor serve --roles engine` and `conveyor warehouse` run it.
+
+Or what stands for it in a run without an engine; see `kafka_ceiling`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from infrastructure.bench.children import ENGINE
+from infrastructure.bench.children import ENGINE, PARTICIPANT
+from infrastructure.bench.kafka_ceiling import EngineCopy, ParticipantCopy
 from infrastructure.bench.profiles import profiled
+from infrastructure.bench.saga import record_saga
 from infrastructure.running import stop_on_signals
 from infrastructure.serve import run_serve
 from infrastructure.settings import Settings, load_settings
@@ -29,13 +35,34 @@ async def _run(role: str, settings: Settings) -> None:
     )
 
 
+async def _run_copy(copy: EngineCopy | ParticipantCopy) -> None:
+    await copy.run(stop_on_signals())
+
+
+def _phase(text: str) -> tuple[str, int]:
+    """`PREFIX=COUNT`."""
+    prefix, _, count = text.rpartition("=")
+    return prefix, int(count)
+
+
 def main() -> None:
-    """Arguments: the role, and where its profile goes if it is to be profiled."""
-    role, *profile = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("role", choices=[ENGINE, PARTICIPANT])
+    parser.add_argument("--profile", type=Path, help="where the profile goes")
+    parser.add_argument(
+        "--copies", type=_phase, nargs="+", help="id prefixes: no engine, no participant"
+    )
+    given = parser.parse_args()
     settings = load_settings()
     configure_logging(settings.log)
-    with profiled(Path(profile[0]) if profile else None):
-        asyncio.run(_run(role, settings))
+    phases: Mapping[str, int] | None = given.copies and dict(given.copies)
+    with profiled(given.profile):
+        if phases is None:
+            asyncio.run(_run(given.role, settings))
+            return
+        saga = record_saga(next(iter(phases)), settings)
+        kind = EngineCopy if given.role == ENGINE else ParticipantCopy
+        asyncio.run(_run_copy(kind(saga, phases, settings)))
 
 
 if __name__ == "__main__":

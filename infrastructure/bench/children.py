@@ -25,14 +25,23 @@ _LOG_TAIL_BYTES = 4000
 class Child:
     """A role that runs until `stop`."""
 
-    def __init__(self, role: str, environment: Mapping[str, str], profile: Path | None) -> None:
+    def __init__(
+        self,
+        role: str,
+        environment: Mapping[str, str],
+        profile: Path | None = None,
+        copies: Mapping[str, int] | None = None,
+    ) -> None:
+        """With `copies`, id prefix -> number of workflows, it stands for the role only."""
         self.role = role
         self._log = tempfile.TemporaryFile(prefix=f"conveyor-bench-{role}-")  # noqa: SIM115 - closed by stop
         command = [sys.executable, "-m", "infrastructure.bench", role]
         if profile is not None:
-            command.append(str(profile.absolute()))
+            command += ["--profile", str(profile.absolute())]
+        if copies is not None:
+            command += ["--copies", *(f"{prefix}={count}" for prefix, count in copies.items())]
         self._process = subprocess.Popen(
-            [*_dying_with_its_parent(), *command],
+            [*dying_with_its_parent(), *command],
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -51,6 +60,11 @@ class Child:
         if exit_code is not None:
             raise BenchError(f"the {self.role} ended with {exit_code}:\n{self._log_tail()}")
 
+    def kill(self) -> None:
+        """End it without warning; `stop` still has to follow."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> str:
         """Let it finish what it has begun and leave its group; answers the end of its log."""
         self._process.terminate()
@@ -68,7 +82,7 @@ class Child:
         return self._log.read().decode(errors="replace")
 
 
-def _dying_with_its_parent() -> list[str]:
+def dying_with_its_parent() -> list[str]:
     """A bench that is killed cannot stop its children; on Linux the kernel does it."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []

@@ -14,15 +14,14 @@ from conveyor import topics, types
 
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
 from application.codec.times import rfc3339
-from infrastructure.bench.embedded import SOURCE
-from infrastructure.bench.load import MAY_END, Phase, Start, ending
+from infrastructure.bench.embedded_client import SOURCE
+from infrastructure.bench.load import Phase, Start
 from infrastructure.clock import SystemClock
 
 _WAIT_SECONDS = 0.5
 _EVENTS_AT_ONCE = 5000
 #: Below this many in flight every millisecond of lingering would be seen in the latency.
 _MANY_IN_FLIGHT = 50
-_MAY_END = frozenset(event_type.encode() for event_type in MAY_END)
 
 
 class KafkaClient:
@@ -104,11 +103,12 @@ def _headers(start: Start, now: bytes) -> list[tuple[str, str | bytes | None]]:
 def _end(phase: Phase, messages: Sequence[Message]) -> int:
     """Note the ends among the events; answers how many workflows have ended."""
     before, now = phase.ended, time.perf_counter()
+    marks = {event_type.encode() for event_type in phase.marks}
     for message in messages:
         for name, value in message.headers() or ():
             if name == "ce_type":
-                if value in _MAY_END:
-                    how = ending(_text(value), message.value() or b"")
+                if value in marks:
+                    how = phase.ending(_text(value), message.value() or b"")
                     if how is not None:
                         phase.end(_text(message.key()), how, now)
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -13,11 +14,18 @@ from typing import Annotated, NoReturn
 import orjson
 import typer
 
+from application.ports import Document
 from infrastructure.bench import (
     BenchError,
     Load,
     Options,
     ServersAwayError,
+    ceiling_embedded,
+    ceiling_kafka,
+    grow_embedded,
+    grow_kafka,
+    recover_embedded,
+    recover_kafka,
     run_embedded,
     run_kafka,
 )
@@ -37,13 +45,42 @@ class Mode(StrEnum):
     KAFKA = "kafka"
 
 
+class Recipe(StrEnum):
+    """What can be measured."""
+
+    THROUGHPUT = "throughput"
+    CEILING = "ceiling"
+    GROWTH = "growth"
+    RECOVERY = "recovery"
+
+
+#: The report, and whether every workflow ended as it should.
+Outcome = tuple[Document, bool]
+
+_LOADED: dict[tuple[Recipe, Mode], Callable[[Load, Options, Settings], Outcome]] = {
+    (Recipe.THROUGHPUT, Mode.EMBEDDED): run_embedded,
+    (Recipe.THROUGHPUT, Mode.KAFKA): run_kafka,
+    (Recipe.CEILING, Mode.EMBEDDED): ceiling_embedded,
+    (Recipe.CEILING, Mode.KAFKA): ceiling_kafka,
+}
+_GROWING = {Mode.EMBEDDED: grow_embedded, Mode.KAFKA: grow_kafka}
+
+
 def bench(
     mode: Annotated[Mode, typer.Option(help="What is measured.")] = Mode.EMBEDDED,
-    workflows: Annotated[int, typer.Option(min=1, help="Workflows within the clock.")] = 4000,
+    recipe: Annotated[
+        Recipe, typer.Option(help="How: as it is, without an engine, growing, or killed.")
+    ] = Recipe.THROUGHPUT,
+    workflows: Annotated[
+        int, typer.Option(min=1, help="Workflows within the clock; open ones of a recovery.")
+    ] = 4000,
     in_flight: Annotated[int, typer.Option(min=1, help="Workflows under way at a time.")] = 1000,
     compensate_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of workflows that fail and are undone.")
     ] = 0.0,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of stored workflows at which growth is measured.")
+    ] = "10000,20000",
     rss_at: Annotated[
         str, typer.Option(help="Note the engine's memory at these numbers: 20000,200000.")
     ] = "",
@@ -60,24 +97,37 @@ def bench(
     all of it. Exits with 0 only if every workflow ended as it should, 3 if a server is away.
     """
     load = Load(workflows=workflows, in_flight=in_flight, compensate_share=compensate_share)
+    if recipe is Recipe.CEILING and compensate_share:
+        raise typer.BadParameter("what is copied completes", param_hint="--compensate-share")
+    stored = _numbers(sizes, "--sizes")
     options = Options(
-        rss_at=_numbers(rss_at, workflows),
+        rss_at=_numbers(rss_at, "--rss-at", workflows),
         flushes=flushes,
         profile=profile,
         progress=_Progress() if sys.stderr.isatty() else _quiet,
         warn=lambda sentence: print(sentence, file=sys.stderr),
     )
-    raise typer.Exit(_run(mode, load, options, load_settings()))
+    settings = load_settings()
+
+    def measure() -> Outcome:
+        if recipe is Recipe.GROWTH:
+            return _GROWING[mode](stored, options, settings)
+        if recipe is Recipe.RECOVERY:
+            if mode is Mode.EMBEDDED:
+                return recover_embedded(workflows, options)
+            return recover_kafka(workflows, options, settings)
+        return _LOADED[recipe, mode](load, options, settings)
+
+    raise typer.Exit(_run(measure))
 
 
-def _run(mode: Mode, load: Load, options: Options, settings: Settings) -> int:
+def _run(measure: Callable[[], Outcome]) -> int:
     configure_logging(LogSection(level="WARNING"))
     # Not Python's own handler: asyncio would turn that into a cancellation, which a task may lose.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    run = run_kafka if mode is Mode.KAFKA else run_embedded
     try:
-        report, is_as_it_should = run(load, options, settings)
+        report, is_as_it_should = measure()
     except ServersAwayError as away:
         print(away, file=sys.stderr)
         return Exit.NO_CONNECTION
@@ -97,17 +147,19 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _numbers(text: str, workflows: int) -> tuple[int, ...]:
+def _numbers(text: str, option: str, highest: int | None = None) -> tuple[int, ...]:
     try:
         numbers = sorted({int(part) for part in text.split(",") if part.strip()})
     except ValueError:
         raise typer.BadParameter(
-            f"'{text}' is not a list as 20000,200000", param_hint="--rss-at"
+            f"'{text}' is not a list as 20000,200000", param_hint=option
         ) from None
-    if numbers and not 1 <= numbers[0] <= numbers[-1] <= workflows:
+    if numbers and numbers[0] < 1:
+        raise typer.BadParameter(f"{text}: numbers are from 1 on", param_hint=option)
+    if numbers and highest is not None and numbers[-1] > highest:
         raise typer.BadParameter(
-            f"{text}: only 1 to {workflows} workflows will have ended; raise --workflows",
-            param_hint="--rss-at",
+            f"{text}: only 1 to {highest} workflows will have ended; raise --workflows",
+            param_hint=option,
         )
     return tuple(numbers)
 

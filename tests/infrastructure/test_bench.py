@@ -20,7 +20,7 @@ from pymongo import MongoClient
 from redis import Redis
 
 from infrastructure.bench.gauges import Gauge, listening_pid
-from infrastructure.bench.load import Ending, Load, Phase, ending
+from infrastructure.bench.load import Ending, Load, Opening, Phase, ending
 
 CONVEYOR = Path(sys.executable).with_name("conveyor")
 WORKFLOWS = 20
@@ -181,6 +181,106 @@ def wait_until(holds: Any, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
+def test_embedded_ceiling(tmp_path: Path) -> None:
+    """Without an engine the same workflows end, from messages and rows that lay ready."""
+    done = bench(
+        *["--recipe", "ceiling", "--workflows", str(WORKFLOWS), "--in-flight", "10"],
+        env=environment(TMPDIR=str(tmp_path)),
+    )
+
+    document = report(done)
+    assert (document["completed"], document["failed"]) == (WORKFLOWS, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.kafka
+@pytest.mark.mongo
+@pytest.mark.redis
+@pytest.mark.timeout(180)
+def test_kafka_ceiling(servers: Servers) -> None:
+    """The Kafka mode has a ceiling too, from processes that stand for engine and participant."""
+    done = bench(
+        *["--mode", "kafka", "--recipe", "ceiling"],
+        *["--workflows", str(WORKFLOWS), "--in-flight", "10"],
+        env=servers.env,
+    )
+
+    document = report(done)
+    assert (document["completed"], document["failed"]) == (WORKFLOWS, 0)
+    assert [each["name"] for each in document["processes"]][:2] == ["engine", "participant"]
+    assert servers.new() == set()
+
+
+def test_what_is_copied_completes() -> None:
+    """A ceiling with compensations is a wrong use."""
+    done = bench("--recipe", "ceiling", "--compensate-share", "0.5", env=environment())
+
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+GROWTH = {"stored", "sagasPerSecond", "p50AloneMs", "rssMiB", "storedMiB"}
+RECOVERY = {
+    "mode",
+    "openInstances",
+    "rssMiBBefore",
+    "rssMiBOpen",
+    "rssMiBPer100000Open",
+    "secondsToFirstDecision",
+    "secondsToAllCompleted",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_embedded_growth(tmp_path: Path) -> None:
+    """At each size there are figures, and the file has grown."""
+    done = bench(
+        "--recipe", "growth", "--sizes", "2300,4500", env=environment(TMPDIR=str(tmp_path))
+    )
+
+    assert done.returncode == 0, done.stderr
+    sizes = json.loads(done.stdout)["growth"]
+    assert [each.keys() for each in sizes] == [GROWTH, GROWTH]
+    assert [each["stored"] for each in sizes] == [2300, 4500]
+    assert 0 < sizes[0]["storedMiB"] < sizes[1]["storedMiB"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(120)
+def test_embedded_recovery(tmp_path: Path) -> None:
+    """A killed engine's workflows complete in the next one, and the memory of open ones is told."""
+    done = bench(
+        *["--recipe", "recovery", "--workflows", str(WORKFLOWS)],
+        env=environment(TMPDIR=str(tmp_path)),
+    )
+
+    check_recovery(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.kafka
+@pytest.mark.mongo
+@pytest.mark.redis
+@pytest.mark.timeout(180)
+def test_kafka_recovery(servers: Servers) -> None:
+    """The same on Kafka, where the group has to give the partitions to the new engine."""
+    done = bench(
+        *["--mode", "kafka", "--recipe", "recovery", "--workflows", str(WORKFLOWS)],
+        env={**servers.env, "CONVEYOR_INSTANCE_ID": "bench"},
+    )
+
+    check_recovery(done)
+    assert servers.new() == set()
+
+
+def check_recovery(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document.keys() == RECOVERY
+    assert document["openInstances"] == WORKFLOWS
+    assert 0 < document["secondsToFirstDecision"] < document["secondsToAllCompleted"]
+
+
 def test_servers_away() -> None:
     """Where a server does not answer nothing is begun, and the sentence says what to do."""
     nowhere = "127.0.0.1:1"
@@ -220,6 +320,22 @@ def test_a_phase_keeps_its_number_in_flight() -> None:
 
     assert ended == [False, False, False, False, True] * 2
     assert phase.wrong == 0
+
+
+def test_an_opening_leaves_its_workflows_open() -> None:
+    """A start ends a workflow of an opening only; all of them are open in the phase after it."""
+    opening = Opening("w", Load(workflows=3, in_flight=3))
+    ids = [start.workflow_id for start in opening.due()]
+    for workflow_id in ids:
+        opening.end(workflow_id, opening.ending("orchestration.workflow.started", b"{}"), 0.0)
+
+    left = opening.left_open()
+
+    assert opening.is_over
+    assert list(left.due()) == []
+    for workflow_id in ids:
+        left.end(workflow_id, Ending.COMPLETED, 0.0)
+    assert (left.is_over, left.wrong) == (True, 0)
 
 
 def test_a_wrong_end_is_told() -> None:

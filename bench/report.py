@@ -1,0 +1,212 @@
+"""Figures for people: tables and a plot of a report, and docs/performance.md from those that are kept.
+
+`python bench/report.py` shows bench/report.json as Markdown. `--docs` writes what stands between the
+marks in docs/performance.md, and docs/performance.svg, from bench/baseline.json and bench/growth.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from plot import Bar, Line, bars, lines, stacked
+
+HERE = Path(__file__).parent
+BASELINE = HERE / "baseline.json"
+GROWTH = HERE / "growth.json"
+PAGE = HERE.parent / "docs" / "performance.md"
+PLOT = HERE.parent / "docs" / "performance.svg"
+MARKS = ("<!-- figures: written by bench/report.py -->\n", "<!-- end of figures -->\n")
+
+#: Sagas per second and ms alone of others, five steps, on two cores of the same kind.
+PEERS = {
+    "Restate": (620, 11),
+    "LittleHorse": (130, 18),
+    "DBOS on PostgreSQL": (67, 16),
+    "Temporal, tuned dev server": (20, 84),
+    "Temporal, dev server": (10, 550),
+}
+MODES = ("embedded", "kafka")
+_CEILING = ", ceiling"
+_LOADS = ("1000 in flight", "50 in flight", "alone", "compensating")
+_FIGURES = {
+    "sagas/s": "sagasPerSecond",
+    "p50 ms": "p50Ms",
+    "p99 ms": "p99Ms",
+    "CPU ms per saga": "cpuMsPerSaga",
+    "RSS MiB": "rssMiB",
+    "flushes per saga": "flushesPerSaga",
+}
+_KILLED = {
+    "open": "openInstances",
+    "s to first decision": "secondsToFirstDecision",
+    "s to all completed": "secondsToAllCompleted",
+    "RSS MiB": "rssMiBOpen",
+    "MiB per 100,000 open": "rssMiBPer100000Open",
+}
+_GROWN = {
+    "stored": "stored",
+    "sagas/s": "sagasPerSecond",
+    "p50 ms alone": "p50AloneMs",
+    "RSS MiB": "rssMiB",
+    "stored MiB": "storedMiB",
+}
+
+Report = Mapping[str, Any]
+
+
+def markdown(report: Report) -> str:
+    """Every table that the report has figures for."""
+    runs = report["runs"]
+    parts = [_machine(report), *_loads(runs), *_ceilings(runs), *_peers(runs), *_kills(runs)]
+    return "\n\n".join([*parts, *_growth(runs)]) + "\n"
+
+
+def _machine(report: Report) -> str:
+    machine = report["machine"]
+    return (
+        f"Taken {report['at'][:10]} on {machine['cpus']} cores ({machine['cpu']}),"
+        f" {machine['memoryGiB']} GiB, {machine['system']}, Python {machine['python']}."
+    )
+
+
+def _loads(runs: Report) -> Iterator[str]:
+    names = [f"{mode}, {load}" for mode in MODES for load in _LOADS if f"{mode}, {load}" in runs]
+    if names:
+        rows = [[name, *_cells(runs[name], _FIGURES)] for name in names]
+        yield _table(["", *_FIGURES], rows)
+
+
+def _ceilings(runs: Report) -> Iterator[str]:
+    rows: list[list[str]] = []
+    for name, ceiling in runs.items():
+        measured = runs.get(name.removesuffix(_CEILING))
+        if name.endswith(_CEILING) and measured is not None:
+            rows.append([name.removesuffix(_CEILING), *_against(measured, ceiling)])
+    if rows:
+        heads = ["", "ceiling sagas/s", "reached", "ceiling p50 ms", "p50 in ceilings"]
+        yield _table([*heads, "ceiling CPU ms per saga", "CPU in ceilings"], rows)
+
+
+def _against(measured: Report, ceiling: Report) -> Iterator[str]:
+    yield _number(ceiling["sagasPerSecond"])
+    yield f"{measured['sagasPerSecond'] / ceiling['sagasPerSecond']:.0%}"
+    for figure in ("p50Ms", "cpuMsPerSaga"):
+        yield _number(ceiling[figure])
+        yield f"{measured[figure] / ceiling[figure]:.1f}"
+
+
+def _peers(runs: Report) -> Iterator[str]:
+    pairs = {
+        mode: (runs[f"{mode}, 1000 in flight"]["sagasPerSecond"], runs[f"{mode}, alone"]["p50Ms"])
+        for mode in MODES
+        if f"{mode}, 1000 in flight" in runs and f"{mode}, alone" in runs
+    }
+    if pairs:
+        rows = [
+            [
+                peer,
+                _number(sagas),
+                *(f"{own / sagas:.1f}" for own, _ in pairs.values()),
+                _number(alone),
+                *(f"{alone / own:.1f}" for _, own in pairs.values()),
+            ]
+            for peer, (sagas, alone) in PEERS.items()
+        ]
+        times = [f"{mode} is so many times as fast" for mode in pairs]
+        yield _table(["", "sagas/s", *times, "p50 ms alone", *times], rows)
+
+
+def _kills(runs: Report) -> Iterator[str]:
+    rows = [
+        [mode, *_cells(runs[f"{mode}, killed"], _KILLED)]
+        for mode in MODES
+        if f"{mode}, killed" in runs
+    ]
+    if rows:
+        yield _table(["", *_KILLED], rows)
+
+
+def _growth(runs: Report) -> Iterator[str]:
+    rows = [
+        [mode, *_cells(size, _GROWN)]
+        for mode in MODES
+        for size in runs.get(f"{mode}, growth", {"growth": []})["growth"]
+    ]
+    if rows:
+        yield _table(["", *_GROWN], rows)
+
+
+def _cells(figures: Report, columns: Mapping[str, str]) -> list[str]:
+    return [_number(figures[name]) for name in columns.values()]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
+
+
+def svg(report: Report, growth: Report | None) -> str:
+    """Sagas per second beside ceilings and peers, and how they change with what is stored."""
+    runs = report["runs"]
+    rates: list[Bar] = []
+    for mode in MODES:
+        for kind in (_CEILING, ""):
+            run = runs.get(f"{mode}, 1000 in flight{kind}")
+            if run is not None:
+                style = "ceiling" if kind else "own"
+                rates.append(Bar(f"{mode}{kind}", run["sagasPerSecond"], style))
+    rates += [Bar(peer, sagas, "peer") for peer, (sagas, _) in PEERS.items()]
+    parts = [bars("Sagas per second, 1,000 in flight", rates)]
+    if growth is not None:
+        courses = [
+            Line(mode, [(each["stored"], each["sagasPerSecond"]) for each in grown["growth"]])
+            for mode in MODES
+            if (grown := growth["runs"].get(f"{mode}, growth")) is not None
+        ]
+        parts.append(lines("Sagas per second by workflows stored", courses))
+    return stacked(parts)
+
+
+def kept() -> tuple[Report, Report | None]:
+    """Baseline and growth."""
+    growth = json.loads(GROWTH.read_text()) if GROWTH.exists() else None
+    return json.loads(BASELINE.read_text()), growth
+
+
+def page_with(text: str, baseline: Report, growth: Report | None) -> str:
+    """The page with the figures between its marks written anew."""
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    figures = markdown(baseline)
+    if growth is not None:
+        figures += "\n" + markdown(growth)
+    return f"{before}{MARKS[0]}\n{figures}\n{MARKS[1]}{after}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("report", type=Path, nargs="?", default=HERE / "report.json")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md and .svg")
+    given = parser.parse_args()
+    if given.docs:
+        baseline, growth = kept()
+        PAGE.write_text(page_with(PAGE.read_text(), baseline, growth))
+        PLOT.write_text(svg(baseline, growth))
+        return 0
+    print(markdown(json.loads(given.report.read_text())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
