@@ -4,6 +4,7 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && break; done 2>/dev/null; echo $$python)
 PORT ?= 8080
+SECONDS ?= 60
 # Of bench: workflows that are open when the engine is killed. Of bench-growth: stored workflows.
 OPEN ?= 10000
 SIZES ?= 10000,20000,100000,200000,1000000
@@ -72,9 +73,14 @@ bench-growth: setup processes-setup ## measure up to a million stored workflows 
 simulate: setup ## seeded runs of the whole system with faults
 	$(BIN)/python -m pytest tests/simulation
 
+fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all targets together
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt 1>&2
+	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group build -o requirements/run.txt
 	$(LOCK) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(filter-out --all-extras pyproject.toml,$(LOCK)) --upgrade --group fuzz -o requirements/fuzz.txt
 
 clean: ## remove everything that a target has made
 	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .pytest_cache .ruff_cache *.egg-info sdk/*.egg-info build sdk/build
