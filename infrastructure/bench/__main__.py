@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from infrastructure.bench.children import ENGINE, PARTICIPANT
 from infrastructure.bench.kafka_ceiling import EngineCopy, ParticipantCopy
@@ -45,7 +48,13 @@ def _phase(text: str) -> tuple[str, int]:
     return prefix, int(count)
 
 
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Told to stop before the role's own handler is there: what was begun is cleaned up."""
+    raise SystemExit(0)
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, _leave)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("role", choices=[ENGINE, PARTICIPANT])
     parser.add_argument("--profile", type=Path, help="where the profile goes")

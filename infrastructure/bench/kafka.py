@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from pymongo import MongoClient
 
@@ -33,9 +34,7 @@ def run_kafka(load: Load, options: Options, settings: Settings) -> tuple[Documen
     of the run are removed however it ends.
     """
     with kafka_run(settings, options) as run:
-        profile = options.profile
-        run.start(ENGINE, profile=profile)
-        run.start(PARTICIPANT, profile=profile and profile.with_name(f"{profile.name}.participant"))
+        _start_both(run, options.profile)
         return _measure(run, load, options)
 
 
@@ -45,16 +44,14 @@ def ceiling_kafka(load: Load, options: Options, settings: Settings) -> tuple[Doc
         phases = {run.prefix("w"): WARM_UP, run.prefix("b"): load.workflows}
         if options.flushes:
             phases[run.prefix("t")] = load.workflows
-        for role in (ENGINE, PARTICIPANT):
-            run.start(role, copies=phases)
+        _start_both(run, options.profile, phases)
         return _measure(run, load, options)
 
 
 def grow_kafka(sizes: Sequence[int], options: Options, settings: Settings) -> tuple[Document, bool]:
     """Speed, memory and the database's size at these numbers of stored workflows."""
     with kafka_run(settings, options) as run:
-        run.start(ENGINE)
-        run.start(PARTICIPANT)
+        _start_both(run)
         client = run.client(in_flight=1)
 
         async def drive(phase: Phase, tick: Callable[[Phase], None] | None) -> None:
@@ -110,6 +107,15 @@ def recover_kafka(workflows: int, options: Options, settings: Settings) -> tuple
 async def _register_patient(settings: Settings) -> None:
     async with production(settings) as backbone:
         await backbone.registry.register(patient_definition())
+
+
+def _start_both(
+    run: KafkaRun, profile: Path | None = None, copies: Mapping[str, int] | None = None
+) -> None:
+    """Engine and participant, or with `copies` what stands for them."""
+    run.start(ENGINE, profile, copies)
+    of_participant = profile and profile.with_name(f"{profile.name}.{PARTICIPANT}")
+    run.start(PARTICIPANT, of_participant, copies)
 
 
 def _measure(run: KafkaRun, load: Load, options: Options) -> tuple[Document, bool]:

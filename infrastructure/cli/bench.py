@@ -63,10 +63,25 @@ _LOADED: dict[tuple[Recipe, Mode], Callable[[Load, Options, Settings], Outcome]]
     (Recipe.CEILING, Mode.EMBEDDED): ceiling_embedded,
     (Recipe.CEILING, Mode.KAFKA): ceiling_kafka,
 }
+#: Options that a recipe has no use for are refused, not ignored.
+_OPTIONS = {
+    Recipe.THROUGHPUT: {
+        "workflows",
+        "in_flight",
+        "compensate_share",
+        "rss_at",
+        "flushes",
+        "profile",
+    },
+    Recipe.CEILING: {"workflows", "in_flight", "rss_at", "flushes", "profile"},
+    Recipe.GROWTH: {"sizes"},
+    Recipe.RECOVERY: {"workflows"},
+}
 _GROWING = {Mode.EMBEDDED: grow_embedded, Mode.KAFKA: grow_kafka}
 
 
 def bench(
+    context: typer.Context,
     mode: Annotated[Mode, typer.Option(help="What is measured.")] = Mode.EMBEDDED,
     recipe: Annotated[
         Recipe, typer.Option(help="How: as it is, without an engine, growing, or killed.")
@@ -97,8 +112,7 @@ def bench(
     all of it. Exits with 0 only if every workflow ended as it should, 3 if a server is away.
     """
     load = Load(workflows=workflows, in_flight=in_flight, compensate_share=compensate_share)
-    if recipe is Recipe.CEILING and compensate_share:
-        raise typer.BadParameter("what is copied completes", param_hint="--compensate-share")
+    _refuse_useless(context, recipe)
     stored = _numbers(sizes, "--sizes")
     options = Options(
         rss_at=_numbers(rss_at, "--rss-at", workflows),
@@ -145,6 +159,14 @@ def _run(measure: Callable[[], Outcome]) -> int:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _refuse_useless(context: typer.Context, recipe: Recipe) -> None:
+    for name in context.params.keys() - _OPTIONS[recipe] - {"mode", "recipe"}:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"{recipe.value} has no use for it", param_hint=option)
 
 
 def _numbers(text: str, option: str, highest: int | None = None) -> tuple[int, ...]:

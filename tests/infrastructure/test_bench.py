@@ -211,11 +211,12 @@ def test_kafka_ceiling(servers: Servers) -> None:
     assert servers.new() == set()
 
 
-def test_what_is_copied_completes() -> None:
-    """A ceiling with compensations is a wrong use."""
+def test_options_without_use_are_refused() -> None:
+    """What a recipe cannot heed is a wrong use: a ceiling's workflows all complete."""
     done = bench("--recipe", "ceiling", "--compensate-share", "0.5", env=environment())
 
     assert (done.returncode, done.stdout) == (2, "")
+    assert "--compensate-share" in done.stderr
 
 
 GROWTH = {"stored", "sagasPerSecond", "p50AloneMs", "rssMiB", "storedMiB"}
