@@ -44,6 +44,10 @@ async def create(settings: KafkaSettings, counts: Mapping[str, int]) -> None:
     new = [NewTopic(settings.on_broker(name), count, 1) for name, count in counts.items()]
     for answer in client.create_topics(new).values():
         await asyncio.to_thread(answer.result)
+    # The controller has them; the broker that answers everybody hears of it a moment later.
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not counts.keys() <= (await describe(settings)).keys():
+            pass
 
 
 async def test_init_creates_every_topic_of_the_contract(fresh: KafkaSettings) -> None:
