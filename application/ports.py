@@ -232,7 +232,10 @@ class HotState(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredCommit:
-    """A commit, and what the store keeps beside it that could contradict it."""
+    """A commit, and what the store keeps beside it that could contradict it.
+
+    One whose content cannot be read has no entries.
+    """
 
     id: str
     last_version: int

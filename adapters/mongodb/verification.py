@@ -10,7 +10,7 @@ from pymongo import ASCENDING
 from adapters.mongodb.commits import from_stored as commit_from_stored
 from adapters.mongodb.connection import Collection, Database, durable, reaching_the_store
 from adapters.mongodb.workflow_documents import from_stored
-from application.ports import Document, StoredCommit
+from application.ports import Commit, Document, StoredCommit
 
 _COMMITS_AT_ONCE = 1_000
 _BY_VERSION = [("workflowId", ASCENDING), ("firstVersion", ASCENDING)]
@@ -40,10 +40,8 @@ class MongoStoreScan:
         page = await self._page({"workflowId": ids})
         while page:
             for document in page:
-                yield StoredCommit(
-                    document["_id"], document["lastVersion"], commit_from_stored(document)
-                )
-            workflow_id, version = page[-1]["workflowId"], page[-1]["firstVersion"]
+                yield _stored(document)
+            workflow_id, version = page[-1]["workflowId"], page[-1].get("firstVersion")
             # The rest of that instance, then the instances behind it: each a range of the index.
             page = await self._page({"workflowId": workflow_id, "firstVersion": {"$gt": version}})
             if not page:
@@ -55,6 +53,14 @@ class MongoStoreScan:
             return await self._commits.find(
                 condition, sort=_BY_VERSION, limit=_COMMITS_AT_ONCE, batch_size=_COMMITS_AT_ONCE
             ).to_list()
+
+
+def _stored(document: Document) -> StoredCommit:
+    try:
+        commit = commit_from_stored(document)
+    except (LookupError, TypeError, ValueError):
+        commit = Commit(document["workflowId"], document.get("firstVersion") or 0, 0, ())
+    return StoredCommit(str(document["_id"]), document.get("lastVersion") or 0, commit)
 
 
 async def _lowest(collection: Collection, ids: Document, limit: int) -> Sequence[Document]:

@@ -14,16 +14,16 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from conveyor.topics import EVENTS
 
 from adapters.sqlite.batches import as_message, unpack
 from adapters.sqlite.event_log import commit_from_row
-from adapters.sqlite.schema import SCHEMA_VERSION
+from adapters.sqlite.schema import SCHEMA_VERSION, split_key
 from adapters.sqlite.writer import as_unavailable
-from application.ports import Document, Published, PublishedRange, StoredCommit
+from application.ports import Commit, Document, Published, PublishedRange, StoredCommit
 
 _COMMITS_AT_ONCE = 1_000
 _BATCHES_AT_ONCE = 100
@@ -112,7 +112,7 @@ class SqliteStoreScan:
         if len(rows) < limit:
             rows += await self._reader.query(_PROJECTIONS, (first, limit - len(rows)))
         # The row's place is its identity: what the document says of it is compared by the verifier.
-        return [{**orjson.loads(document), "_id": row_id} for row_id, document in rows]
+        return [{**_document(text), "_id": row_id} for row_id, text in rows]
 
     async def commits(self, first: str, last: str | None) -> AsyncIterator[StoredCommit]:
         asked: dict[str, Any] = {"first": first, "last": last, "limit": _COMMITS_AT_ONCE, "key": 0}
@@ -174,7 +174,19 @@ def _connect(path: Path) -> sqlite3.Connection:
     raise NoStoreError(f"{path} has schema version {version}, this Conveyor reads {SCHEMA_VERSION}")
 
 
+def _document(text: str) -> Document:
+    """Nothing where the text was damaged."""
+    try:
+        document: Any = orjson.loads(text)
+    except ValueError:
+        return {}
+    return cast(Document, document) if isinstance(document, dict) else {}
+
+
 def _stored(row: tuple[str, int, int, str, int]) -> StoredCommit:
     workflow_id, key, partition, entries, last_version = row
-    commit = commit_from_row((workflow_id, key, partition, entries))
+    try:
+        commit = commit_from_row((workflow_id, key, partition, entries))
+    except (LookupError, TypeError, ValueError):
+        commit = Commit(workflow_id, split_key(key)[1], partition, ())
     return StoredCommit(commit.id, last_version, commit)

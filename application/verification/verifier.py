@@ -193,7 +193,7 @@ class Verifier:
 
     async def _has_caught_up(self, workflow_id: str, version: int) -> bool:
         document = await self._document(workflow_id)
-        if document is None or document["version"] < version:
+        if document is None or _version_of(document) < version:
             return False
         documents = {workflow_id: document}
         async for history in self._histories(
@@ -214,10 +214,15 @@ class Verifier:
 _OF_PROJECTIONS = frozenset({Kind.PROJECTION, Kind.AHEAD})
 
 
+def _version_of(document: Document) -> int:
+    version = document.get("version")
+    return version if isinstance(version, int) else 0
+
+
 def _missing(workflow_id: str, version: int, document: Document | None) -> Finding:
     if document is None:
         return Finding(workflow_id, Kind.MISSING, f"the log is at version {version}, not projected")
-    detail = f"projected at version {document['version']}, the log is at {version}"
+    detail = f"projected at version {document.get('version')}, the log is at {version}"
     return Finding(workflow_id, Kind.BEHIND, detail)
 
 

@@ -97,6 +97,19 @@ async def test_a_commit_whose_key_is_not_its_contents(
     assert [(f.workflow_id, f.kind) for f in report.findings] == [("wf-running", Kind.COMMIT)]
 
 
+@pytest.mark.parametrize("change", [{"entries": None}, {"entries": [{"events": 3}]}])
+async def test_a_commit_that_cannot_be_read(site: ProductionSite, change: Document) -> None:
+    """A commit that is nothing any more is found, and ends no check."""
+    await site.write_all(content())
+    commits = site.database["workflow_events"]
+    await commits.update_one({"_id": "wf-running:000001"}, {"$set": change})
+
+    report = await site.verify()
+
+    assert Kind.COMMIT in report.counts
+    assert {finding.workflow_id for finding in report.findings} == {"wf-running"}
+
+
 async def test_several_partitions_are_read(database: Database, kafka_bootstrap: str) -> None:
     """Every partition is read to its end, those without a record too."""
     settings = unique_settings(kafka_bootstrap)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,10 @@ class TestSqliteVerificationInSmallPages(TestSqliteVerification):
         monkeypatch.setattr(verification, "_BATCHES_AT_ONCE", 2)
 
 
-def damage(path: Path, sql: str) -> None:
+def damage(path: Path, sql: str, *parameters: str) -> None:
     """Change rows behind the service's back."""
     with sqlite3.connect(path) as connection:
-        assert connection.execute(sql).rowcount > 0
+        assert connection.execute(sql, parameters).rowcount > 0
     connection.close()
 
 
@@ -99,6 +100,38 @@ async def test_a_last_version_that_is_not_the_contents(site: SqliteSite, path: P
     report = await site.verify()
 
     assert [(f.workflow_id, f.kind) for f in report.findings] == [("wf-running", Kind.COMMIT)]
+
+
+@pytest.mark.parametrize("text", ["{", "[{}]", "7", '[{"cause": 5, "messageId": 1, "events": 2}]'])
+async def test_entries_that_cannot_be_read(site: SqliteSite, path: Path, text: str) -> None:
+    """A commit that is nothing any more is found, and ends no check."""
+    await site.write_all(content())
+    damage(
+        path,
+        "UPDATE commits SET entries = ? WHERE key >> 32 ="
+        " (SELECT number FROM instances WHERE id = 'wf-running')",
+        text,
+    )
+
+    report = await site.verify()
+
+    assert Kind.COMMIT in report.counts
+    assert {finding.workflow_id for finding in report.findings} == {"wf-running"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": "nine"}'])
+async def test_a_projection_that_cannot_be_read(site: SqliteSite, path: Path, text: str) -> None:
+    """A document that is nothing any more is found."""
+    await site.write_all(content())
+    damage(path, "UPDATE workflows SET document = ? WHERE id = 'wf-running'", text)
+
+    at_once = await site.verify()
+    settled = await site.verify(timedelta(milliseconds=100))
+
+    assert [(f.workflow_id, f.kind) for f in at_once.findings] == [
+        ("wf-running", Kind.PROJECTION),
+    ]
+    assert settled.counts == {Kind.PROJECTION: 1, Kind.BEHIND: 1}
 
 
 async def test_rows_of_no_instance(site: SqliteSite, path: Path) -> None:
