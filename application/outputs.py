@@ -12,7 +12,7 @@ from conveyor import topics, types
 from conveyor.messages import Message
 
 from application.codec.events import SOURCE
-from application.ports import Commit, Document, Entry
+from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.events import StepScheduled, StepUnresolved
 
 _REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})
@@ -29,13 +29,14 @@ def entry_outputs(entry: Entry) -> list[Message]:
     messages: list[Message] = []
     for event in entry.events:
         data = event.data
-        messages.append(_event_message(event.type, data, causation_id))
+        messages.append(_event_message(event, causation_id))
         if event.type in _REQUESTING:
             messages.append(_request_message(event.type, data))
     return messages
 
 
-def _event_message(event_type: str, data: Document, causation_id: str) -> Message:
+def _event_message(event: RecordedEvent, causation_id: str) -> Message:
+    data = event.data
     aggregate_id: str = data["aggregateId"]
     extensions = {"causationid": causation_id}
     correlation_id = data.get("correlationId")
@@ -47,13 +48,13 @@ def _event_message(event_type: str, data: Document, causation_id: str) -> Messag
     return Message(
         topic=topics.EVENTS,
         key=aggregate_id,
-        type=event_type,
+        type=event.type,
         source=SOURCE,
         id=data["eventId"],
         subject=aggregate_id,
         time=data["occurredAt"],
-        dataschema=types.dataschema(event_type),
-        data=orjson.dumps(data),
+        dataschema=types.dataschema(event.type),
+        data=event.json,
         extensions=extensions,
     )
 

@@ -6,11 +6,13 @@ the outcome of a write is unknown) or lets a bug be a bug. A lost race is an ans
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+import orjson
+from conveyor.cloudevents import encode
 from conveyor.messages import MalformedEvent, Message, Record
 
 from domain.position import Position, TopicPartition
@@ -40,6 +42,16 @@ class RecordedEvent:
     data: Document
     #: The name that a source document gives this sort of event (`SAGA_COMPENSATION`, ...), if any.
     kind: str | None = None
+    _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def json(self) -> bytes:
+        """`data` as JSON; encoded once, since it is measured, published and stored."""
+        encoded = self._json
+        if encoded is None:
+            encoded = orjson.dumps(self.data)
+            object.__setattr__(self, "_json", encoded)
+        return encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +309,23 @@ class Received:
     """One inbox message: where it stood, as it stood there, and what it decodes to."""
 
     position: Position
-    record: Record
+    #: As the broker has it; a broker in the same process may have kept the message itself.
+    stored: Record | Message
     #: The broker's time of the record.
     timestamp: datetime
     message: Message | MalformedEvent
+
+    @property
+    def record(self) -> Record:
+        """What goes on to another topic if the message cannot be taken here."""
+        stored = self.stored
+        return encode(stored) if isinstance(stored, Message) else stored
+
+    @property
+    def size(self) -> int:
+        """Bytes of its value."""
+        stored = self.stored
+        return len(stored.data if isinstance(stored, Message) else stored.value or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,9 +390,12 @@ class Inbox(Protocol):
 class PublishEventPort(Protocol):
     """Writes to topics, in the order given, with every guarantee on (PROTOCOL rule 7)."""
 
-    async def publish(self, messages: Sequence[Message | Record]) -> None:
+    def publish(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
         """Returns when all are acknowledged. Raises `Unavailable` if one was not: nothing later may be sent then
-        until the partitions were restarted."""
+        until the partitions were restarted.
+
+        Where log and topics are one store, commits belong to the first call after their `append`, awaited or not.
+        """
         ...
 
 

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from domain.errors import WorkflowError
 from domain.events import StartFacts
+from domain.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StartWorkflow:
     workflow_id: str
     facts: StartFacts
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PauseWorkflow:
     reason: str | None = None
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ResumeWorkflow:
     reason: str | None = None
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CancelWorkflow:
     """`compensate` None: as the definition's `onCancel` says."""
 
@@ -38,13 +38,13 @@ class CancelWorkflow:
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompensateWorkflow:
     reason: str | None = None
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ForceCompensateWorkflow:
     """Undo what can be undone; what cannot is taken as undone on the operator's word."""
 
@@ -52,20 +52,20 @@ class ForceCompensateWorkflow:
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RetryWorkflow:
     reason: str | None = None
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SignalWorkflow:
     name: str
     payload: Any = None
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class EnableWaveless:
     release_queue: str = "default"
     batch_size: int = 10
@@ -73,7 +73,7 @@ class EnableWaveless:
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ExecuteStep:
     """Dispatch a step now, or record its outcome in the participant's name (`output` or `error`)."""
 
@@ -91,7 +91,7 @@ class Purpose(StrEnum):
     VERIFY = "verify"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HandleStepReply:
     """A participant's answer: success with `output`, or failure with `error`."""
 
@@ -107,7 +107,7 @@ class HandleStepReply:
     actor: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HandleSealAnswer:
     step_id: str
     round: int
@@ -128,7 +128,7 @@ class TimerKind(StrEnum):
     UNDO_RETRY = "undo-retry"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FireTimer:
     """A timer is decided by this identity alone, never by the clock of who decides (PROTOCOL rule 13)."""
 

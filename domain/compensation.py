@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from domain.expression import Template
+from domain.values import value
 
 
 class CompensationStrategy(StrEnum):
@@ -21,7 +21,7 @@ class CompensationStrategy(StrEnum):
     CUSTOM = "CUSTOM"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Verification:
     """An operation that checks an undo before the next one may begin."""
 
@@ -29,7 +29,7 @@ class Verification:
     input: Template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompensationAction:
     """The undo of one step: which service does what with which input."""
 

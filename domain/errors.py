@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from domain.values import value
+
 
 class ErrorType:
     """The named error types; the list is open, a participant may send any other (S-002-15)."""
@@ -27,7 +29,7 @@ def is_recoverable_type(error_type: str) -> bool:
     return error_type in _RECOVERABLE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowError:
     """An error of a step, or of the whole workflow when `step_id` is None."""
 

@@ -7,16 +7,17 @@ sort of history entry, if any. Id, version and aggregate of an event follow from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, ClassVar
 
 from domain.definition import WorkflowDefinition
 from domain.errors import WorkflowError
 from domain.status import WorkflowPriority
+from domain.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DomainEvent:
     """What every event has besides its place in the stream."""
 
@@ -28,7 +29,7 @@ class DomainEvent:
     actor: str = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StartFacts:
     """What a start command settles for the life of the instance."""
 
@@ -53,7 +54,7 @@ class StartFacts:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepRequest:
     """What a participant is asked to do; stored whole, so that it is published again byte for byte."""
 
@@ -73,7 +74,7 @@ class StepRequest:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SealRequest:
     """Was it done? If not, never do it (PROTOCOL rule 1)."""
 
@@ -88,7 +89,7 @@ class SealRequest:
 # -- workflow ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowAccepted(DomainEvent):
     """It is known and waits for its release or its lock."""
 
@@ -97,20 +98,20 @@ class WorkflowAccepted(DomainEvent):
     facts: StartFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowReleased(DomainEvent):
     TYPE = "orchestration.workflow.released"
     NAME = "WorkflowReleasedEvent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowStarted(DomainEvent):
     TYPE = "orchestration.workflow.started"
     NAME = "WorkflowStartedEvent"
     facts: StartFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowCompleted(DomainEvent):
     TYPE = "orchestration.workflow.completed"
     NAME = "WorkflowCompletedEvent"
@@ -118,7 +119,7 @@ class WorkflowCompleted(DomainEvent):
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowFailed(DomainEvent):
     TYPE = "orchestration.workflow.failed"
     NAME = "WorkflowFailedEvent"
@@ -128,21 +129,21 @@ class WorkflowFailed(DomainEvent):
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowPaused(DomainEvent):
     TYPE = "orchestration.workflow.paused"
     NAME = "WorkflowPausedEvent"
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowResumed(DomainEvent):
     TYPE = "orchestration.workflow.resumed"
     NAME = "WorkflowResumedEvent"
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowCancelled(DomainEvent):
     TYPE = "orchestration.workflow.cancelled"
     NAME = "WorkflowCancelledEvent"
@@ -150,7 +151,7 @@ class WorkflowCancelled(DomainEvent):
     will_compensate: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowRetried(DomainEvent):
     TYPE = "orchestration.workflow.retried"
     NAME = "WorkflowRetryEvent"
@@ -160,7 +161,7 @@ class WorkflowRetried(DomainEvent):
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowSignalled(DomainEvent):
     TYPE = "orchestration.workflow.signalled"
     NAME = "WorkflowSignalledEvent"
@@ -168,7 +169,7 @@ class WorkflowSignalled(DomainEvent):
     payload: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WavelessProcessingEnabled(DomainEvent):
     TYPE = "orchestration.waveless.enabled"
     NAME = "WavelessProcessingEnabledEvent"
@@ -177,7 +178,7 @@ class WavelessProcessingEnabled(DomainEvent):
     processing_interval_ms: int = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SystemLoadRebalanced(DomainEvent):
     """Of the aggregate `system`, not of a workflow."""
 
@@ -192,7 +193,7 @@ class SystemLoadRebalanced(DomainEvent):
 # -- steps ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepScheduled(DomainEvent):
     """An attempt was sent: of the step itself, of its undo, or of the undo's verification."""
 
@@ -209,7 +210,7 @@ class StepScheduled(DomainEvent):
     request: StepRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepExecuted(DomainEvent):
     TYPE = "orchestration.workflow.step.executed"
     NAME = "WorkflowStepExecutedEvent"
@@ -223,7 +224,7 @@ class StepExecuted(DomainEvent):
     snapshot: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepFailed(DomainEvent):
     """An attempt failed; `answered` is False when the participant did not say so itself."""
 
@@ -243,7 +244,7 @@ class StepFailed(DomainEvent):
     next_attempt_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepRetryScheduled(DomainEvent):
     TYPE = "orchestration.workflow.step.retry-scheduled"
     NAME = "WorkflowStepRetryScheduledEvent"
@@ -256,7 +257,7 @@ class StepRetryScheduled(DomainEvent):
     purpose: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepSkipped(DomainEvent):
     TYPE = "orchestration.workflow.step.skipped"
     NAME = "WorkflowStepSkippedEvent"
@@ -264,7 +265,7 @@ class StepSkipped(DomainEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepUnresolved(DomainEvent):
     """Nobody knows whether the step happened; its service is asked to seal it, again at `next_seal_at`."""
 
@@ -280,7 +281,7 @@ class StepUnresolved(DomainEvent):
     request: SealRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepSealed(DomainEvent):
     """The answer to the seal: performed (with its output), or never to be."""
 
@@ -296,7 +297,7 @@ class StepSealed(DomainEvent):
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepReplyIgnored(DomainEvent):
     """A reply or timer that changes nothing but, where `resolves` is set, answers an old attempt."""
 
@@ -312,7 +313,7 @@ class StepReplyIgnored(DomainEvent):
 # -- compensation --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompensationStarted(DomainEvent):
     TYPE = "orchestration.workflow.compensation.started"
     NAME = "WorkflowCompensationStartedEvent"
@@ -323,7 +324,7 @@ class CompensationStarted(DomainEvent):
     steps: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompensationCompleted(DomainEvent):
     TYPE = "orchestration.workflow.compensation.completed"
     NAME = "WorkflowCompensationCompletedEvent"
@@ -333,7 +334,7 @@ class CompensationCompleted(DomainEvent):
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepCompensated(DomainEvent):
     TYPE = "orchestration.workflow.step.compensated"
     NAME = "WorkflowStepCompensatedEvent"
@@ -347,7 +348,7 @@ class StepCompensated(DomainEvent):
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepCompensationFailed(DomainEvent):
     TYPE = "orchestration.workflow.step.compensation-failed"
     NAME = "WorkflowStepCompensationFailedEvent"
@@ -366,7 +367,7 @@ class StepCompensationFailed(DomainEvent):
 # -- operation -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class IncidentRaised(DomainEvent):
     """Somebody has to look: nothing goes on by itself."""
 
@@ -377,7 +378,7 @@ class IncidentRaised(DomainEvent):
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class IncidentResolved(DomainEvent):
     TYPE = "orchestration.workflow.incident-resolved"
     NAME = "WorkflowIncidentResolvedEvent"
@@ -386,7 +387,7 @@ class IncidentResolved(DomainEvent):
     resolution: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CommandRejected(DomainEvent):
     """A refusal, stored so that the same message is refused again for the same reason."""
 

@@ -37,10 +37,10 @@ from domain.events import (
     WorkflowSignalled,
     WorkflowStarted,
 )
-from domain.frozen import changed
 from domain.instance import WorkflowInstance
 from domain.status import CompensationStatus, StepStatus, WorkflowStatus, checked, checked_step
 from domain.step import StepExecution
+from domain.values import changed
 
 #: An instance shows its newest errors; all of them are in its history.
 ERRORS_KEPT = 50

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+
+_Render = Callable[[Mapping[str, Any]], Any]
 
 
 class ExpressionError(Exception):
@@ -35,30 +37,38 @@ class Template:
     """
 
     shape: Any
+    _render: _Render = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_render", _renderer(self.shape))
 
     @staticmethod
     def literal(value: Any) -> Template:
         return Template(value)
 
     def render(self, document: Mapping[str, Any]) -> Any:
-        return _render(self.shape, document)
+        """Raises ExpressionError."""
+        return self._render(document)
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
         return tuple(_expressions(self.shape))
 
 
-EMPTY = Template({})
-
-
-def _render(shape: Any, document: Mapping[str, Any]) -> Any:
+def _renderer(shape: Any) -> _Render:
+    """The shape as a function: looked through once, not for every request."""
     if isinstance(shape, dict):
-        items = cast("dict[str, Any]", shape)
-        return {name: _render(inner, document) for name, inner in items.items()}
+        items = cast("dict[str, Any]", shape).items()
+        fields = [(name, _renderer(inner)) for name, inner in items]
+        return lambda document: {name: render(document) for name, render in fields}
     if isinstance(shape, list):
-        return [_render(inner, document) for inner in cast("list[Any]", shape)]
-    evaluate = cast("Callable[[Mapping[str, Any]], Any] | None", getattr(shape, "evaluate", None))
-    return shape if evaluate is None else evaluate(document)
+        elements = [_renderer(inner) for inner in cast("list[Any]", shape)]
+        return lambda document: [render(document) for render in elements]
+    evaluate = cast("_Render | None", getattr(shape, "evaluate", None))
+    return evaluate or (lambda _: shape)
+
+
+EMPTY = Template({})
 
 
 def _expressions(shape: Any) -> list[Expression]:

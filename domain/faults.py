@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from domain.values import value
 
 
 class Rule(StrEnum):
@@ -43,7 +44,7 @@ class Rule(StrEnum):
     UNKNOWN_INPUT = "UNKNOWN_INPUT"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Fault:
     """Why a definition is refused, and what to do about it; `path` is the place in the document."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -12,9 +12,18 @@ from domain.errors import WorkflowError
 from domain.events import StartFacts
 from domain.status import CompensationStatus, StepStatus, WorkflowStatus
 from domain.step import StepExecution
+from domain.values import value
+
+#: What an instance is said to be at: the first of what comes first here.
+_CURRENT = {
+    StepStatus.EXECUTING: 0,
+    StepStatus.COMPENSATING: 1,
+    StepStatus.FAILED: 2,
+    StepStatus.PENDING: 3,
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class WorkflowInstance:
     """The state that the events of one workflow add up to. `version` counts them, from 1."""
 
@@ -110,28 +119,22 @@ class WorkflowInstance:
     @property
     def compensation_progress(self) -> int:
         """Percent of the undos that are done (0 to 100)."""
-        done = len(self.compensated_steps)
-        remaining = len(self.steps_requiring_compensation)
         if self.compensation_status is CompensationStatus.COMPLETED:
             return 100
-        return 100 * done // (done + remaining) if done else 0
+        done = len(self.compensated_steps)
+        if not done:
+            return 0
+        return 100 * done // (done + len(self.steps_requiring_compensation))
 
     @property
     def current_step_id(self) -> str | None:
         """The step that is worked on, or would be next; None at the end."""
         if self.status.is_terminal:
             return None
-        wanted: tuple[StepStatus, ...] = (
-            StepStatus.EXECUTING,
-            StepStatus.COMPENSATING,
-            StepStatus.FAILED,
-            StepStatus.PENDING,
-        )
-        for status in wanted:
-            for step in self.steps.values():
-                if step.status is status:
-                    return step.step_id
-        return None
+        open_steps = [step for step in self.steps.values() if step.status in _CURRENT]
+        if not open_steps:
+            return None
+        return min(open_steps, key=lambda step: _CURRENT[step.status]).step_id
 
     def has_timed_out(self, now: datetime) -> bool:
         return self.timeout_at is not None and now >= self.timeout_at

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import timedelta
 
+from domain.values import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value
 class RetryPolicy:
     """Retries after the first attempt, delays in milliseconds, `jitter` as a share of the delay (0 to 1)."""
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from domain.definition import StepDefinition
 from domain.errors import WorkflowError
-from domain.frozen import changed
-from domain.ids import StepKey
 from domain.status import CompensationStatus, StepStatus
+from domain.values import changed, value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepResult:
     """What a participant answered."""
 
@@ -35,7 +33,7 @@ class StepResult:
         return StepResult(step_id=step_id, error=error, execution_time_ms=execution_time_ms)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Undo:
     """The compensation of one step while it runs; `attempt` counts over undo and verification."""
 
@@ -54,7 +52,7 @@ class Undo:
 NO_UNDO = Undo()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepExecution:
     """The state of one step of one instance.
 
@@ -92,8 +90,8 @@ class StepExecution:
         return StepExecution(step_id=step.id)
 
     def key(self, workflow_id: str) -> str:
-        """The idempotency key of all attempts of this round."""
-        return str(StepKey(workflow_id, self.step_id, self.round))
+        """The idempotency key of all attempts of this round, as `StepKey` writes it."""
+        return f"{workflow_id}/{self.step_id}/{self.round}"
 
     @property
     def is_unresolved(self) -> bool:

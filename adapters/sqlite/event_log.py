@@ -19,7 +19,7 @@ ahead of the log.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -103,10 +103,13 @@ class EngineSession:
         self.last_versions.clear()
         self._is_stopped = False
 
-    async def write(self, messages: Sequence[Message | Record]) -> None:
-        """Write the pending commits and these messages as one group."""
-        self.require_running()
+    def write(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
+        """Write the commits that are pending now and these messages as one group."""
         commits, self.pending = self.pending, []
+        return self._write(commits, messages)
+
+    async def _write(self, commits: Sequence[Commit], messages: Sequence[Message | Record]) -> None:
+        self.require_running()
         ids = {commit.workflow_id for commit in commits}
         if commits or messages:
             try:
@@ -148,11 +151,12 @@ class SqliteEventLog:
         )
         answers: list[bool] = []
         for commit in commits:
-            is_new = commit.id not in existing
+            commit_id = commit.id
+            is_new = commit_id not in existing
             if is_new:
-                existing.add(commit.id)
+                existing.add(commit_id)
                 session.pending.append(commit)
-                session.unwritten.add(commit.id)
+                session.unwritten.add(commit_id)
                 last_versions[commit.workflow_id] = max(
                     last_versions[commit.workflow_id], commit.first_version, commit.last_version
                 )
@@ -230,9 +234,9 @@ def _entry_document(entry: Entry) -> dict[str, Any]:
         },
         "messageId": entry.message_id,
         "events": [
-            {"type": event.type, "data": event.data}
+            {"type": event.type, "data": orjson.Fragment(event.json)}
             if event.kind is None
-            else {"type": event.type, "data": event.data, "kind": event.kind}
+            else {"type": event.type, "data": orjson.Fragment(event.json), "kind": event.kind}
             for event in entry.events
         ],
     }

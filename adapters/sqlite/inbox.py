@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from conveyor.cloudevents import encode
-from conveyor.messages import Message
 from conveyor.topics import COMMANDS, REPLIES
 
 from adapters.sqlite.batches import as_message
@@ -97,7 +95,6 @@ def _received(taken: Taken) -> list[Received]:
     for batch in taken.batches:
         at = batch.at
         for offset, stored in enumerate(batch.records, batch.first):
-            record = encode(stored) if isinstance(stored, Message) else stored
-            message = as_message(stored)
-            received.append(Received(Position(topic_id, name, 0, 0, offset), record, at, message))
+            position = Position(topic_id, name, 0, 0, offset)
+            received.append(Received(position, stored, at, as_message(stored)))
     return received

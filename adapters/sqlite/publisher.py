@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from conveyor.messages import Message, Record
 
@@ -27,5 +28,5 @@ class SqliteEnginePublisher:
     def __init__(self, session: EngineSession) -> None:
         self._session = session
 
-    async def publish(self, messages: Sequence[Message | Record]) -> None:
-        await self._session.write(messages)
+    def publish(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
+        return self._session.write(messages)

@@ -15,6 +15,7 @@ from application.engine.environment import Ports
 from application.engine.hot import Hot, Partition
 from application.engine.intake import Intake
 from application.engine.loader import Loaded, Loader
+from application.engine.publication import Publication
 from application.outputs import entry_outputs
 from application.ports import Entry, Unavailable
 from domain.definition import WorkflowDefinition
@@ -37,15 +38,20 @@ class Batch:
         ports: Ports,
         partitions: Mapping[int, Partition],
         loader: Loader,
+        publication: Publication,
         back_off: Callable[[], Awaitable[None]],
         intake: Intake,
+        share: int,
     ) -> None:
         self._ports = ports
         self._partitions = partitions
         self._loader = loader
+        self._publication = publication
         #: Waits after a conflict.
         self._back_off = back_off
         self._intake = intake
+        #: Messages of one instance that one insert takes, so that its neighbours go on (PROTOCOL A9).
+        self._share = share
         self._definitions: dict[tuple[str, int | None], WorkflowDefinition | None] = {}
         #: Goes out before anything new.
         self._first: list[Message | Record] = []
@@ -63,7 +69,7 @@ class Batch:
         while pending:
             pending = await self._insert(pending)
         if self._first:
-            await self._ports.publisher.publish(self._first)
+            await self._publication.begin(self._first, lambda: None)
 
     async def _look_up_definitions(self, groups: Groups) -> None:
         for works in (works for group in groups.values() for works in group.values()):
@@ -102,7 +108,8 @@ class Batch:
             if not _is_among(draft, lost):
                 messages.extend(draft.messages)
         messages.extend(await self._repeated([*drafts, *refusals]))
-        await self._ports.publisher.publish(messages)
+        written = [d for d in (*refusals, *drafts) if d.entries and not _is_among(d, lost)]
+        await self._publication.begin(messages, lambda: self._tell(written))
         self._settle(drafts, drafters, lost)
         return await self._left_over(groups, drafts, lost)
 
@@ -119,7 +126,7 @@ class Batch:
     def _settle(
         self, drafts: Sequence[Draft], drafters: Mapping[int, Drafter], lost: Sequence[Draft]
     ) -> None:
-        """What is appended and published is now the state."""
+        """What is appended is now the state."""
         for number, drafter in drafters.items():
             if drafter.orphans:
                 self._ports.telemetry.counted("orphans", drafter.orphans)
@@ -128,11 +135,9 @@ class Batch:
                 kept = self._partitions[number].refusals
                 kept.version += refusals.events
                 kept.memory = refusals.memory
-                self._tell(refusals)
         for draft in drafts:
             if draft.entries and not _is_among(draft, lost):
                 self._install(draft)
-                self._tell(draft)
 
     def _install(self, draft: Draft) -> None:
         assert draft.instance is not None
@@ -145,9 +150,10 @@ class Batch:
         partition.put(hot)
         partition.changed(draft.workflow_id)
 
-    def _tell(self, draft: Draft) -> None:
-        for entry in draft.entries:
-            self._ports.telemetry.recorded(entry.events)
+    def _tell(self, drafts: Iterable[Draft]) -> None:
+        for draft in drafts:
+            for entry in draft.entries:
+                self._ports.telemetry.recorded(entry.events)
 
     async def _left_over(
         self, groups: Groups, drafts: Sequence[Draft], lost: Sequence[Draft]
@@ -173,6 +179,7 @@ class Batch:
     async def _reload(self, partition: Partition, draft: Draft) -> None:
         """Read what forestalled the draft, however long a majority takes to show it (PROTOCOL rule 14)."""
         partition.forget(draft.workflow_id)
+        await self._publication.finish()
         while True:
             loaded = (await self._loader.load([draft.workflow_id])).get(draft.workflow_id)
             if loaded is not None and loaded.hot.instance.version >= draft.first_version:
@@ -189,7 +196,7 @@ class Batch:
         unloaded: list[tuple[int, str]] = []
         for number, group in groups.items():
             partition = self._partitions[number]
-            drafter = Drafter(number, partition.refusals, self._definition_for, now)
+            drafter = Drafter(number, partition.refusals, self._definition_for, now, self._share)
             drafters[number] = drafter
             await self._find_refused(drafter.refusals, group)
             for workflow_id, works in group.items():
@@ -218,6 +225,7 @@ class Batch:
         unloaded: Sequence[tuple[int, str]],
     ) -> list[Draft]:
         """Load them in one go; those that are not there are made sure of (PROTOCOL rule 14)."""
+        await self._publication.finish()
         ids = [workflow_id for _, workflow_id in unloaded]
         loaded = await self._loader.load(ids)
         missing = [workflow_id for workflow_id in ids if workflow_id not in loaded]
@@ -253,6 +261,7 @@ class Batch:
         memory = draft.memory
         if not memory.may_forget(len(works)):
             return
+        await self._publication.finish()
         # What is in the window now may have left it before its copy's turn comes.
         draft.known_from_log.update(memory.command_ids)
         for work in works:
@@ -269,6 +278,7 @@ class Batch:
         memory = refusals.memory
         if not memory.is_full:
             return
+        await self._publication.finish()
         for work in (work for works in group.values() for work in works):
             message_id = work.message.message_id
             if (
@@ -288,6 +298,8 @@ class Batch:
         """
         messages: list[Message] = []
         for draft in drafts:
+            if draft.repeats_start or draft.repeats:
+                await self._publication.finish()
             # In the commit just made, the start's outcome goes out anyway.
             if draft.repeats_start and draft.first_version > 1:
                 first = await self._ports.event_log.history(draft.workflow_id, 0, 1)

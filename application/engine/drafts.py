@@ -102,9 +102,16 @@ class Drafter:
     """Decides messages against drafts; one per batch."""
 
     def __init__(
-        self, partition: int, refusals: Refusals, definition_for: DefinitionFor, now: datetime
+        self,
+        partition: int,
+        refusals: Refusals,
+        definition_for: DefinitionFor,
+        now: datetime,
+        share: int,
     ) -> None:
+        """`share`: the most messages of one instance that one insert takes."""
         self._partition = partition
+        self._share = share
         self._definition_for = definition_for
         self._now = now
         inbox = inbox_id(partition)
@@ -114,13 +121,14 @@ class Drafter:
         self.orphans = 0
 
     def decide_all(self, draft: Draft, works: Sequence[Work], *, assumed_new: bool = False) -> None:
-        """Decide the messages for one instance in order, until the commit is full.
+        """Decide the messages for one instance in order, until its share is used or the commit is full.
 
         With `assumed_new` nobody looked whether the instance exists: the fence will tell for a start,
         and `Unloaded` is raised for anything else.
         """
         for place, work in enumerate(works):
-            if draft.events >= COMMIT_EVENTS_MAX or draft.bytes >= COMMIT_BYTES_MAX:
+            is_full = draft.events >= COMMIT_EVENTS_MAX or draft.bytes >= COMMIT_BYTES_MAX
+            if is_full or place >= self._share:
                 draft.left = works[place:]
                 return
             if not draft.memory.has_applied(work.position):

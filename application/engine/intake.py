@@ -60,7 +60,7 @@ def sort(
 
 def _understood(item: Received, secret: bytes) -> Work:
     message = item.message
-    size = len(item.record.value or b"")
+    size = item.size
     if size > MESSAGE_BYTES_MAX:
         raise MalformedEvent(
             "TOO_LARGE", f"{size} bytes; a message has at most {MESSAGE_BYTES_MAX}"

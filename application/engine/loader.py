@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import orjson
 from conveyor.messages import Message
 
 from application.codec.commands import TIMER_SOURCE
@@ -135,4 +134,4 @@ def remembered(memory: Memory, entry: Entry) -> Memory:
 
 def entry_bytes(entry: Entry) -> int:
     """About what the entry's messages hold."""
-    return sum(len(orjson.dumps(event.data)) for event in entry.events)
+    return sum(len(event.json) for event in entry.events)

@@ -7,6 +7,7 @@ keep what was applied from being applied again; what was appended and not publis
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -18,12 +19,18 @@ from application.engine.hot import Partition
 from application.engine.intake import sort
 from application.engine.loader import Loader
 from application.engine.projector import Projector
+from application.engine.publication import Publication
 from application.engine.takeover import Takeover
 from application.engine.timekeeper import Timekeeper
 from application.ports import InboxLayout, LaneState, Received, Unavailable
 from domain.position import TopicPartition
 
 log = structlog.get_logger("WorkflowEngine")
+
+#: One instance has at most this part of a batch at a time (PROTOCOL A9).
+_SHARES = 4
+#: Messages from which on two writes that overlap with deciding cost less than one that does not.
+_WORTH_PARTING = 64
 
 
 class Processor:
@@ -48,7 +55,8 @@ class Processor:
         self._stopping = False
         self._loader = Loader(ports.event_log, ports.projections, ports.definitions.get)
         self._timekeeper = Timekeeper(ports, layout.secret, self._settings, self._loader)
-        self._projector = Projector(ports, self._settings, self.health)
+        self._publication = Publication(ports.publisher)
+        self._projector = Projector(ports, self._settings, self.health, self._publication)
         self._takeover = Takeover(ports, layout, self._loader, self._timekeeper)
 
     # Running -------------------------------------------------------------------------------------
@@ -116,6 +124,7 @@ class Processor:
         log.warning("waiting for a server", component=trouble.component, detail=trouble.detail)
         self.health.troubles[trouble.component] = trouble.detail
         self._ports.telemetry.counted("restarts")
+        await self._publication.abandon()
         await self._projector.abandon()
         wait = self._settings.retry_wait_seconds
         while not self._stopping:
@@ -152,6 +161,7 @@ class Processor:
         self._forget(partitions)
 
     async def lost(self, partitions: Sequence[int]) -> None:
+        await self._publication.abandon()
         await self._projector.abandon()
         self._forget(partitions)
 
@@ -163,14 +173,30 @@ class Processor:
     # One batch -----------------------------------------------------------------------------------
 
     async def _process(self, received: Sequence[Received]) -> None:
-        """Decide, append and publish everything; nothing of it is committed to the inbox yet."""
+        """Decide and append everything, and begin to publish it; nothing is committed to the inbox yet."""
         mine = [item for item in received if item.position.partition in self.partitions]
-        intake = sort(mine, self._partition_of, self._holds, self._layout.secret)
-        await Batch(self._ports, self.partitions, self._loader, self._back_off, intake).run()
+        batches = [self._batch(part) for part in _parts(mine)]
+        # All of them come to an end before anything is forgotten.
+        ends = await asyncio.gather(*(batch.run() for batch in batches), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
         for item in mine:
             position = item.position
             decided = self.partitions[position.partition].decided
             decided[position.topic] = max(decided.get(position.topic, 0), position.offset + 1)
+
+    def _batch(self, received: Sequence[Received]) -> Batch:
+        intake = sort(received, self._partition_of, self._holds, self._layout.secret)
+        return Batch(
+            self._ports,
+            self.partitions,
+            self._loader,
+            self._publication,
+            self._back_off,
+            intake,
+            share=max(1, self._settings.batch_size // _SHARES),
+        )
 
     def _holds(self, partition: int, workflow_id: str) -> bool:
         return workflow_id in self.partitions[partition].instances
@@ -182,3 +208,14 @@ class Processor:
     async def _back_off(self) -> None:
         """After a conflict: another engine may be about to step down (PROTOCOL rule 21)."""
         await self._ports.clock.sleep(self._rng.uniform(0.010, 0.200))
+
+
+def _parts(received: Sequence[Received]) -> Sequence[Sequence[Received]]:
+    """Two parts where there are enough messages: one is decided while the other is appended."""
+    if len(received) < _WORTH_PARTING:
+        return (received,)
+    parts: tuple[list[Received], list[Received]] = ([], [])
+    # Partitions have nothing to do with each other; within one the order stays.
+    for item in received:
+        parts[item.position.partition % 2].append(item)
+    return [part for part in parts if part]

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.hot import Partition
+from application.engine.publication import Publication
 from application.ports import Document, InboxStart, Unavailable
 from domain.position import TopicPartition
 from domain.status import WorkflowStatus
@@ -43,10 +44,17 @@ class _Snapshot:
 class Projector:
     """Runs one round at a time, beside the deciding of the next batches."""
 
-    def __init__(self, ports: Ports, settings: ProcessorSettings, health: Health) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        settings: ProcessorSettings,
+        health: Health,
+        publication: Publication,
+    ) -> None:
         self._ports = ports
         self._settings = settings
         self._health = health
+        self._publication = publication
         self._round: asyncio.Task[None] | None = None
         self._last: datetime | None = None
 
@@ -70,12 +78,15 @@ class Projector:
         if self._last is not None and now - self._last < self._settings.projection_interval:
             return
         self._last = now
+        # No state may be shown, and no offset committed, before what led to it is published.
+        await self._publication.finish()
         snapshot = _take(partitions)
         if not snapshot.is_empty:
             self._round = asyncio.ensure_future(self._try(snapshot))
 
     async def project(self, partitions: Iterable[Partition]) -> None:
         """Write everything now. Raises Unavailable."""
+        await self._publication.finish()
         await self.abandon()
         await self._try(_take(partitions, everything=True))
 

@@ -26,7 +26,7 @@ from application.ports import InboxStart
 from infrastructure.bench.load import numbered
 from infrastructure.bench.rounds import PROJECTION_SECONDS, Rounds
 from infrastructure.bench.saga import Hop, Saga, renamed
-from infrastructure.running import collect_garbage_rarely
+from infrastructure.running import tune_interpreter
 from infrastructure.wiring import Embedded
 
 _BATCH = 1000
@@ -66,7 +66,7 @@ class EmbeddedCopies:
     async def run_engine(self, mode: Embedded, stop: asyncio.Event) -> None:
         store = mode.store
         inbox = await _consumer(store, [topics.COMMANDS, topics.REPLIES])
-        collect_garbage_rarely()
+        tune_interpreter()
         save = await _upsert(store)
         seen = Counter[str]()
         offsets: dict[str, InboxStart] = {}

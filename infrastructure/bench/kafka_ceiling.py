@@ -36,7 +36,7 @@ from infrastructure.bench.kafka_reader import KafkaReader, Lane, key_of, lane_of
 from infrastructure.bench.load import numbered
 from infrastructure.bench.rounds import PROJECTION_SECONDS, Rounds
 from infrastructure.bench.saga import Saga
-from infrastructure.running import collect_garbage_rarely
+from infrastructure.running import tune_interpreter
 from infrastructure.settings import Settings
 from infrastructure.wiring import kafka_settings
 
@@ -81,7 +81,7 @@ class EngineCopy:
         self._projected: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        collect_garbage_rarely()
+        tune_interpreter()
         kafka = kafka_settings(self._settings)
         async with AsyncExitStack() as stack:
             mongo = connect(self._settings.mongodb.uri)
@@ -184,7 +184,7 @@ class ParticipantCopy:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        collect_garbage_rarely()
+        tune_interpreter()
         kafka = kafka_settings(self._settings)
         async with AsyncExitStack() as stack:
             writer = KafkaWriter(kafka.bootstrap_servers, kafka.properties, kafka.topic_prefix)

@@ -13,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from conveyor.errors import TerminalError, UnknownOutcomeError
+from conveyor.values import value
 
 #: Of an output and of a snapshot each; a whole reply may have 1 MiB.
 MAX_OUTPUT_BYTES = 480 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepContext:
     """What a handler may want to know besides its input; ask for it with a second parameter."""
 

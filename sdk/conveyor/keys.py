@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from conveyor.values import value
+
 UNDO_SUFFIX = "/undo"
 #: The key of the check that an undo held ends with this.
 VERIFY_SUFFIX = "/verify"
@@ -55,7 +57,7 @@ LOST_CLAIM = Failure(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class KeyRecord:
     """The memory of one idempotency key; JSON values are kept as bytes."""
 

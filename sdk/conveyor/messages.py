@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from conveyor.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Message:
     """A CloudEvent 1.0 with the topic, key and plain headers that it travels with.
 
@@ -35,7 +37,7 @@ class Message:
         return f"{self.source} {self.id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Record:
     """A message as the broker stores it, for what cannot or must not be decoded (dead letters, re-routing)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -129,12 +130,7 @@ def test_decodes_structured_mode(message: Message) -> None:
 
 
 def same_but_data(message: Message, data: bytes) -> Message:
-    return Message(
-        **{
-            **{name: getattr(message, name) for name in Message.__slots__},
-            "data": data,
-        }
-    )
+    return replace(message, data=data)
 
 
 MESSAGE = Message(

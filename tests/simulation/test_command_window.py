@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from unittest import mock
 
@@ -19,7 +20,7 @@ from tests.simulation.trace import Trace
 from tests.simulation.world import Parts, World
 
 
-def _command(number: int, command_type: str, data: dict[str, object], seconds: float) -> Message:
+def _command(number: int, command_type: str, data: Mapping[str, object], seconds: float) -> Message:
     """Sent now, by a producer whose clock is off by so much."""
     return Message(
         topic=topics.COMMANDS,

@@ -93,6 +93,25 @@ async def test_a_batch_of_the_engine_is_one_transaction(
     assert len(transactions) == 1
 
 
+async def test_a_publication_takes_what_was_appended_before_it_was_called(
+    store: SqliteStore,
+) -> None:
+    """The next batch is appended while this one waits to be written; it goes with its own messages."""
+    session = EngineSession(store)
+    log, publisher = SqliteEventLog(session), SqliteEnginePublisher(session)
+    await store.topic(EVENTS)
+
+    await log.append([commit("wf-1", 1)])
+    publishing = publisher.publish([event(1)])
+    await log.append([commit("wf-2", 1)])
+    await publishing
+    first = await log.read({"wf-1": 0, "wf-2": 0})
+    await publisher.publish([event(2)])
+
+    assert list(first) == ["wf-1"]
+    assert sorted(await log.read({"wf-1": 0, "wf-2": 0})) == ["wf-1", "wf-2"]
+
+
 async def test_a_failed_publication_stops_the_engine_until_it_restarts(store: SqliteStore) -> None:
     """Nothing may be written on top of commits that were lost; a restart forgets them."""
     session = EngineSession(store)

@@ -1,0 +1,55 @@
+"""What was appended goes out while the next batch is decided.
+
+At most one publication is under way, so messages keep the order of their commits. Whatever needs to
+see in the stores what was decided, or tells others that it is done, waits for it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from conveyor.messages import Message, Record
+
+from application.ports import PublishEventPort
+
+
+class Publication:
+    """The publication under way, if any."""
+
+    def __init__(self, publisher: PublishEventPort) -> None:
+        self._publisher = publisher
+        self._under_way: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()
+
+    async def begin(
+        self, messages: Sequence[Message | Record], published: Callable[[], None]
+    ) -> None:
+        """Publish these once the last ones are out, then call `published`.
+
+        Raises Unavailable if the last ones failed: then these are not sent (PROTOCOL rule 7).
+        """
+        async with self._turn:
+            await self.finish()
+            under_way = asyncio.ensure_future(self._publisher.publish(messages))
+            under_way.add_done_callback(lambda done: _call(published, done))
+            self._under_way = under_way
+
+    async def finish(self) -> None:
+        """Wait until everything begun is out. Raises Unavailable, from then on until it is abandoned."""
+        under_way = self._under_way
+        if under_way is not None:
+            await asyncio.wait([under_way])
+            under_way.result()
+
+    async def abandon(self) -> None:
+        """Give it up: whatever of it gets out is right, and is published again by the next owner."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.cancel()
+            await asyncio.wait([under_way])
+
+
+def _call(published: Callable[[], None], done: asyncio.Future[None]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        published()
