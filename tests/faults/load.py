@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -51,10 +51,14 @@ def _order(rng: Random, order_id: str, lot: int) -> Order:
 class Load:
     """Orders on the command topic of one site, in waves, and the events that tell of them."""
 
-    def __init__(self, site: Site, courses: Courses, rng: Random) -> None:
+    def __init__(
+        self, site: Site, courses: Courses, rng: Random, last_words: Callable[[], str]
+    ) -> None:
+        """`last_words` tells what the processes of the site have to say when sagas do not end."""
         self._site = site
         self._courses = courses
         self._rng = rng
+        self._last_words = last_words
         self._waves = 0
         self.orders: list[Order] = []
 
@@ -92,4 +96,8 @@ class Load:
     def until_ended(self, seconds: float = 120.0, programs: Sequence[Program] = ()) -> None:
         """Read until every saga has ended."""
         self._site.flush()
-        self._courses.until_ended(self.ids, seconds, programs)
+        try:
+            self._courses.until_ended(self.ids, seconds, programs)
+        except AssertionError as failed:
+            failed.add_note(self._last_words())
+            raise

@@ -26,6 +26,10 @@ from tests.faults.verification import findings
 
 #: The events topic is read to its end before it is compared with the log.
 _SETTLE_SECONDS = 30.0
+#: Makes SIGABRT write the stack of every thread to the log.
+_TELLS_WHERE_IT_IS = {"PYTHONFAULTHANDLER": "1"}
+_LAST_WORDS = 5_000
+_LAST_WORDS_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,17 @@ class Process:
     def thaw(self) -> None:
         self.program.process.send_signal(signal.SIGCONT)
 
+    def last_words(self) -> str:
+        """The end of its log; one that lives is ended and tells where its threads are."""
+        process = self.program.process
+        code = process.poll()
+        if code is None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGABRT)
+            process.wait(_LAST_WORDS_SECONDS)
+        state = "lived" if code is None else f"had ended with {code}"
+        return f"{state}\n{self.program.log[-_LAST_WORDS:]}"
+
     def partitions(self) -> int:
         """How many it has; an engine only."""
         health = httpx.get(f"{self.url}/health/workflow", timeout=10).json()
@@ -85,8 +100,9 @@ class Plant:
         self.rng = rng
         self.tally = tally
         self._stack = stack
+        self._processes: list[Process] = []
         self.courses = Courses(stack.enter_context(closing(site.reader(EVENTS))))
-        self.load = Load(site, self.courses, rng)
+        self.load = Load(site, self.courses, rng, self._last_words)
 
     def engine(self, name: str, **settings: str) -> Process:
         """`serve --roles engine`, ready."""
@@ -141,6 +157,10 @@ class Plant:
         assert found == []
         return evidence
 
+    def _last_words(self) -> str:
+        """Whether each process lives, what it has logged last and, by ending it, where its threads are."""
+        return "".join(f"\n-- {each.name}: {each.last_words()}" for each in self._processes)
+
     def _settled(self) -> Evidence:
         """The projections follow within a second; replies that came late are recorded after the end."""
         last: list[Evidence] = []
@@ -166,6 +186,7 @@ class Plant:
     ) -> Process:
         program = self._start(name, arguments, settings)
         process = Process(name, arguments, url, settings, program)
+        self._processes.append(process)
         self._until_ready(process)
         return process
 
@@ -175,7 +196,7 @@ class Plant:
                 name,
                 *arguments,
                 folder=self.site.folder,
-                settings={**self.site.settings, **settings},
+                settings={**self.site.settings, **settings, **_TELLS_WHERE_IT_IS},
             )
         )
 
