@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any, cast
 
 from domain.definition import StepDefinition, WorkflowDefinition
+from domain.expression import Template
 from domain.faults import Fault, Rule
 from domain.retry import RetryPolicy
 
@@ -17,6 +19,9 @@ _YEAR_SECONDS = 366 * 24 * 3600
 _MAX_MULTIPLIER = 100.0
 _MAX_RETRIES = 1_000_000
 _MAX_VERSION = 2**31 - 1
+#: A template stands around values of other messages, and all of it within documents: what is nested more than 254
+#: deep cannot be written, and messages may be 200 deep.
+MAX_TEMPLATE_DEPTH = 32
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_RULE = "lower-case letters, digits, '.', '_' and '-', a letter or digit first"
@@ -36,6 +41,8 @@ def limit_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
     yield from _within("version", definition.version, 1, _MAX_VERSION)
     yield from _within("timeoutSeconds", definition.timeout_seconds, 0, _YEAR_SECONDS)
     yield from _within("maxRetries", definition.max_retries, 0, _MAX_RETRIES)
+    if definition.output is not None:
+        yield from _nested(definition.output, "output")
     for step in definition.steps:
         yield from _step_faults(step)
 
@@ -46,13 +53,16 @@ def _step_faults(step: StepDefinition) -> Iterator[Fault]:
     yield from _named(step.service, f"{place}.service", step.id, MAX_SERVICE_LENGTH)
     yield from _labelled(step.operation, f"{place}.operation", step.id)
     yield from _within(f"{place}.timeoutMs", step.timeout_ms, 1, _YEAR_SECONDS * 1000, step.id)
+    yield from _nested(step.input, f"{place}.input", step.id)
     yield from _retry_faults(step.retry, f"{place}.retry", step.id)
     action = step.compensation
     if action is not None:
         undo = f"{place}.compensation"
         yield from _named(action.service_name, f"{undo}.service", step.id, MAX_SERVICE_LENGTH)
         yield from _labelled(action.operation, f"{undo}.operation", step.id)
+        yield from _nested(action.input, f"{undo}.input", step.id)
         if action.verify is not None:
+            yield from _nested(action.verify.input, f"{undo}.verify.input", step.id)
             yield from _labelled(action.verify.operation, f"{undo}.verify.operation", step.id)
 
 
@@ -85,6 +95,22 @@ def _matching(
     elif not pattern.fullmatch(text):
         message = f"{text!r} is not possible; use {rule}"
         yield Fault(rule=Rule.NAME, step=step, path=path, message=message)
+
+
+def _nested(template: Template, path: str, step: str | None = None) -> Iterator[Fault]:
+    if _depth(template.shape) > MAX_TEMPLATE_DEPTH:
+        message = f"is nested too deeply; at most {MAX_TEMPLATE_DEPTH} levels are possible"
+        yield Fault(rule=Rule.LIMIT, step=step, path=path, message=message)
+
+
+def _depth(shape: Any) -> int:
+    """How many objects and lists stand within each other."""
+    if isinstance(shape, dict):
+        values = cast("dict[str, Any]", shape).values()
+        return 1 + max(map(_depth, values), default=0)
+    if isinstance(shape, list):
+        return 1 + max(map(_depth, cast("list[Any]", shape)), default=0)
+    return 0
 
 
 def _within(

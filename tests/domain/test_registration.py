@@ -44,6 +44,14 @@ def undo(**fields: Any) -> Document:
     return {**UNDO, **fields}
 
 
+def nested(depth: int) -> Any:
+    """Objects and lists within each other, around an expression."""
+    value: Any = "input.orderId"
+    for level in range(depth):
+        value = [value] if (depth - level) % 2 == 0 else {"a": value}
+    return value
+
+
 #: What is wrong -> the document, and every fault of the answer as (rule, path).
 BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
     "no steps": (document(), {("NO_STEPS", "steps")}),
@@ -227,6 +235,24 @@ BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
         },
     ),
     "version": (document(step("a"), version=0), {("LIMIT", "version")}),
+    "nested templates": (
+        document(
+            step(
+                "a",
+                input=nested(33),
+                compensation=undo(
+                    input=nested(33), verify={"operation": "look", "input": nested(33)}
+                ),
+            ),
+            output=nested(33),
+        ),
+        {
+            ("LIMIT", "output"),
+            ("LIMIT", "steps.a.input"),
+            ("LIMIT", "steps.a.compensation.input"),
+            ("LIMIT", "steps.a.compensation.verify.input"),
+        },
+    ),
     "workflow time-out": (
         document(step("a"), timeoutSeconds=-1),
         {("LIMIT", "timeoutSeconds")},
