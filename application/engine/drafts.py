@@ -158,7 +158,7 @@ class Drafter:
         # Any bug in deciding or serialising must cost one message, not the partition (rule 15).
         except Exception as bug:
             log.exception("deciding failed", workflow_id=draft.workflow_id, type=work.message.type)
-            self._refuse_internal(draft, work, bug)
+            self._refuse_internal(draft, work, bug, assumed_new)
             return
         match decision:
             case Decided():
@@ -268,8 +268,11 @@ class Drafter:
         size = sum(len(message.data) for message in messages)
         self._add(draft, work, entry, messages, size, instance)
 
-    def _refuse_internal(self, draft: Draft, work: Work, bug: Exception) -> None:
+    def _refuse_internal(self, draft: Draft, work: Work, bug: Exception, assumed_new: bool) -> None:
         """This one message is refused, and somebody has to look (PROTOCOL rule 15)."""
+        if draft.instance is None and assumed_new:
+            # It may be a copy of a start that was accepted: only the instance, if there is one, tells.
+            raise Unloaded from bug
         detail = f"{type(bug).__name__}: {bug}"
         rejection = Rejection(RejectionCode.INTERNAL, detail)
         instance = draft.instance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from unittest import mock
 
 import orjson
@@ -12,7 +12,10 @@ from conveyor import topics, types
 from conveyor.messages import Message
 
 from application.codec.times import rfc3339
-from application.engine import hot
+from application.engine import drafts, hot
+from domain.commands import Command
+from domain.decide import Decision, decide
+from domain.instance import WorkflowInstance
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.clock import virtual_now
@@ -94,3 +97,29 @@ def test_a_copy_is_known_that_comes_behind_what_drives_it_from_the_window() -> N
 
     with mock.patch.object(hot, "COMMAND_IDS_KEPT", 3):
         assert [loop.run(scenario(seed)) for seed in range(20)] == [1] * 20
+
+
+def test_a_copy_of_a_start_is_known_though_it_cannot_be_decided_any_more() -> None:
+    """A bug that came with a newer version does not refuse what an older one has accepted."""
+
+    async def scenario() -> int:
+        world = _world(0)
+        world.heal()
+        start = _command(0, types.START, {"definition": "held", "input": {"order": "o"}}, 0.0)
+        await _sent(world, start)
+        # It completes, is projected, and leaves the memory.
+        await asyncio.sleep(10.0)
+        with mock.patch.object(drafts, "decide", _decide_no_start):
+            await _sent(world, start)
+
+        return _times_decided(world, start)
+
+    assert loop.run(scenario()) == 1
+
+
+def _decide_no_start(
+    instance: WorkflowInstance | None, command: Command, now: datetime
+) -> Decision:
+    if instance is None:
+        raise ZeroDivisionError("a bug in starting")
+    return decide(instance, command, now)
