@@ -107,7 +107,7 @@ def test_an_api_dies_after_it_took_an_order(works: Plant) -> None:
     works.warehouse()
     works.engine("engine-1")
     apis = [works.api("api-1"), works.api("api-2")]
-    orders = [Order(f"order-{number}", {}, COMPLETED) for number in range(120)]
+    orders = [Order(f"order-{number}", {}, COMPLETED) for number in range(90)]
     works.load.orders += orders
 
     with ExitStack() as stack:

@@ -16,7 +16,7 @@ from tests.faults.tally import Tally
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-KILLS = 10
+KILLS = 8
 ORDERS = 400
 
 

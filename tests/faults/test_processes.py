@@ -17,7 +17,7 @@ def test_engines_are_killed_again_and_again(works: Plant) -> None:
     works.warehouse()
     engines = [works.engine("engine-1"), works.engine("engine-2")]
 
-    for _ in range(6):
+    for _ in range(5):
         works.load.send(WAVE)
         works.load.until_a_random_moment(WAVE * 10)
         victim = works.rng.choice(engines)
