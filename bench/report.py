@@ -31,6 +31,8 @@ PEERS = {
     "Temporal, dev server": (10, 550),
 }
 MODES = ("embedded", "kafka")
+#: Runnable processes on average, below which a machine has nothing else to do.
+_QUIET = 1.0
 _CEILING = ", ceiling"
 _LOADS = ("1000 in flight", "50 in flight", "alone", "compensating")
 _FIGURES = {
@@ -62,23 +64,32 @@ Report = Mapping[str, Any]
 def markdown(report: Report) -> str:
     """Every table that the report has figures for."""
     runs = report["runs"]
-    parts = [_machine(report), *_loads(runs), *_ceilings(runs), *_peers(runs), *_kills(runs)]
-    return "\n\n".join([*parts, *_growth(runs)]) + "\n"
+    parts = [_machine(report), *_loads(runs), *_ceilings(runs)]
+    if report["machine"]["loadAverage"] < _QUIET:
+        # Others were measured on a machine of their own.
+        parts += _peers(runs)
+    return "\n\n".join([*parts, *_kills(runs), *_growth(runs)]) + "\n"
 
 
 def _machine(report: Report) -> str:
     machine = report["machine"]
     return (
         f"Taken {report['at'][:10]} on {machine['cpus']} cores ({machine['cpu']}),"
-        f" {machine['memoryGiB']} GiB, {machine['system']}, Python {machine['python']}."
+        f" {machine['memoryGiB']} GiB, {machine['system']}, Python {machine['python']};"
+        f" load average before: {machine['loadAverage']}{_advice(machine['loadAverage'])}."
     )
+
+
+def _advice(load: float) -> str:
+    """A machine that others use shows ratios at best."""
+    return "" if load < _QUIET else ", so others had most of it: only CPU and memory say something"
 
 
 def _loads(runs: Report) -> Iterator[str]:
     names = [f"{mode}, {load}" for mode in MODES for load in _LOADS if f"{mode}, {load}" in runs]
     if names:
         rows = [[name, *_cells(runs[name], _FIGURES)] for name in names]
-        yield _table(["", *_FIGURES], rows)
+        yield _table("Under load and alone", ["", *_FIGURES], rows)
 
 
 def _ceilings(runs: Report) -> Iterator[str]:
@@ -89,7 +100,8 @@ def _ceilings(runs: Report) -> Iterator[str]:
             rows.append([name.removesuffix(_CEILING), *_against(measured, ceiling)])
     if rows:
         heads = ["", "ceiling sagas/s", "reached", "ceiling p50 ms", "p50 in ceilings"]
-        yield _table([*heads, "ceiling CPU ms per saga", "CPU in ceilings"], rows)
+        heads += ["ceiling CPU ms per saga", "CPU in ceilings"]
+        yield _table("Beside the ceiling: the same without an engine", heads, rows)
 
 
 def _against(measured: Report, ceiling: Report) -> Iterator[str]:
@@ -117,8 +129,9 @@ def _peers(runs: Report) -> Iterator[str]:
             ]
             for peer, (sagas, alone) in PEERS.items()
         ]
-        times = [f"{mode} is so many times as fast" for mode in pairs]
-        yield _table(["", "sagas/s", *times, "p50 ms alone", *times], rows)
+        times = [f"× {mode}" for mode in pairs]
+        heads = ["", "sagas/s", *times, "p50 ms alone", *times]
+        yield _table("Beside others: × is how many times as fast Conveyor is", heads, rows)
 
 
 def _kills(runs: Report) -> Iterator[str]:
@@ -128,7 +141,7 @@ def _kills(runs: Report) -> Iterator[str]:
         if f"{mode}, killed" in runs
     ]
     if rows:
-        yield _table(["", *_KILLED], rows)
+        yield _table("Killed with open workflows", ["", *_KILLED], rows)
 
 
 def _growth(runs: Report) -> Iterator[str]:
@@ -138,7 +151,7 @@ def _growth(runs: Report) -> Iterator[str]:
         for size in runs.get(f"{mode}, growth", {"growth": []})["growth"]
     ]
     if rows:
-        yield _table(["", *_GROWN], rows)
+        yield _table("With what is stored", ["", *_GROWN], rows)
 
 
 def _cells(figures: Report, columns: Mapping[str, str]) -> list[str]:
@@ -151,9 +164,10 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
+    return "\n".join([f"**{title}**", "", *lines])
 
 
 def svg(report: Report, growth: Report | None) -> str:

@@ -74,6 +74,10 @@ def main() -> int:
     modes = MODES if given.mode == "both" else (given.mode,)
     sizes = {"embedded": given.sizes, "kafka": given.kafka_sizes}
     runs: dict[str, Any] = {}
+    report: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+    }
     try:
         for mode in modes:
             if given.growth:
@@ -83,9 +87,9 @@ def main() -> int:
                 runs |= run_mode(mode, [*RECIPES, killed(given.open)])
     except KeyboardInterrupt:
         return 130
-    report = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
-    given.output.write_text(json.dumps({**report, "runs": runs}, indent=1) + "\n")
-    print(markdown({**report, "runs": runs}))
+    report["runs"] = runs
+    given.output.write_text(json.dumps(report, indent=1) + "\n")
+    print(markdown(report))
     failed = [name for name, run in runs.items() if run["exitCode"]]
     for name in failed:
         print(f"{name}: not every workflow ended as it should")
@@ -118,6 +122,7 @@ def machine() -> dict[str, Any]:
         "memoryGiB": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "loadAverage": round(os.getloadavg()[0], 1),
     }
 
 

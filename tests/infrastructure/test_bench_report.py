@@ -1,0 +1,186 @@
+"""The reports of `make bench`: tables, plot, ratios, and that the page shows the figures that are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+DEADLINE_SECONDS = 60.0
+
+
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """bench/report.py, whose folder is no package."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    return import_module("report")
+
+
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """bench/compare.py."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    return import_module("compare")
+
+
+def measured(**other: float) -> dict[str, Any]:
+    figures = {
+        "sagasPerSecond": 1000.0,
+        "p50Ms": 100.0,
+        "p99Ms": 200.0,
+        "cpuMsPerSaga": 1.0,
+        "rssMiB": 150.0,
+        "flushesPerSaga": None,
+        "yardstickMs": 25.0,
+    }
+    return figures | other
+
+
+KILLED = {
+    "openInstances": 10_000,
+    "secondsToFirstDecision": 2.0,
+    "secondsToAllCompleted": 9.0,
+    "rssMiBOpen": 220.0,
+    "rssMiBPer100000Open": 1200.0,
+    "yardstickMs": 25.0,
+}
+GROWN = [
+    {"stored": 10_000, "sagasPerSecond": 900.0, "p50AloneMs": 4.0, "rssMiB": 150.0},
+    {"stored": 1_000_000, "sagasPerSecond": 850.0, "p50AloneMs": 4.5, "rssMiB": 155.0},
+]
+MACHINE = {
+    "cpus": 2,
+    "cpu": "A CPU",
+    "memoryGiB": 8,
+    "system": "Linux",
+    "python": "3.11",
+    "loadAverage": 0.2,
+}
+
+
+def document(**runs: Any) -> dict[str, Any]:
+    named = {name.replace("__", ", ").replace("_", " "): run for name, run in runs.items()}
+    return {"at": "2026-01-02T03:04:05+00:00", "machine": MACHINE, "runs": named}
+
+
+def test_tables(report: Any) -> None:
+    """Every sort of run has its table; the ceiling's and the others' are ratios."""
+    text = report.markdown(
+        document(
+            embedded__1000_in_flight=measured(),
+            embedded__1000_in_flight__ceiling=measured(sagasPerSecond=4000.0, cpuMsPerSaga=0.25),
+            embedded__alone=measured(p50Ms=5.5),
+            kafka__killed=KILLED,
+            embedded__growth={"growth": [{**each, "storedMiB": None} for each in GROWN]},
+        )
+    )
+
+    assert "| embedded, 1000 in flight | 1,000 | 100 | 200 | 1 | 150 | - |" in text
+    assert "| embedded, 1000 in flight | 4,000 | 25% | 100 | 1.0 | 0.25 | 4.0 |" in text
+    assert "| Restate | 620 | 1.6 | 11 | 2.0 |" in text
+    assert "| kafka | 10,000 | 2 | 9 | 220 | 1,200 |" in text
+    assert "| embedded | 1,000,000 | 850 | 4.5 | 155 | - |" in text
+
+
+def test_plot(report: Any) -> None:
+    """The plot is an SVG with a bar for every rate and a line for every mode's growth."""
+    baseline = document(
+        embedded__1000_in_flight=measured(), embedded__1000_in_flight__ceiling=measured()
+    )
+
+    picture = ET.fromstring(report.svg(baseline, document(embedded__growth={"growth": GROWN})))  # noqa: S314 - our own
+
+    space = "{http://www.w3.org/2000/svg}"
+    background = 1
+    bars = 2 + len(report.PEERS)
+    assert len(picture.findall(f".//{space}rect")) == background + bars
+    assert len(picture.findall(f".//{space}polyline")) == 1
+
+
+def test_ratios_do_not_depend_on_the_machine(compare: Any) -> None:
+    """A machine half as fast gives the same ratios, and more of the ceiling gives a lower one."""
+    quick = {
+        "kafka__alone": measured(),
+        "kafka__alone__ceiling": measured(sagasPerSecond=2000.0),
+        "kafka__killed": KILLED,
+    }
+    slow = {
+        "kafka__alone": measured(
+            sagasPerSecond=500.0, p50Ms=200.0, cpuMsPerSaga=2.0, yardstickMs=50.0
+        ),
+        "kafka__alone__ceiling": measured(sagasPerSecond=1000.0),
+        "kafka__killed": {**KILLED, "secondsToAllCompleted": 18.0, "yardstickMs": 50.0},
+    }
+
+    ratios = compare.ratios(document(**quick))
+    slower = compare.ratios(document(**slow))
+
+    assert ratios["kafka, alone", "ceiling per engine"] == 2.0
+    assert {key: value for key, value in slower.items() if "ceiling" not in key[0]} == {
+        key: value for key, value in ratios.items() if "ceiling" not in key[0]
+    }
+
+
+def test_the_page_shows_what_is_kept(report: Any) -> None:
+    """docs/performance.md and its plot are those of the kept reports: bench/report.py --docs."""
+    baseline, growth = report.kept()
+
+    page = report.PAGE.read_text()
+
+    assert page == report.page_with(page, baseline, growth)
+    assert report.PLOT.read_text() == report.svg(baseline, growth)
+
+
+def test_compare_tells_what_is_worse(tmp_path: Path) -> None:
+    """Against the baseline a report that is the same passes, and one twice as slow does not."""
+    baseline = json.loads((BENCH / "baseline.json").read_text())
+    slower = json.loads((BENCH / "baseline.json").read_text())
+    for run in slower["runs"].values():
+        if "p50Ms" in run:
+            run["p50Ms"] *= 2
+    same = compared(tmp_path, baseline)
+    worse = compared(tmp_path, slower)
+
+    assert same.returncode == 0, same.stdout
+    assert worse.returncode == 1
+    assert "<- worse" in worse.stdout
+
+
+def compared(folder: Path, report: Any) -> subprocess.CompletedProcess[str]:
+    file = folder / "report.json"
+    file.write_text(json.dumps(report))
+    command = [sys.executable, BENCH / "compare.py", file]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C in the midst of `make bench` removes what the run under way has made; there is no report."""
+    output = tmp_path / "report.json"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, BENCH / "run.py", "--mode", "embedded", "--output", output]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}) as process:
+        try:
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while not any(scratch.glob("*/bench.db")):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+            process.send_signal(signal.SIGINT)
+
+            assert process.wait(DEADLINE_SECONDS) == 130
+        finally:
+            process.kill()
+    assert not output.exists()
+    assert list(scratch.iterdir()) == []
