@@ -64,8 +64,10 @@ class VerificationSite(ABC):
     async def write_all(self, content: StoreContent) -> None:
         await self.write(content.commits, content.documents, content.messages)
 
-    async def verify(self, settle: timedelta = timedelta()) -> Report:
-        verifier = Verifier(self.scan, self.published, find_definition, SystemClock())
+    async def verify(
+        self, settle: timedelta = timedelta(), clock: SystemClock | None = None
+    ) -> Report:
+        verifier = Verifier(self.scan, self.published, find_definition, clock or SystemClock())
         return await verifier.run(settle)
 
     async def found(self, content: StoreContent) -> Found:
@@ -74,6 +76,17 @@ class VerificationSite(ABC):
         report = await self.verify()
         assert report.is_clean is not any(kind.is_damage for kind in report.counts)
         return [(finding.workflow_id, finding.kind) for finding in report.findings]
+
+
+class Meanwhile(SystemClock):
+    """While somebody waits, an engine projects a document."""
+
+    def __init__(self, site: VerificationSite, document: Document) -> None:
+        self._site = site
+        self._document = document
+
+    async def sleep(self, seconds: float) -> None:
+        await self._site.write([], [self._document], [])
 
 
 @pytest.mark.contract
@@ -348,6 +361,22 @@ class VerificationContract(ABC):
         assert [(f.workflow_id, f.kind) for f in settled.findings] == [
             ("wf-completed", Kind.BEHIND)
         ]
+
+    @pytest.mark.parametrize(("progress", "found"), [(100, []), (7, [Kind.PROJECTION])])
+    async def test_a_projection_that_catches_up(
+        self, site: VerificationSite, progress: int, found: list[Kind]
+    ) -> None:
+        """What was missing and comes while somebody waits is looked at like all others."""
+        stored = content()
+        late = stored.document_of("wf-completed")
+        stored.documents.remove(late)
+        await site.write_all(stored)
+
+        clock = Meanwhile(site, {**late, "progress": progress})
+        report = await site.verify(timedelta(seconds=30), clock)
+
+        assert [finding.kind for finding in report.findings] == found
+        assert report.behind == 0
 
     async def test_a_projection_behind_and_wrong(self, site: VerificationSite) -> None:
         """Being behind excuses nothing."""
