@@ -304,6 +304,7 @@ def _sealed(message: Message) -> Command:
         round=answer.round,
         performed=answer.performed,
         output=answer.output,
+        snapshot=answer.snapshot,
         attempt=answer.attempt,
     )
 

@@ -85,14 +85,15 @@ def _failed_data(request: Request, failure: Failure, instance: str) -> bytes:
 def _sealed_data(request: Request, instance: str) -> bytes:
     body, record = request.body, request.records[request.key]
     done = record.state is KeyState.PERFORMED
-    return orjson.dumps(
-        {
-            "workflowId": body.workflow_id,
-            "stepId": body.step_id,
-            "round": body.round,
-            "performed": done,
-            "output": orjson.Fragment(record.output) if done else None,
-            "attempt": record.attempt if done else None,
-            "instance": instance,
-        }
-    )
+    data = {
+        "workflowId": body.workflow_id,
+        "stepId": body.step_id,
+        "round": body.round,
+        "performed": done,
+        "output": orjson.Fragment(record.output) if done else None,
+        "attempt": record.attempt if done else None,
+        "instance": instance,
+    }
+    if record.snapshot is not None:
+        data["snapshot"] = orjson.Fragment(record.snapshot)
+    return orjson.dumps(data)

@@ -216,6 +216,8 @@ class Sealed(_Event):
     round: int = Field(default=1, ge=1)
     performed: bool
     output: JsonObject | None = None
+    #: Of a performed step, if its handler kept one.
+    snapshot: JsonObject | None = None
     #: The attempt that performed.
     attempt: int | None = None
     instance: str | None = None

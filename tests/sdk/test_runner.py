@@ -362,7 +362,7 @@ async def test_undo_of_another_participants_step_always_runs(
 
 
 async def test_snapshots_travel(transport: MemoryTransport, keys: MemoryKeyStore) -> None:
-    """A snapshot that a handler keeps is in every reply."""
+    """A snapshot that a handler keeps is in every reply, and in the answer to a seal."""
     participant = Participant("inventory")
 
     @participant.step("inventory-service", "reserve")
@@ -370,9 +370,9 @@ async def test_snapshots_travel(transport: MemoryTransport, keys: MemoryKeyStore
         return StepResult({"id": 1}, {"before": 5})
 
     async with running(participant, transport, keys):
-        replies = await replies_to(transport, step_request(), step_request())
+        replies = await replies_to(transport, step_request(), step_request(), seal_request())
 
-    assert [data_of(reply)["snapshot"] for reply in replies] == [{"before": 5}] * 2
+    assert [data_of(reply)["snapshot"] for reply in replies] == [{"before": 5}] * 3
 
 
 async def test_an_unknown_operation_fails(
