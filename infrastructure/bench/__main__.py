@@ -6,12 +6,13 @@ Or what stands for it in a run without an engine; see `kafka_ceiling`.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+import uvloop
 
 from infrastructure.bench.children import ENGINE, PARTICIPANT
 from infrastructure.bench.kafka_ceiling import EngineCopy, ParticipantCopy
@@ -67,11 +68,11 @@ def main() -> None:
     phases: Mapping[str, int] | None = given.copies and dict(given.copies)
     with profiled(given.profile):
         if phases is None:
-            asyncio.run(_run(given.role, settings))
+            uvloop.run(_run(given.role, settings))
             return
         saga = record_saga(next(iter(phases)), settings)
         kind = EngineCopy if given.role == ENGINE else ParticipantCopy
-        asyncio.run(_run_copy(kind(saga, phases, settings)))
+        uvloop.run(_run_copy(kind(saga, phases, settings)))
 
 
 if __name__ == "__main__":

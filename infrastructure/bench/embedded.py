@@ -8,10 +8,11 @@ topic, in groups, and reads the ends from the events topic. So the one process o
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+import uvloop
 
 from application.ports import Document
 from infrastructure.bench.embedded_ceiling import EmbeddedCopies
@@ -42,7 +43,7 @@ def run_embedded(load: Load, options: Options, settings: Settings) -> tuple[Docu
     """The report, and whether every workflow ended as it should. Raises BenchError."""
     with folder_on_disk() as folder, profiled(options.profile):
         roles = [engine(settings), participant]
-        return asyncio.run(_run(load, options, roles, folder / "bench.db"))
+        return uvloop.run(_run(load, options, roles, folder / "bench.db"))
 
 
 def ceiling_embedded(load: Load, options: Options, settings: Settings) -> tuple[Document, bool]:
@@ -54,7 +55,7 @@ def ceiling_embedded(load: Load, options: Options, settings: Settings) -> tuple[
     copies = EmbeddedCopies(saga, phases)
     with folder_on_disk() as folder, profiled(options.profile):
         roles = [copies.run_engine, copies.run_participant]
-        return asyncio.run(_run(load, options, roles, folder / "bench.db"))
+        return uvloop.run(_run(load, options, roles, folder / "bench.db"))
 
 
 def grow_embedded(
@@ -71,7 +72,7 @@ def grow_embedded(
             return await grow("embedded", sizes, site.drive, gauge, stored_bytes, options)
 
     with folder_on_disk() as folder:
-        return asyncio.run(run())
+        return uvloop.run(run())
 
 
 async def _run(

@@ -6,7 +6,6 @@ Each imports what it runs when it is called: the client commands start without t
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Coroutine
 from pathlib import Path
@@ -162,6 +161,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     """What the work answers; ends the command with a sentence for what an operator has to put right."""
+    import uvloop
     from conveyor.errors import ServerUnavailableError
 
     from adapters.kafka.errors import TopicMismatchError
@@ -173,7 +173,7 @@ def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     sentences: list[str] = []
     code = Exit.USAGE
     try:
-        return asyncio.run(work)
+        return uvloop.run(work)
     except* (SetupError, FileInUseError, NoStoreError, TopicMismatchError) as wrong:
         sentences = [str(fault) for fault in _leaves(wrong)]
     except* (Unavailable, ServerUnavailableError) as away:
