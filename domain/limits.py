@@ -19,9 +19,9 @@ _YEAR_SECONDS = 366 * 24 * 3600
 _MAX_MULTIPLIER = 100.0
 _MAX_RETRIES = 1_000_000
 _MAX_VERSION = 2**31 - 1
-#: A template stands around values of other messages, and all of it within documents: what is nested more than 254
-#: deep cannot be written, and messages may be 200 deep.
-MAX_TEMPLATE_DEPTH = 32
+#: A template stands around values of other messages, which may be 64 deep, and all of it within documents: MongoDB
+#: has 100 levels.
+MAX_TEMPLATE_DEPTH = 16
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_RULE = "lower-case letters, digits, '.', '_' and '-', a letter or digit first"

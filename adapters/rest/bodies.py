@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import orjson
 from conveyor.messages import MalformedEvent
-from conveyor.payloads import InvalidPayload, parse
+from conveyor.payloads import InvalidPayload, parse, require_shallow
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -63,6 +63,7 @@ async def read_command(request: Request, model: type[BaseModel]) -> Document:
     data: Document = json_of(body)
     try:
         checked(model, body)
+        require_shallow(body)
     except InvalidPayload as invalid:
         raise faulty(invalid.faults) from invalid
     return data

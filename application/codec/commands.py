@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from conveyor import topics, types, wire
 from conveyor.messages import MalformedEvent, Message
-from conveyor.payloads import InvalidPayload, Model, parse
+from conveyor.payloads import InvalidPayload, Model, nesting_fault, parse, require_shallow
 
 from application.codec.times import parse_time
 from domain.commands import (
@@ -36,7 +36,7 @@ from domain.commands import (
     TimerKind,
 )
 from domain.definition import WorkflowDefinition
-from domain.errors import Rejection, RejectionCode, WorkflowError, is_recoverable_type
+from domain.errors import ErrorType, Rejection, RejectionCode, WorkflowError, is_recoverable_type
 from domain.events import StartFacts
 from domain.ids import derived_id, id_fault
 from domain.status import WorkflowPriority
@@ -112,6 +112,7 @@ def _start(message: Message) -> Inbound:
             raise MalformedEvent("INVALID_ID", fault)
     try:
         data = parse(wire.StartData, message.data)
+        require_shallow(message.data)
     except InvalidPayload as error:
         rejection = _refused(error)
         return Inbound(named or derived_id("default", "", message.message_id), rejection)
@@ -210,6 +211,7 @@ def _control(model: type[Model], build: Callable[[Model, str], Command]) -> _Bui
     def decode_control(message: Message) -> Intent:
         try:
             data = parse(model, message.data)
+            require_shallow(message.data)
         except InvalidPayload as error:
             return _refused(error)
         return build(data, actor_of(message))
@@ -273,7 +275,25 @@ def _purpose(message: Message, compensation: bool) -> Purpose:
 
 
 def _completed(message: Message) -> Command:
+    """An output that cannot be kept leaves the outcome open: the step was done, so its seal says performed."""
     reply = parse(wire.StepCompleted, message.data)
+    fault = nesting_fault(message.data)
+    if fault is not None:
+        error = WorkflowError(
+            step_id=reply.step_id,
+            service_name=None,
+            error_code="TOO_DEEP",
+            message=f"the output is {fault}",
+            error_type=ErrorType.UNKNOWN,
+            recoverable=False,
+        )
+        return HandleStepReply(
+            step_id=reply.step_id,
+            attempt=reply.attempt,
+            round=reply.round,
+            purpose=_purpose(message, reply.compensation),
+            error=error,
+        )
     return HandleStepReply(
         step_id=reply.step_id,
         attempt=reply.attempt,
@@ -299,12 +319,13 @@ def _failed(message: Message) -> Command:
 
 def _sealed(message: Message) -> Command:
     answer = parse(wire.Sealed, message.data)
+    can_be_kept = nesting_fault(message.data) is None
     return HandleSealAnswer(
         step_id=answer.step_id,
         round=answer.round,
         performed=answer.performed,
-        output=answer.output,
-        snapshot=answer.snapshot,
+        output=answer.output if can_be_kept else None,
+        snapshot=answer.snapshot if can_be_kept else None,
         attempt=answer.attempt,
     )
 

@@ -19,8 +19,8 @@ Node = dict[str, Any]
 
 #: Values that are visited, compared, copied or made; some tenths of a second at most.
 EVALUATION_MAX = 500_000
-#: Deeper values could not be written as JSON together with what stands around them.
-DEPTH_MAX = 150
+#: As deep as a message may be: values stand within templates, events and commits.
+DEPTH_MAX = 64
 _CHARACTERS_PER_VALUE = 8
 _JSON_INTEGERS = range(-(2**63), 2**64)
 #: Functions that walk through the whole of what they are given.

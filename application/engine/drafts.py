@@ -291,12 +291,9 @@ class Drafter:
     def _too_large(
         self, draft: Draft, command: Command, messages: Sequence[Message], size: int
     ) -> str | None:
-        for message in messages:
-            if len(message.data) > MESSAGE_BYTES_MAX:
-                return (
-                    f"{message.type} would have {len(message.data)} bytes; "
-                    f"a message holds at most {MESSAGE_BYTES_MAX}: pass a reference instead of the data"
-                )
+        unsendable = _unsendable(messages)
+        if unsendable is not None:
+            return unsendable
         if draft.memory.size + size > INSTANCE_BYTES_MAX and not isinstance(command, FireTimer):
             return (
                 f"the workflow would hold {draft.memory.size + size} bytes; "
@@ -308,18 +305,23 @@ class Drafter:
         """A command is refused; a participant's answer is taken without what cannot be kept."""
         smaller = _without_data(command, detail)
         instance = draft.instance
-        if smaller is None or instance is None:
-            self._refuse(draft, work, Rejection(RejectionCode.TOO_LARGE, detail))
-            if instance is not None and not work.is_command:
-                # A timer that would send too much has nobody to be refused to.
-                self._raise_incident(draft, work, instance, RejectionCode.TOO_LARGE, detail)
-            return
-        decision = decide(instance, smaller, self._now)
-        assert isinstance(decision, Decided)  # answers of participants are never refused
-        entry = self._entry(draft, work, decision.events, decision.instance)
-        messages = entry_outputs(entry)
-        size = sum(len(message.data) for message in messages)
-        self._add(draft, work, entry, messages, size, decision.instance)
+        if smaller is not None and instance is not None:
+            decision = decide(instance, smaller, self._now)
+            assert isinstance(decision, Decided)  # answers of participants are never refused
+            entry = self._entry(draft, work, decision.events, decision.instance)
+            messages = entry_outputs(entry)
+            size = sum(len(message.data) for message in messages)
+            # The instance's own limit does not count: it must come to its end.
+            still = _unsendable(messages)
+            if still is None:
+                self._add(draft, work, entry, messages, size, decision.instance)
+                return
+            # What follows from the answer is too large by itself: an undo with all the data of its step.
+            detail = still
+        self._refuse(draft, work, Rejection(RejectionCode.TOO_LARGE, detail))
+        if instance is not None and not work.is_command:
+            # A timer or an answer has nobody to be refused to.
+            self._raise_incident(draft, work, instance, RejectionCode.TOO_LARGE, detail)
 
     def _raise_incident(
         self, draft: Draft, work: Work, instance: WorkflowInstance, code: str, detail: str
@@ -327,6 +329,17 @@ class Drafter:
         at = max(self._now, instance.updated_at)
         incident = IncidentRaised(occurred_at=at, step_id=None, code=code, detail=detail)
         self._happen(draft, work, instance, (incident,))
+
+
+def _unsendable(messages: Sequence[Message]) -> str | None:
+    """Which of the messages no topic would take."""
+    for message in messages:
+        if len(message.data) > MESSAGE_BYTES_MAX:
+            return (
+                f"{message.type} would have {len(message.data)} bytes; "
+                f"a message holds at most {MESSAGE_BYTES_MAX}: pass a reference instead of the data"
+            )
+    return None
 
 
 def _without_data(command: Command, detail: str) -> Command | None:

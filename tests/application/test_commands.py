@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from conveyor import topics, types
 from conveyor.messages import Message
+from conveyor.payloads import NESTING_MAX
 
 from application.codec.commands import decode
-from domain.commands import HandleSealAnswer
+from domain.commands import HandleSealAnswer, HandleStepReply, SignalWorkflow
+from domain.errors import ErrorType, Rejection, RejectionCode
 
 
 def test_the_answer_to_a_seal_brings_what_an_undo_needs() -> None:
@@ -24,3 +26,47 @@ def test_the_answer_to_a_seal_brings_what_an_undo_needs() -> None:
     assert decode(message).intent == HandleSealAnswer(
         step_id="a", round=1, performed=True, output={"x": 1}, snapshot={"before": 5}
     )
+
+
+def nested(levels: int) -> bytes:
+    """A value with so many objects in each other."""
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+def message_of(message_type: str, data: bytes) -> Message:
+    return Message(
+        topic=topics.COMMANDS,
+        key="wf-1",
+        subject="wf-1",
+        type=message_type,
+        source="/test",
+        id="1",
+        data=data,
+    )
+
+
+def test_a_command_is_nested_as_deep_as_documents_may_be() -> None:
+    """MongoDB refuses documents of more than 100 levels, and a refused insert would stop the partition."""
+    deepest = b'{"name":"n","payload":' + nested(NESTING_MAX - 1) + b"}"
+    deeper = b'{"name":"n","payload":' + nested(NESTING_MAX) + b"}"
+    flat = b'{"name":"' + b"[{" * NESTING_MAX + b'"}'
+
+    assert isinstance(decode(message_of(types.SIGNAL, deepest)).intent, SignalWorkflow)
+    assert isinstance(decode(message_of(types.SIGNAL, flat)).intent, SignalWorkflow)
+    refused = decode(message_of(types.SIGNAL, deeper)).intent
+    assert isinstance(refused, Rejection)
+    assert refused.code is RejectionCode.INVALID_INPUT
+
+
+def test_an_answer_that_cannot_be_kept_leaves_the_outcome_open() -> None:
+    """The step was done: its seal will say so, and an undo can follow, without the output."""
+    head = b'{"workflowId":"wf-1","stepId":"a","attempt":1,"performed":true,"output":'
+    data = head + nested(NESTING_MAX) + b"}"
+
+    completed = decode(message_of(types.STEP_COMPLETED, data)).intent
+    sealed = decode(message_of(types.STEP_SEALED, data)).intent
+
+    assert isinstance(completed, HandleStepReply)
+    assert completed.error is not None
+    assert completed.error.error_type == ErrorType.UNKNOWN
+    assert sealed == HandleSealAnswer(step_id="a", round=1, performed=True, attempt=1)

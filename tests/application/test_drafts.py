@@ -7,14 +7,18 @@ from datetime import UTC, datetime
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.codec.commands import decode
+from application.codec.commands import Inbound, decode
 from application.definitions import compile_definition, shipped_definitions
-from application.engine.drafts import Draft, Drafter, Work
+from application.engine.drafts import MESSAGE_BYTES_MAX, Draft, Drafter, Work
 from application.engine.hot import Hot, Memory, Refusals
-from domain.commands import StartWorkflow
+from domain.commands import Command, HandleStepReply, StartWorkflow
 from domain.decide import Decided, decide
+from domain.errors import WorkflowError
 from domain.events import StartFacts
+from domain.expression import Template
+from domain.instance import WorkflowInstance
 from domain.position import Position
+from tests.domain.definitions import Path, step, undo_of, workflow
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 
@@ -51,3 +55,34 @@ def test_one_instance_has_only_its_share_of_an_insert() -> None:
 
     assert [entry.message_id for entry in draft.entries] == ["/test m0", "/test m1"]
     assert list(draft.left) == works[2:]
+
+
+def after(instance: WorkflowInstance | None, command: Command) -> WorkflowInstance:
+    decided = decide(instance, command, NOW)
+    assert isinstance(decided, Decided), decided
+    return decided.instance
+
+
+def test_an_undo_that_no_message_holds_is_an_incident() -> None:
+    """What would never be published must not be appended: its partition would stand still (PROTOCOL rule 15)."""
+    undo = undo_of("a", template=Template({"all": Path("steps.a.output")}))
+    definition = workflow(step("a", compensation=undo), step("b", "a"))
+    facts = StartFacts(definition=definition, input={})
+    instance = after(None, StartWorkflow(workflow_id="wf-1", facts=facts))
+    large = {"text": "x" * (MESSAGE_BYTES_MAX * 6 // 10)}
+    instance = after(instance, HandleStepReply(step_id="a", attempt=1, round=1, output=large))
+    error = WorkflowError.create("b", "b-service", "NO", "no", "BUSINESS_RULE_VIOLATION")
+    failed = HandleStepReply(step_id="b", attempt=1, round=1, error=error)
+    message = Message(
+        topic=topics.REPLIES, key="wf-1", type=types.STEP_FAILED, source="/b", id="1", data=b"{}"
+    )
+    work = Work(Position("id", topics.REPLIES, 0, 0, 0), message, Inbound("wf-1", failed), 0)
+
+    draft = Draft.of(Hot(instance, Memory()), 0)
+    Drafter(0, Refusals(), lambda _reference, _version: None, NOW, share=100).decide_all(
+        draft, [work]
+    )
+
+    assert max(len(sent.data) for sent in draft.messages) <= MESSAGE_BYTES_MAX
+    recorded = [event.data for entry in draft.entries for event in entry.events]
+    assert [data.get("code") for data in recorded] == ["TOO_LARGE"]
