@@ -19,7 +19,9 @@ from infrastructure.initialise import run_init
 from infrastructure.settings import Settings
 from infrastructure.wiring import Probe, kafka_settings, production
 
-_PARTITIONS = 12
+#: What suits one engine on a small machine: every partition that has something to say costs the broker a batch per
+#: topic. With 12, as `init` makes for a cluster, the broker takes more than twice the CPU for each saga.
+_PARTITIONS = 4
 _PROBE_SECONDS = 5.0
 #: Probes by the name that a server has in the report.
 _SERVERS = {"kafka": "Kafka", "eventStore": "MongoDB", "redis": "Redis"}
