@@ -22,7 +22,7 @@ TEXT_FIELD = "asJsonText"
 
 #: The highest BSON type that JSON becomes (64 bit integer is 0x12).
 _LAST_TYPE = 0x13
-_INT64 = range(-(2**63), 2**63)
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
 class EncodedDocument(RawBSONDocument):
@@ -78,7 +78,8 @@ def is_plain(value: Any) -> bool:
         )
     if isinstance(value, list):
         return all(is_plain(inner) for inner in cast("list[Any]", value))
-    return not isinstance(value, int) or value in _INT64
+    # Not `in range(...)`, which counts through the range for what the driver makes of long integers.
+    return not isinstance(value, int) or _INT64_MIN <= value <= _INT64_MAX
 
 
 def to_text(value: Any) -> str:

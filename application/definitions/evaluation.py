@@ -22,7 +22,7 @@ EVALUATION_MAX = 500_000
 #: As deep as a message may be: values stand within templates, events and commits.
 DEPTH_MAX = 64
 _CHARACTERS_PER_VALUE = 8
-_JSON_INTEGERS = range(-(2**63), 2**64)
+_INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
 #: Functions that walk through the whole of what they are given.
 _WALKING_FUNCTIONS = frozenset(("contains", "to_string"))
 
@@ -95,7 +95,8 @@ class _Bounded(TreeInterpreter):
             case str():
                 self._walk_text(value)
             case int():
-                if value not in _JSON_INTEGERS:
+                # Not `in range(...)`, which counts through the range for any type derived from `int`.
+                if not _INTEGER_MIN <= value <= _INTEGER_MAX:
                     raise OutOfBounds("the value has an integer of more than 64 bits")
             case float():
                 if not isfinite(value):

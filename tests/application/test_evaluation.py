@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -107,3 +109,29 @@ def test_what_orders_need_is_far_within_the_bounds(source: str, length: int) -> 
     value = compile_expression(source).evaluate(DOCUMENT)
 
     assert len(value) == length
+
+
+#: In a process of its own: what hangs in the interpreter's own code no time-out of a test ends.
+_LONG_INTEGER = """
+from application.definitions.expressions import compile_expression
+
+class Long(int):
+    '''As a store's driver may return a 64 bit integer.'''
+
+document = {"input": {"at": Long(2**40)}, "steps": {}, "context": {}}
+assert compile_expression("input.at > `1`").evaluate(document) is True
+"""
+
+
+def test_integers_may_be_of_a_derived_type() -> None:
+    """An integer as the document store's driver returns it is evaluated within the time of any other."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LONG_INTEGER],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert done.returncode == 0
