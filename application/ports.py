@@ -387,6 +387,26 @@ class Inbox(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trimmed:
+    """What one round of trimming the inbox did."""
+
+    #: Of the round alone, unless others trimmed at the same time.
+    messages: int
+    #: Partitions of an inbox topic that were not trimmed though they could be, and why not.
+    failures: Mapping[TopicPartition, str]
+
+
+class InboxTrimmer(Protocol):
+    """Deletes what is done from the inbox topics, which keep everything by themselves (PROTOCOL rule 16)."""
+
+    async def trim(self, starts: Sequence[InboxStart]) -> Trimmed:
+        """Delete below these stored starts, but nothing that the group has not committed, and nothing of a topic
+        with another id. May be called by any number of engines at once. Raises `Unavailable` when nothing is known.
+        """
+        ...
+
+
 class PublishEventPort(Protocol):
     """Writes to topics, in the order given, with every guarantee on (PROTOCOL rule 7)."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from conveyor import topics
 
 from adapters.kafka.cluster import Cluster
-from adapters.kafka.topics import init_topics
+from adapters.kafka.topics import inbox_kept_from, init_topics
 from adapters.mongodb.connection import connect
 from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.projections import MongoProjections
@@ -18,6 +18,7 @@ from application.definitions import DefinitionRegistry, services_of, shipped_def
 from application.definitions.compilation import compile_definition
 from application.engine.takeover import SetupError
 from application.ports import InboxLayout, InboxStart, Projections
+from domain.position import TopicPartition
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings
 from infrastructure.wiring import Backbone, kafka_settings
@@ -40,11 +41,12 @@ async def run_init(
     topic_ids = await init_topics(
         kafka, partitions=partitions, replication_factor=replication_factor, services=services
     )
+    kept_from = await inbox_kept_from(kafka, partitions)
     client = connect(settings.mongodb.uri)
     try:
         database = client[settings.mongodb.database]
         await ensure_indexes(database)
-        layout = await _write_layout(MongoProjections(database), topic_ids, partitions)
+        layout = await _write_layout(MongoProjections(database), topic_ids, partitions, kept_from)
         registry = DefinitionRegistry(MongoDefinitionRepository(database), SystemClock())
         await _register_shipped(registry)
     finally:
@@ -55,7 +57,7 @@ async def run_init(
 async def initialise_embedded(backbone: Backbone, store: SqliteStore) -> None:
     """The same for the embedded file: one partition, topics as they are needed."""
     topic_ids = {name: (await store.topic(name)).id for name in INBOX_TOPICS}
-    await _write_layout(backbone.projections, topic_ids, 1)
+    await _write_layout(backbone.projections, topic_ids, 1, {})
     await _register_shipped(backbone.registry)
 
 
@@ -76,7 +78,10 @@ def _shipped_services() -> set[str]:
 
 
 async def _write_layout(
-    projections: Projections, topic_ids: Mapping[str, str], partitions: int
+    projections: Projections,
+    topic_ids: Mapping[str, str],
+    partitions: int,
+    kept_from: Mapping[TopicPartition, int],
 ) -> InboxLayout:
     known = await projections.layout()
     if known is not None and known.partitions != partitions:
@@ -90,14 +95,24 @@ async def _write_layout(
         secret=known.secret if known is not None else secrets.token_bytes(32),
     )
     # Starts first: an engine that finds the layout finds them too.
-    await projections.save_starts(_first_starts(layout))
+    stored = {(s.topic, s.partition, s.topic_id) for s in await projections.starts()}
+    await projections.save_starts(
+        [
+            first
+            for first in _first_starts(layout, kept_from)
+            if (first.topic, first.partition, first.topic_id) not in stored
+        ]
+    )
     await projections.save_layout(layout)
     return layout
 
 
-def _first_starts(layout: InboxLayout) -> Sequence[InboxStart]:
+def _first_starts(
+    layout: InboxLayout, kept_from: Mapping[TopicPartition, int]
+) -> Sequence[InboxStart]:
+    """An empty store begins with the oldest message that is kept, whatever was deleted before it."""
     return [
-        InboxStart(name, partition, topic_id, 0)
+        InboxStart(name, partition, topic_id, kept_from.get(TopicPartition(name, partition), 0))
         for name, topic_id in layout.topic_ids.items()
         for partition in range(layout.partitions)
     ]

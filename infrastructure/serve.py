@@ -21,6 +21,7 @@ from infrastructure.running import (
     tell_outages,
 )
 from infrastructure.settings import Settings
+from infrastructure.trimming import run_trimming
 from infrastructure.wiring import production
 
 log = structlog.get_logger("conveyor")
@@ -51,6 +52,12 @@ async def run_serve(
         async with asyncio.TaskGroup() as group:
             if engine is not None:
                 group.create_task(_stopping(engine.run(stop), stop))
+                interval = settings.kafka.inbox_trim_interval_seconds
+                if interval and backbone.inbox_trimmer is not None:
+                    trimming = run_trimming(
+                        backbone.inbox_trimmer, backbone.projections, interval, stop
+                    )
+                    group.create_task(_stopping(trimming, stop))
             if "api" in roles:
                 group.create_task(_stopping(run_gateway(gateway, stop), stop))
                 group.create_task(_stopping(run_http(app, host, port, stop), stop))

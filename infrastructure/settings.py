@@ -31,6 +31,8 @@ class KafkaSection(BaseModel, extra="forbid"):
     group_id: str = Field(default="conveyor-engine", examples=["conveyor-engine"])
     group_protocol: Literal["classic", "consumer"] = Field(default="classic", examples=["classic"])
     session_timeout_ms: int = Field(default=10_000, ge=1000, examples=[10_000])
+    #: 0: never.
+    inbox_trim_interval_seconds: int = Field(default=3600, ge=0, examples=[3600])
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", examples=["SASL_SSL"]
     )

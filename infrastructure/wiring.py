@@ -18,6 +18,7 @@ from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.publisher import KafkaPublisher
 from adapters.kafka.settings import KafkaSettings
 from adapters.kafka.topics import ensure_request_topic
+from adapters.kafka.trimming import KafkaInboxTrimmer
 from adapters.mongodb.connection import connect
 from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.event_log import MongoEventLog
@@ -44,6 +45,7 @@ from application.ports import (
     EventLog,
     HotState,
     Inbox,
+    InboxTrimmer,
     Projections,
     PublishEventPort,
     Telemetry,
@@ -77,6 +79,8 @@ class Backbone:
     hot_state: HotState | None
     clock: Clock
     new_inbox: Callable[[], Inbox]
+    #: None in the embedded mode, whose file is trimmed as a whole.
+    inbox_trimmer: InboxTrimmer | None
     #: Called with a service's name when a definition of a new service is registered.
     ensure_request_topic: Callable[[str], Awaitable[None]]
     #: component of the health document -> how to ask it
@@ -177,6 +181,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             hot_state=hot_state,
             clock=clock,
             new_inbox=lambda: KafkaInbox(kafka),
+            inbox_trimmer=KafkaInboxTrimmer(kafka),
             ensure_request_topic=lambda service: ensure_request_topic(kafka, service),
             probes=probes,
         )
@@ -220,6 +225,7 @@ async def embedded(path: Path) -> AsyncGenerator[Embedded]:
                 hot_state=None,
                 clock=clock,
                 new_inbox=lambda: SqliteInbox(session),
+                inbox_trimmer=None,
                 ensure_request_topic=no_topic_needed,
                 probes={"eventStore": store_problem},
             ),

@@ -14,12 +14,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import cast
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    DeletedRecords,
     ListOffsetsResultInfo,
     NewTopic,
     OffsetSpec,
@@ -27,7 +34,7 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from adapters.kafka.errors import LEADER_CHANGES, ClientErrors, error_of
+from adapters.kafka.errors import LEADER_CHANGES, ClientErrors, error_of, unavailable
 from adapters.kafka.settings import KafkaSettings
 from application.ports import Unavailable
 
@@ -72,26 +79,74 @@ class Cluster:
 
     def ends(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
         """The offset after the last message of each partition."""
+        return self._offsets(places, OffsetSpec.latest())
+
+    def log_starts(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+        """The offset of the oldest message that each partition keeps; its end if it keeps none."""
+        return self._offsets(places, OffsetSpec.earliest())
+
+    def _offsets(
+        self, places: Sequence[TopicPartition], which: object
+    ) -> dict[tuple[str, int], int]:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
             try:
-                return self._ends(places)
+                return self._ask_offsets(places, cast(OffsetSpec, which))
             except KafkaException as error:
                 passing = error_of(error).code() in LEADER_CHANGES
                 if not passing or time.monotonic() > deadline:
                     raise self._unavailable(error) from error
             time.sleep(_RETRY_SECONDS)
 
-    def _ends(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
-        latest = cast(OffsetSpec, OffsetSpec.latest())
+    def _ask_offsets(
+        self, places: Sequence[TopicPartition], which: OffsetSpec
+    ) -> dict[tuple[str, int], int]:
         answers: Mapping[TopicPartition, Future[ListOffsetsResultInfo]]
         answers = self._admin.list_offsets(
-            dict.fromkeys(places, latest), request_timeout=TIMEOUT_SECONDS
+            dict.fromkeys(places, which), request_timeout=TIMEOUT_SECONDS
         )
         return {
             (place.topic, place.partition): answer.result().offset
             for place, answer in answers.items()
         }
+
+    def committed(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> dict[tuple[str, int], int | None]:
+        """What the group has committed for each partition, None where it never did."""
+        asked = ConsumerGroupTopicPartitions(group, list(places))
+        answers: Mapping[str, Future[ConsumerGroupTopicPartitions]]
+        try:
+            answers = self._admin.list_consumer_group_offsets(
+                [asked], request_timeout=TIMEOUT_SECONDS
+            )
+            found = answers[group].result().topic_partitions or []
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        for place in found:
+            if place.error is not None:
+                raise unavailable(place.error)
+        return {
+            (place.topic, place.partition): place.offset if place.offset >= 0 else None
+            for place in found
+        }
+
+    def delete_below(
+        self, places: Sequence[TopicPartition]
+    ) -> dict[tuple[str, int], int | Unavailable]:
+        """Delete what lies below the offset of each place; answers where each partition begins now, or why
+        nothing is known to be deleted there."""
+        answers: Mapping[TopicPartition, Future[DeletedRecords]]
+        answers = self._admin.delete_records(
+            list(places), request_timeout=TIMEOUT_SECONDS, operation_timeout=TIMEOUT_SECONDS / 2
+        )
+        outcomes: dict[tuple[str, int], int | Unavailable] = {}
+        for place, answer in answers.items():
+            try:
+                outcomes[place.topic, place.partition] = answer.result().low_watermark
+            except KafkaException as error:
+                outcomes[place.topic, place.partition] = self._unavailable(error)
+        return outcomes
 
     def await_topics(self, topics: Sequence[str]) -> dict[str, TopicLayout]:
         """All of the topics, once every one of them, just created, is known everywhere."""

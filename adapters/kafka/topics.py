@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from confluent_kafka import TopicPartition as Place
 from confluent_kafka.cimpl import NewTopic
 from conveyor import topics
 
 from adapters.kafka.cluster import TIMEOUT_SECONDS, Cluster, TopicLayout
 from adapters.kafka.errors import TopicMismatchError
 from adapters.kafka.settings import KafkaSettings
+from domain.position import TopicPartition
 
 _MIB = 1024 * 1024
 _DAY_MS = 24 * 3600 * 1000
@@ -62,6 +64,17 @@ async def ensure_request_topic(settings: KafkaSettings, service: str) -> None:
     await asyncio.to_thread(_create, settings, [spec], layout.replication_factor)
 
 
+async def inbox_kept_from(settings: KafkaSettings, partitions: int) -> Mapping[TopicPartition, int]:
+    """The offset of the oldest message in each partition of both inbox topics; the end of an empty one.
+
+    Raises `Unavailable`.
+    """
+    names = {settings.on_broker(topic): topic for topic in settings.inbox_topics}
+    places = [Place(name, number) for name in names for number in range(partitions)]
+    found = await asyncio.to_thread(Cluster(settings).log_starts, places)
+    return {TopicPartition(names[name], number): offset for (name, number), offset in found.items()}
+
+
 async def describe(settings: KafkaSettings) -> Mapping[str, TopicLayout]:
     """The topics of the contract that exist, request topics included. Raises `Unavailable`."""
 
@@ -81,7 +94,7 @@ def _contract_topics(
     settings: KafkaSettings, partitions: int, services: Sequence[str]
 ) -> list[_TopicSpec]:
     inbox = {
-        # Kept until maintenance deletes them behind the committed offset (PROTOCOL rule 16).
+        # Kept until `KafkaInboxTrimmer` deletes them behind the committed offset (PROTOCOL rule 16).
         "retention.ms": "-1",
         "cleanup.policy": "delete",
         "max.message.bytes": str(2 * _MIB),

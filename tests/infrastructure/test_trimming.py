@@ -1,0 +1,72 @@
+"""The rounds of trimming: one line of log each, and no error that ends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from conveyor import topics
+from structlog.testing import capture_logs
+
+from adapters.memory.projections import MemoryProjections
+from application.ports import InboxStart, Trimmed, Unavailable
+from domain.position import TopicPartition
+from infrastructure.trimming import run_trimming
+
+START = InboxStart(topics.COMMANDS, 0, "id-1", 7)
+OUTCOMES: Sequence[Trimmed | Unavailable] = (
+    Unavailable("kafka", "Connection refused"),
+    Trimmed(messages=3, failures={TopicPartition(topics.REPLIES, 1): "Topic authorization failed"}),
+    Trimmed(messages=5, failures={}),
+)
+
+
+class Recorded:
+    """Answers the outcomes in turn, then stops the rounds."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._left = list(OUTCOMES)
+        self._stop = stop
+        self.asked: list[Sequence[InboxStart]] = []
+
+    async def trim(self, starts: Sequence[InboxStart]) -> Trimmed:
+        self.asked.append(starts)
+        outcome = self._left.pop(0)
+        if not self._left:
+            self._stop.set()
+        if isinstance(outcome, Unavailable):
+            raise outcome
+        return outcome
+
+
+async def test_every_round_is_tried_whatever_became_of_the_last() -> None:
+    """Broker away, not authorised, done: each is logged with what was deleted and what to do."""
+    stop = asyncio.Event()
+    projections, trimmer = MemoryProjections(), Recorded(stop)
+    await projections.save_starts([START])
+
+    with capture_logs() as logs:
+        await asyncio.wait_for(run_trimming(trimmer, projections, 0.01, stop), 10)
+
+    assert trimmer.asked == [[START]] * 3
+    assert [(line["log_level"], line["action"]) for line in logs] == [
+        ("warning", "inbox.not_trimmed"),
+        ("warning", "inbox.trimmed_in_part"),
+        ("info", "inbox.trimmed"),
+    ]
+    away, in_part, done = logs
+    assert (away["component"], away["detail"]) == ("kafka", "Connection refused")
+    assert in_part["failures"] == {f"{topics.REPLIES}/1": "Topic authorization failed"}
+    assert (in_part["messages"], done["messages"]) == (3, 5)
+    assert all("ACL" in line["advice"] for line in (away, in_part))
+
+
+async def test_a_process_that_stops_does_not_wait_for_the_next_round() -> None:
+    """Nothing is trimmed on the way out."""
+    stop = asyncio.Event()
+    stop.set()
+    trimmer = Recorded(stop)
+
+    await asyncio.wait_for(run_trimming(trimmer, MemoryProjections(), 3600, stop), 10)
+
+    assert trimmer.asked == []
