@@ -43,10 +43,13 @@ class Publication:
             under_way.result()
 
     async def abandon(self) -> None:
-        """Give it up: whatever of it gets out is right, and is published again by the next owner."""
+        """Let it end, whatever its outcome: what gets out is right, and the next owner publishes it again.
+
+        It is not cancelled: a group that the embedded store still writes would collide with what its
+        messages lead to when they come again.
+        """
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
-            under_way.cancel()
             await asyncio.wait([under_way])
 
 
