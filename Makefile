@@ -5,6 +5,9 @@
 PYTHON ?= $(shell for python in /usr/bin/python3.11 python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' && break; done 2>/dev/null; echo $$python)
 PORT ?= 8080
+SEEDS ?= 1000
+FIRST ?= 0
+JOBS ?= $(shell nproc)
 SECONDS ?= 60
 # Of bench: workflows that are open when the engine is killed. Of bench-growth: stored workflows.
 OPEN ?= 10000
@@ -71,8 +74,8 @@ bench: setup processes-setup ## measure both modes, write bench/report.json
 bench-growth: setup processes-setup ## measure up to a million stored workflows (hours), write bench/growth.json
 	@exec $(BIN)/python bench/run.py --growth --sizes $(SIZES) --kafka-sizes $(KAFKA_SIZES)
 
-simulate: setup ## seeded runs of the whole system with faults
-	$(BIN)/python -m pytest tests/simulation
+simulate: setup ## SEEDS=10000 [FIRST=n] [JOBS=n]: seeded runs of the whole system with faults
+	PYTHONPATH=.:sdk $(BIN)/python -m tests.simulation --first $(FIRST) --count $(SEEDS) --jobs $(JOBS)
 
 fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all targets together
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt 1>&2

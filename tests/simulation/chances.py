@@ -32,12 +32,12 @@ class Kind(StrEnum):
     ENGINE_DIES = "engine-dies"
     ENGINE_FREEZES = "engine-freezes"
     REBALANCE = "rebalance"
-    SPLIT_ASSIGNMENT = "split-assignment"
     WORKER_DIES = "worker-dies"
     WORKER_FREEZES = "worker-freezes"
     CLOCK_JUMPS = "clock-jumps"
     # Servers.
     RECORD_TWICE = "record-twice"
+    REQUEST_LATE = "request-late"
     MAJORITY_LAGS = "majority-lags"
     STORE_FAILS_OVER = "store-fails-over"
     INBOX_CUT = "inbox-cut"
@@ -57,6 +57,8 @@ class Kind(StrEnum):
     GARBAGE = "garbage"
     POISON = "poison"
     TOO_LARGE = "too-large"
+    # The engine itself.
+    DECIDING_FAILS = "deciding-fails"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +105,15 @@ class Chances:
     def __init__(self, seed: int, plan: Plan, trace: Trace) -> None:
         self._seed = seed
         self._plan = plan
-        self._trace = trace
+        self.trace = trace
         self._streams: dict[str, random.Random] = {}
         self.struck: Counter[str] = Counter()
         self.points = 0
+        #: The world has healed.
+        self.is_over = False
         #: Of the last fault, whether it was allowed to strike or not.
         self.number = 0
-        #: Kind and workflows of what struck, by number, for shrinking.
+        #: What struck, by number, for shrinking.
         self.kinds: dict[int, Kind] = {}
 
     def stream(self, name: str) -> random.Random:
@@ -121,14 +125,14 @@ class Chances:
 
     def strikes(self, kind: Kind, probability: float) -> bool:
         """One fault point: whether a fault of this kind strikes here."""
-        if probability <= 0.0:
+        if probability <= 0.0 or self.is_over:
             return False
         self.points += 1
         return self.stream(kind).random() < probability and self._lets(kind)
 
     def one_of(self, kinds: Sequence[Kind], probability: float, name: str) -> Kind | None:
         """One fault point at which a fault of one of these kinds may strike."""
-        if probability <= 0.0:
+        if probability <= 0.0 or self.is_over:
             return None
         self.points += 1
         dice = self.stream(name)
@@ -143,6 +147,6 @@ class Chances:
             return False
         self.struck[kind] += 1
         self.kinds[self.number] = kind
-        if self._trace.is_kept:
-            self._trace.note("fault", f"#{self.number} {kind}")
+        if self.trace.is_kept:
+            self.trace.note("fault", f"#{self.number} {kind}")
         return True

@@ -71,13 +71,15 @@ class Weather:
     duplicates: float
     #: Of commits, that a majority has them later than the primary.
     lagging: float = 0.0
+    #: Of requests to participants, that something between engine and participant holds them up.
+    holding_up: float = 0.0
     #: component -> until when nothing of it answers
     outages: dict[str, float] = field(default_factory=dict[str, float])
     is_clear: bool = False
 
     def clear(self) -> None:
         self.is_clear = True
-        self.failing = self.duplicates = self.lagging = 0.0
+        self.failing = self.duplicates = self.lagging = self.holding_up = 0.0
         self.outages.clear()
 
 

@@ -103,7 +103,8 @@ def _told(received: Received) -> str:
 
 
 #: Bytes of data that the broker takes in one record; engines are told to stay below.
-RECORD_BYTES_MAX = 9_000
+RECORD_BYTES_MAX = 7_000
+_REQUESTS = topics.step_requests("")
 
 
 class FaultyPublisher:
@@ -120,7 +121,7 @@ class FaultyPublisher:
     async def publish(self, messages: Sequence[Message | Record]) -> None:
         if not messages:
             return
-        records = [encode(m) if isinstance(m, Message) else m for m in messages]
+        records = self.encoded(messages)
         for record in records:
             self._watch.sends(self._process.name, record)
             if record.value is not None and len(record.value) > RECORD_BYTES_MAX:
@@ -131,6 +132,10 @@ class FaultyPublisher:
                 self.write(record)
 
         await self._network.write(self._process, "kafka", act, f"publish {len(records)}")
+
+    @staticmethod
+    def encoded(messages: Sequence[Message | Record]) -> list[Record]:
+        return [encode(m) if isinstance(m, Message) else m for m in messages]
 
     def _beginnings(self, records: Sequence[Record]) -> list[Record]:
         """In each partition a part of the records from the first on, as a broken connection leaves it."""
@@ -147,17 +152,22 @@ class FaultyPublisher:
 
     def write(self, record: Record) -> None:
         """It stands on its topic; now and then it will stand there twice."""
-        self._broker.append(record)
+        chances, weather, dice = self._network.chances, self._network.weather, self._network.dice
+        if record.topic.startswith(_REQUESTS) and chances.strikes(
+            Kind.REQUEST_LATE, weather.holding_up
+        ):
+            self._network.later(dice.uniform(0.1, 5.0), lambda: self._broker.append(record))
+        else:
+            self._broker.append(record)
         self._watch.published(record)
         if self._network.trace.is_kept:
             headers = dict(record.headers)
             what = f"{headers.get('ce_id', b'?').decode()} {headers.get('ce_type', b'?').decode()}"
             self._network.trace.note(self._process.name, f"published {what}")
-        if record.topic != topics.DEAD_LETTER and self._network.chances.strikes(
-            Kind.RECORD_TWICE, self._network.weather.duplicates
+        if record.topic != topics.DEAD_LETTER and chances.strikes(
+            Kind.RECORD_TWICE, weather.duplicates
         ):
-            delay = self._network.dice.uniform(0.0, 5.0)
-            self._network.later(delay, lambda: self._broker.append(record))
+            self._network.later(dice.uniform(0.0, 5.0), lambda: self._broker.append(record))
 
 
 class CountingTelemetry:

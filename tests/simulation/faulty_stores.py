@@ -72,6 +72,12 @@ class ReplicatedLog:
             self._watch.appended(commit)
             _tell(self._waiting.pop(commit.id), is_safe=True)
 
+    def hold_back(self, commit: Commit) -> None:
+        """Somebody's commit that only the primary has, until it fails over."""
+        drive(self.stored.append([commit]))
+        self._known[commit.id] = commit
+        self._waiting[commit.id] = asyncio.get_running_loop().create_future()
+
     def fail_over(self) -> int:
         """Another node leads; what only the old primary had is gone. Says how many commits that were."""
         lost, self._waiting = self._waiting, {}

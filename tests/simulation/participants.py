@@ -65,6 +65,10 @@ class KeyRecords:
         """Somebody else has it, and is not taken for dead yet."""
         return holder.process is not process and not holder.process.is_silent_for(LEASE_SECONDS)
 
+    def is_lost(self, key: str, hold: _Hold | None) -> bool:
+        """Somebody else holds it by now."""
+        return hold is None or self.holds.get(key) is not hold
+
     def clear_up(self) -> None:
         """People look at what became of the attempts that nobody knows the outcome of, and note it."""
         for key, record in self.records.items():
@@ -111,14 +115,10 @@ class FaultyKeyStore:
         holds = {key: self._held.get(key) for key in records}
 
         def act(partly: bool) -> frozenset[str]:
-            lost = {
-                key
-                for key, hold in holds.items()
-                if hold is None or self._shared.holds.get(key) is not hold
-            }
+            lost = {key for key, hold in holds.items() if self._shared.is_lost(key, hold)}
             for key, record in records.items():
                 if key not in lost:
-                    del self._shared.holds[key]
+                    self._shared.holds.pop(key, None)
                     self._save(key, record)
             return frozenset(lost)
 

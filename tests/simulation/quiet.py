@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from application.engine import drafts, hot
 from domain.commands import Command, SignalWorkflow
 from domain.decide import Decision, decide
 from domain.instance import WorkflowInstance
+from tests.simulation.chances import Chances, Kind
 from tests.simulation.trace import Trace
 from tests.simulation.workload import POISON
 
@@ -51,25 +51,29 @@ def quiet(trace: Trace) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def limits(dice: random.Random, *, many: bool) -> Iterator[None]:
+def limits(chances: Chances, *, many: bool) -> Iterator[None]:
     """What the engine bounds is bounded more tightly, and deciding has a bug for whoever asks for it."""
+    dice = chances.stream("limits")
+    failing = dice.choice((0.0, 0.0, 0.02, 0.15))
+
+    def decide_or_fail(
+        instance: WorkflowInstance | None, command: Command, now: datetime
+    ) -> Decision:
+        if isinstance(command, SignalWorkflow) and command.name == POISON:
+            raise ZeroDivisionError("a bug in deciding")
+        if chances.strikes(Kind.DECIDING_FAILS, failing):
+            raise MemoryError("a bug that comes and goes")
+        return decide(instance, command, now)
+
     with contextlib.ExitStack() as patched:
         for owner, name, value in (
             (hot, "COMMAND_IDS_KEPT", COMMAND_IDS_KEPT if many else 1000),
             (drafts, "MESSAGE_BYTES_MAX", MESSAGE_BYTES_MAX),
             (drafts, "COMMIT_EVENTS_MAX", dice.choice((1000, 4))),
-            (drafts, "decide", _decide_or_break),
+            (drafts, "decide", decide_or_fail),
         ):
             patched.enter_context(mock.patch.object(owner, name, value))
         yield
-
-
-def _decide_or_break(
-    instance: WorkflowInstance | None, command: Command, now: datetime
-) -> Decision:
-    if isinstance(command, SignalWorkflow) and command.name == POISON:
-        raise ZeroDivisionError("a bug in deciding")
-    return decide(instance, command, now)
 
 
 def _virtual_seconds() -> float:

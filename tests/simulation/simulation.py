@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -66,20 +65,20 @@ def simulate(
     trace = Trace(is_kept=keep_trace)
     parts, plan = parts or Parts(), plan or Plan()
     # Of a few seeds the engines keep few command ids, and are sent many commands.
-    dice = random.Random(f"{seed}/limits")
-    many = dice.random() < MANY_COMMANDS
-    with quiet(trace), limits(dice, many=many), contextlib.ExitStack() as patched:
+    chances = Chances(seed, plan, trace)
+    many = chances.stream("many").random() < MANY_COMMANDS
+    with quiet(trace), limits(chances, many=many), contextlib.ExitStack() as patched:
         for owner, name, value in parts.patches:
-            patched.enter_context(mock.patch.object(owner, name, value))
-        return loop.run(_run(seed, trace, parts, plan, many=many))
+            patched.enter_context(mock.patch.object(owner, name, value, create=True))
+        return loop.run(_run(seed, chances, parts, plan, many=many))
 
 
 #: How many of the seeds send more commands to a workflow than their engines keep the ids of.
 MANY_COMMANDS = 0.2
 
 
-async def _run(seed: int, trace: Trace, parts: Parts, plan: Plan, *, many: bool) -> Outcome:
-    chances = Chances(seed, plan, trace)
+async def _run(seed: int, chances: Chances, parts: Parts, plan: Plan, *, many: bool) -> Outcome:
+    trace = chances.trace
     world = World(chances, trace, parts, plan, many=many)
     asyncio.get_running_loop().set_exception_handler(partial(_note_crash, world))
     readers = Readers(world)
@@ -94,7 +93,7 @@ async def _run(seed: int, trace: Trace, parts: Parts, plan: Plan, *, many: bool)
     restless = await _come_to_rest(world)
     readers.stop()
     # What was found first ends a run; the rest of it may only follow from that.
-    found = world.watch.violations[:3] or [*violations(world), *restless]
+    found = world.watch.violations[:3] or [*_at_the_end(world), *restless]
     ends: dict[str, int] = {}
     if not found:
         if world.dice.random() < _RECREATING:
@@ -114,6 +113,13 @@ async def _run(seed: int, trace: Trace, parts: Parts, plan: Plan, *, many: bool)
         checks=world.watch.checks,
         workflows=workflows,
     )
+
+
+def _at_the_end(world: World) -> list[str]:
+    try:
+        return violations(world)
+    except Exception as fault:  # noqa: BLE001 - whatever a log that makes no sense leads to
+        return [f"the log cannot be read: {fault!r}"]
 
 
 async def _works_on_another_topic(world: World) -> list[str]:
@@ -176,6 +182,14 @@ def _unrest(world: World) -> Iterator[str]:
             yield f"{document['_id']} has unresolved steps"
 
 
+def _way_out(world: World, allowed: Sequence[str]) -> str | None:
+    """By force only where nothing else is possible."""
+    ways = [command for command in ("compensate", "retry") if command in allowed]
+    if not ways and "force-compensate" not in allowed:
+        return None
+    return f"orchestration.workflow.{world.dice.choice(ways or ['force-compensate'])}"
+
+
 def _operate(world: World) -> bool:
     """Resume what is paused; take back, or else try again, what failed. Says whether there was anything."""
     asked = False
@@ -185,14 +199,7 @@ def _operate(world: World) -> bool:
         if document.get("status") == WorkflowStatus.PAUSED:
             command = types.RESUME
         elif document.get("status") == WorkflowStatus.FAILED:
-            command = next(
-                (
-                    f"orchestration.workflow.{c}"
-                    for c in ("compensate", "retry", "force-compensate")
-                    if c in allowed
-                ),
-                None,
-            )
+            command = _way_out(world, allowed)
         if command is not None:
             world.clients.ask(document["_id"], command)
             asked = True

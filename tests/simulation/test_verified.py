@@ -68,7 +68,7 @@ def test_what_a_run_leaves_is_clean(seed: int, monkeypatch: pytest.MonkeyPatch) 
 
 def test_projections_that_were_lost_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where offsets went ahead of what was written, lists would stay behind for ever: some seed shows it."""
-    parts = parts_of("offsets are committed before the append")
+    parts = parts_of("offsets-before-append")
 
     reports = (verified(world_of(seed, monkeypatch, parts)) for seed in range(60))
     damaged = next(report for report in reports if not report.is_clean)

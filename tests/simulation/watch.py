@@ -12,7 +12,7 @@ from collections.abc import Callable
 from conveyor import topics
 from conveyor.messages import Record
 
-from application.codec.commands import TIMER_DUE
+from application.codec.commands import TIMER_DUE, TIMER_SOURCE, timer_message
 from application.codec.events import DefinitionOf, restore
 from application.codec.instances import from_document
 from application.outputs import outputs
@@ -30,15 +30,20 @@ from domain.events import (
     StepReplyIgnored,
     StepScheduled,
     StepSealed,
+    StepUnresolved,
 )
 from domain.evolve import evolve
 from domain.ids import StepKey
 from domain.instance import WorkflowInstance
 from domain.status import StepStatus, WorkflowStatus
+from domain.timers import timers_of
 from tests.simulation.effects import Effect
 
 #: Who tells outcomes in a participant's name, true or not.
 OPERATOR = "operator"
+
+_TIMER = f"{TIMER_SOURCE} "
+_REPLY = "/request/reply"
 
 #: What may still be noted of a workflow that has ended for good.
 _AFTER_THE_END = (StepReplyIgnored, CommandRejected, IncidentRaised)
@@ -62,9 +67,14 @@ class Watch:
         self._applied_at: dict[tuple[str, int], dict[tuple[str, int], tuple[int, int]]] = {}
         self._causes: dict[tuple[str, int, int, int], str] = {}
         self._asked: dict[tuple[str, str], int] = {}
+        #: Event that asked a participant for something -> of which step and round.
+        self._rounds: dict[str, tuple[str, int]] = {}
+        #: Keys that were sealed or undone: nothing can be done under them any more.
+        self._closed: set[str] = set()
         #: Aggregate -> its events' ids and data in order, and how many of them were published.
         self._expected: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
         self._published: dict[str, int] = defaultdict(int)
+        self._projected: dict[str, int] = defaultdict(int)
         self.effects: list[Effect] = []
         self._done: dict[str, Effect] = {}
         #: Told of each first publication of a workflow's event: its id and the version.
@@ -95,8 +105,15 @@ class Watch:
             self.wrong(f"{workflow_id} was decided on partition {commit.partition}")
         for entry in commit.entries:
             self._caused(workflow_id, entry, is_inbox)
+            if entry.message_id.startswith(_TIMER):
+                self._fired(workflow_id, entry)
+            elif entry.message_id.endswith(_REPLY):
+                self._answers(workflow_id, entry)
             if not is_inbox:
                 for recorded in entry.events:
+                    if recorded.type in (StepScheduled.TYPE, StepUnresolved.TYPE):
+                        data = recorded.data
+                        self._rounds[data["eventId"]] = (data["stepId"], data["round"])
                     self._evolved(workflow_id, restore(recorded, self._definition_of))
         if not is_inbox:
             self._states[workflow_id][commit.last_version] = self.instances[workflow_id]
@@ -109,16 +126,38 @@ class Watch:
     def _caused(self, workflow_id: str, entry: Entry, is_inbox: bool) -> None:
         """A position causes one entry, and of one lane positions are decided in order."""
         cause = entry.cause
-        place = (cause.topic_id, cause.partition, *cause.order)
+        order = (cause.leader_epoch, cause.offset)
+        place = (cause.topic_id, cause.partition, *order)
         self.checks += 2
         if place in self._causes:
             self.wrong(f"the message at {place} was decided twice, for {workflow_id} too")
         self._causes[place] = workflow_id
         applied = self._applied[workflow_id]
         last = applied.get(cause.lane)
-        if last is not None and cause.order <= last and not is_inbox:
+        if last is not None and order <= last and not is_inbox:
             self.wrong(f"{workflow_id}: {entry.message_id} was decided after something behind it")
-        applied[cause.lane] = max(cause.order, last or cause.order)
+        applied[cause.lane] = max(order, last or order)
+
+    def _fired(self, workflow_id: str, entry: Entry) -> None:
+        """A timer that the state has is never ignored, whatever the time is (PROTOCOL rule 13)."""
+        self.checks += 1
+        if any(event.type != StepReplyIgnored.TYPE for event in entry.events):
+            return
+        for timer in timers_of(self.instances[workflow_id]):
+            if timer_message(b"", workflow_id, timer.firing).message_id == entry.message_id:
+                self.wrong(f"{entry.message_id} was ignored, though it was due")
+
+    def _answers(self, workflow_id: str, entry: Entry) -> None:
+        """What was asked for in another round changes nothing any more (PROTOCOL rule 10)."""
+        self.checks += 1
+        if all(event.type == StepReplyIgnored.TYPE for event in entry.events):
+            return
+        asked = self._rounds.get(entry.message_id.partition(" ")[2].removesuffix(_REPLY))
+        if asked is not None:
+            step_id, round = asked
+            current = self.instances[workflow_id].steps[step_id].round
+            if current != round:
+                self.wrong(f"{entry.message_id} answers round {round}, and counted in {current}")
 
     def _evolved(self, workflow_id: str, event: DomainEvent) -> None:
         before = self.instances.get(workflow_id)
@@ -141,8 +180,11 @@ class Watch:
             self.wrong(f"{workflow_id} is {before.status}, and then came {event.NAME}")
         if isinstance(event, StepScheduled):
             self._scheduled(before, event)
-        elif isinstance(event, StepCompensated) and event.forced:
-            self.told.add(before.steps[event.step_id].key(workflow_id))
+        elif isinstance(event, StepCompensated):
+            key = before.steps[event.step_id].key(workflow_id)
+            self._closed.add(key)
+            if event.forced:
+                self.told.add(key)
         elif isinstance(event, StepExecuted | StepFailed | StepReplyIgnored | StepSealed):
             self._answered(before, event)
 
@@ -154,6 +196,8 @@ class Watch:
         if event.attempt <= asked:
             self.wrong(f"{event.idempotency_key}: attempt {event.attempt} was sent after {asked}")
         self._asked[known] = event.attempt
+        if event.purpose is None and event.idempotency_key in self._closed:
+            self.wrong(f"{event.idempotency_key} is asked for again, and was sealed or undone")
         definition = before.definition
         if event.purpose is None:
             depends_on = definition.step(event.step_id).depends_on
@@ -198,6 +242,8 @@ class Watch:
                     return
                 is_true = done is None or done.attempt != event.resolves
             case StepSealed():
+                if not event.performed:
+                    self._closed.add(key)
                 is_true, is_forced = event.performed is (done is not None), event.forced
         if event.actor == OPERATOR or is_forced:
             self.told.add(key)
@@ -292,9 +338,12 @@ class Watch:
     def projected(self, document: Document) -> None:
         """The projection is the fold of the log up to its version."""
         workflow_id, version = document["_id"], document["version"]
+        self.checks += 3
+        if version < self._projected[workflow_id]:
+            self.wrong(f"the projection of {workflow_id} went backwards to version {version}")
+        self._projected[workflow_id] = version
         if workflow_id.startswith("inbox:"):
             return
-        self.checks += 2
         state = self._states[workflow_id].get(version)
         if state is None:
             self.wrong(f"{workflow_id} is projected at version {version}, where no commit ends")

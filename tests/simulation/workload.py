@@ -43,6 +43,7 @@ _DEFINITIONS = (
     ("held", None),
     ("pivoted", None),
     ("pivot-held", None),
+    ("pivot-held", None),
 )
 #: The name of the signal at which the engine has a bug.
 POISON = "poison"
@@ -146,6 +147,11 @@ class Clients:
                 other.pop("version", None)
             moment = begin + dice.uniform(0.0, 3.0)
             self._at(moment, self._message(subject, types.START, other), name)
+        if definition in ("held", "pivot-held"):
+            for _ in range(dice.choice((0, 2, 4))):
+                self._at(
+                    begin + dice.uniform(1.0, 9.0), self._command(workflow_id, types.RETRY), name
+                )
         return workflow_id
 
     def _command(self, workflow_id: str, command: str) -> Message:
@@ -172,7 +178,7 @@ class Clients:
         if self._chances.strikes(Kind.POISON, 0.1):
             return {"name": POISON}
         if self._chances.strikes(Kind.TOO_LARGE, 0.1):
-            return {"name": "hello", "payload": {"text": "x" * 7_000}}
+            return {"name": "hello", "payload": {"text": "x" * 6_700}}
         return {"name": "hello", "payload": {"text": "x" * self._dice.choice((1, 1, 3_000))}}
 
     def _message(

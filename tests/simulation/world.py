@@ -108,6 +108,7 @@ class World:
             latency=dice.choice((2, 10, 40)) * MILLISECOND,
             duplicates=dice.choice((0.0, 0.03, 0.15)),
             lagging=dice.choice((0.0, 0.1, 0.5)),
+            holding_up=dice.choice((0.0, 0.03, 0.15)),
         )
         self.manners = Manners(
             slow=dice.choice((0.02, 0.1, 0.3)),
@@ -272,6 +273,7 @@ class World:
     def heal(self) -> None:
         """From now on nothing fails any more, and everything that is needed runs."""
         self.trace.note("world", "HEALED")
+        self.chances.is_over = True
         self.network.weather.clear()
         self.manners.behave()
         self.deployment.is_done = True

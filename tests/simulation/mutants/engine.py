@@ -1,0 +1,351 @@
+"""The engine with a rule of its own switched off (PROTOCOL rules 6, 8, 9, 11 to 17 and 20)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from conveyor.messages import Message
+
+from application import queries
+from application.codec import commands
+from application.engine import loader, processor, projector, takeover
+from application.engine.batch import Batch
+from application.engine.drafts import Draft, Drafter, Work
+from application.engine.hot import Hot, Memory, Partition
+from application.engine.loader import Loaded, Loader
+from application.engine.takeover import Takeover
+from application.outputs import entry_outputs, outputs
+from application.ports import Commit, Entry, InboxStart, LaneState
+from domain import decide
+from domain.commands import FireTimer
+from domain.events import DomainEvent, StepReplyIgnored
+from domain.instance import WorkflowInstance
+from domain.position import Position
+from domain.timers import fire, timers_of
+from tests.simulation.definitions import SHELF
+from tests.simulation.mutants.mutant import patched
+
+# -- rule 6 and 15: what is published ------------------------------------------------------------
+
+
+def _nothing(_: Commit) -> list[Message]:
+    return []
+
+
+def _in_other_words(commit: Commit) -> list[Message]:
+    """As a newer version of the code might say it."""
+    return [
+        replace(message, data=orjson.dumps({**orjson.loads(message.data), "again": True}))
+        for message in outputs(commit)
+    ]
+
+
+# -- rules 8 and 9: what is remembered -----------------------------------------------------------
+
+_after = Memory.after
+_add = Drafter._add
+_refuse = Drafter._refuse
+
+
+def _no_ids(memory: Memory, position: Position, _: str | None, at_ms: int, size: int) -> Memory:
+    return _after(memory, position, None, at_ms, size)
+
+
+def _add_changes_only(
+    drafter: Drafter,
+    draft: Draft,
+    work: Work,
+    entry: Entry,
+    messages: list[Message],
+    size: int,
+    instance: WorkflowInstance | None,
+) -> None:
+    if any(event.type != StepReplyIgnored.TYPE for event in entry.events):
+        _add(drafter, draft, work, entry, messages, size, instance)
+
+
+def _refuse_by_word(drafter: Drafter, draft: Draft, work: Work, rejection: Any) -> None:
+    """The refusal is published and not recorded."""
+    inbox = drafter.refusals
+    before = len(inbox.entries)
+    _refuse(drafter, draft, work, rejection)
+    if draft.instance is None and len(inbox.entries) > before:
+        entry = inbox.entries.pop()
+        inbox.events -= len(entry.events)
+        inbox.messages = [*inbox.messages[: -len(entry_outputs(entry))], *entry_outputs(entry)]
+
+
+async def _find_by_time(batch: Batch, draft: Draft, works: Sequence[Work]) -> None:
+    memory = draft.memory
+    for work in works:
+        kept = memory.command_ids.values()
+        if work.is_command and memory.is_full and work.at_ms <= next(iter(kept)):
+            message_id = work.message.message_id
+            if await batch._ports.event_log.find_message(draft.workflow_id, message_id):
+                draft.known_from_log.add(message_id)
+
+
+# -- rules 11 and 16: where to begin -------------------------------------------------------------
+
+
+def _any_topic(_: Takeover, lane: LaneState, stored: InboxStart | None) -> int:
+    return max(stored.offset if stored is not None else 0, lane.committed or 0)
+
+
+def _from_the_end(_: Takeover, lane: LaneState, __: InboxStart | None) -> int:
+    return lane.committed if lane.committed is not None else lane.end
+
+
+# -- rule 12: what is projected ------------------------------------------------------------------
+
+
+def _evict_anything(partition: Partition, limit: int, _: datetime) -> None:
+    for workflow_id in list(partition.instances)[: max(0, len(partition.instances) - limit)]:
+        partition.forget(workflow_id)
+
+
+_take = projector._take
+
+
+def _take_with_newest_offsets(
+    partitions: Iterable[Partition], *, everything: bool = False
+) -> projector._Snapshot:
+    """Offsets get ahead of what is written."""
+    owned = list(partitions)
+    for partition in owned:
+        partition.aging_offsets = dict(partition.decided)
+    return _take(owned, everything=everything)
+
+
+# -- rule 13: timers -----------------------------------------------------------------------------
+
+
+def _fire_by_the_clock(
+    instance: WorkflowInstance, firing: FireTimer, now: datetime
+) -> Sequence[DomainEvent]:
+    if any(t.firing == firing and t.due_at > now for t in timers_of(instance)):
+        return (
+            StepReplyIgnored(
+                occurred_at=now,
+                step_id=firing.step_id,
+                reason="it is not time yet",
+                attempt=firing.attempt,
+                round=firing.round,
+            ),
+        )
+    return fire(instance, firing, now)
+
+
+_take_due = Partition.take_due
+
+
+def _send_once(
+    partition: Partition, now: datetime, _: timedelta
+) -> Iterator[tuple[Hot, list[FireTimer]]]:
+    return _take_due(partition, now, timedelta(days=1))
+
+
+def _first(first: datetime, _: datetime) -> datetime:
+    return first
+
+
+def _keep_nothing(_: Partition, __: int) -> None:
+    """Where the replies ended is not remembered."""
+
+
+# -- rule 15: sizes and bugs ---------------------------------------------------------------------
+
+
+def _fits_always(*_: Any) -> None:
+    return None
+
+
+def _raise(_: Drafter, __: Draft, ___: Work, bug: Exception, ____: bool) -> None:
+    raise bug
+
+
+# -- rule 17: identity ---------------------------------------------------------------------------
+
+_derived_id = commands.derived_id
+_sort = processor.sort
+
+
+def _of_the_key_alone(tenant: str, _: str, seed: str) -> str:
+    return _derived_id(tenant, "any", seed)
+
+
+def _take_where_it_lies(received: Any, partition_of: Any, is_here: Any, secret: bytes) -> Any:
+    return _sort(received, partition_of, lambda _, __: True, secret)
+
+
+# -- rule 20 and versions ------------------------------------------------------------------------
+
+
+class _ProjectionOnly(Loader):
+    async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
+        documents = await self._projections.load(ids)
+        definition_of = await self._definitions(documents, {})
+        return {
+            key: Loaded(Hot.from_document(document, definition_of), ())
+            for key, document in documents.items()
+        }
+
+
+async def _newest(*_: Any) -> Any:
+    return lambda name, _: SHELF.find(name, None, is_deployed=True)
+
+
+MUTANTS = (
+    patched(
+        "tail-not-published-at-assignment",
+        6,
+        "a new owner does not publish what the last one may not have",
+        (takeover, "outputs", _nothing),
+    ),
+    patched(
+        "tail-not-published-on-load",
+        6,
+        "an instance is loaded, and what its projection lacks is not published",
+        (loader, "outputs", _nothing),
+    ),
+    patched(
+        "refusals-not-recorded",
+        8,
+        "a refusal without a workflow is published and not recorded",
+        (Drafter, "_refuse", _refuse_by_word),
+    ),
+    patched(
+        "command-ids-not-kept", 8, "copies of a command are not known", (Memory, "after", _no_ids)
+    ),
+    patched(
+        "positions-not-compared",
+        8,
+        "what was applied is decided again when it comes again",
+        (Memory, "has_applied", lambda *_: False),
+    ),
+    patched(
+        "ignored-leaves-no-entry",
+        8,
+        "a reply or timer that changes nothing is not recorded",
+        (Drafter, "_add", _add_changes_only),
+    ),
+    patched(
+        "old-ids-not-looked-up",
+        9,
+        "a command id that left the window is forgotten",
+        (Memory, "may_forget", lambda *_: False),
+    ),
+    patched(
+        "old-ids-told-by-time",
+        9,
+        "only commands older than the oldest id in the window are looked up",
+        (Batch, "_find_forgotten", _find_by_time),
+    ),
+    patched(
+        "leader-epoch-ignored",
+        11,
+        "an offset that is given out again is taken for applied",
+        (Position, "order", property(lambda position: (0, position.offset))),
+    ),
+    patched(
+        "topic-id-ignored",
+        11,
+        "an engine works on though an inbox topic was recreated",
+        (Takeover, "_start_of", _any_topic),
+    ),
+    patched(
+        "evicted-before-projected",
+        12,
+        "instances leave the memory before their projection is written",
+        (Partition, "evict", _evict_anything),
+    ),
+    patched(
+        "offsets-before-projection",
+        12,
+        "offsets are committed of what is not projected yet",
+        (projector, "_take", _take_with_newest_offsets),
+    ),
+    patched(
+        "timers-told-by-clock",
+        13,
+        "a timer that fires early by the decider's clock is dropped",
+        (decide, "_HANDLERS", {**decide._HANDLERS, FireTimer: _fire_by_the_clock}),
+    ),
+    patched(
+        "timers-sent-once",
+        13,
+        "a timer is not sent again when it was not applied",
+        (Partition, "take_due", _send_once),
+    ),
+    patched(
+        "time-runs-backwards",
+        13,
+        "events bear the decider's clock, though earlier ones are later",
+        (decide, "max", _first),
+    ),
+    patched(
+        "time-outs-before-replies",
+        13,
+        "time-outs are sent before the replies that lay there at the assignment are decided",
+        (Partition, "replies_end", property(lambda _: 0, _keep_nothing)),
+    ),
+    patched(
+        "oversize-appended",
+        15,
+        "what is too large for the topic is found out after the append",
+        (Drafter, "_too_large", _fits_always),
+    ),
+    patched(
+        "bug-stops-partition",
+        15,
+        "an exception in deciding is not caught",
+        (Drafter, "_refuse_internal", _raise),
+    ),
+    patched(
+        "published-in-other-words",
+        15,
+        "another version of the code publishes a commit differently",
+        (takeover, "outputs", _in_other_words),
+        (loader, "outputs", _in_other_words),
+    ),
+    patched(
+        "start-at-the-end",
+        16,
+        "a group whose offsets expired begins at the end of its topics",
+        (Takeover, "_start_of", _from_the_end),
+    ),
+    patched(
+        "derived-id-of-key-alone",
+        17,
+        "one key for two definitions is one workflow",
+        (commands, "derived_id", _of_the_key_alone),
+    ),
+    patched(
+        "payload-not-compared",
+        17,
+        "the same key with another payload is answered as the first one",
+        (commands, "payload_hash", lambda _: ""),
+    ),
+    patched(
+        "wrong-partition-applied",
+        17,
+        "a message is applied on whatever partition it lies",
+        (processor, "sort", _take_where_it_lies),
+    ),
+    patched(
+        "read-without-tail",
+        20,
+        "a workflow is read from its projection alone",
+        (queries, "Loader", _ProjectionOnly),
+    ),
+    patched(
+        "instance-not-pinned",
+        0,
+        "an instance goes on with the newest version of its definition",
+        (Loader, "_definitions", _newest),
+    ),
+)
