@@ -22,6 +22,9 @@ from domain.definition import WorkflowDefinition
 
 log = structlog.get_logger("WorkflowEngine")
 
+#: Looks for a commit that forestalled ours, about five seconds in all.
+_RELOADS_MAX = 50
+
 
 class Fenced(Exception):
     """Another engine writes to this partition's own aggregate: begin it again."""
@@ -177,15 +180,21 @@ class Batch:
         return again
 
     async def _reload(self, partition: Partition, draft: Draft) -> None:
-        """Read what forestalled the draft, however long a majority takes to show it (PROTOCOL rule 14)."""
+        """Read what forestalled the draft, as soon as a majority shows it (PROTOCOL rule 14).
+
+        After a fail-over that may be never: what only the old primary had is gone, and all begins again.
+        """
         partition.forget(draft.workflow_id)
         await self._publication.finish()
-        while True:
+        for _ in range(_RELOADS_MAX):
             loaded = (await self._loader.load([draft.workflow_id])).get(draft.workflow_id)
             if loaded is not None and loaded.hot.instance.version >= draft.first_version:
                 self._keep(partition, loaded)
                 return
             await self._back_off()
+        raise Unavailable(
+            "eventStore", f"a majority never showed {draft.workflow_id}'s other commit"
+        )
 
     # Deciding ------------------------------------------------------------------------------------
 

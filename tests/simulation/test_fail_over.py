@@ -1,0 +1,47 @@
+"""A commit that refused another one may itself be lost (PROTOCOL rule 14)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from conveyor import topics, types
+from conveyor.messages import Message
+
+from application.ports import Commit, Entry, RecordedEvent
+from domain.position import Position
+from tests.simulation import loop
+from tests.simulation.chances import Chances, Plan
+from tests.simulation.trace import Trace
+from tests.simulation.world import Parts, World
+
+
+def test_what_a_lost_commit_refused_is_decided_again() -> None:
+    """An engine waits to see what forestalled it; when the store fails over, that is never to be seen."""
+
+    async def scenario() -> bool:
+        trace = Trace(is_kept=False)
+        world = World(Chances(0, Plan(), trace), trace, Parts(), Plan())
+        world.heal()
+        partition = world.partition_of("order")
+        cause = Position("other#1", topics.COMMANDS, partition, 0, 0)
+        event = RecordedEvent("orchestration.workflow.started", {})
+        lost = Commit("order", 1, partition, (Entry(cause, "/other m1", (event,)),))
+        world.log.hold_back(lost)
+        world.broker.append(
+            Message(
+                topic=topics.COMMANDS,
+                key="order",
+                subject="order",
+                type=types.START,
+                source="/test",
+                id="m1",
+                data=orjson.dumps({"definition": "held", "input": {"order": "o"}}),
+            )
+        )
+        await asyncio.sleep(2.0)
+        assert world.log.fail_over() == 1
+        await asyncio.sleep(30.0)
+        return "order" in world.watch.instances
+
+    assert loop.run(scenario())
