@@ -96,7 +96,7 @@ PIVOTED = _workflow(
 PIVOT_HELD = _workflow(
     "pivot-held",
     _step("stock", "reserve"),
-    _step("robots", "assign", kind="pivot", compensation=None),
+    _step("robots", "assign", kind="pivot", compensation=None, retry={"maxRetries": 0}),
     _step("parcels", "ship", kind="retriable", compensation=None),
     onFailure="hold",
 )

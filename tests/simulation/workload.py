@@ -148,7 +148,7 @@ class Clients:
             moment = begin + dice.uniform(0.0, 3.0)
             self._at(moment, self._message(subject, types.START, other), name)
         if definition in ("held", "pivot-held"):
-            for _ in range(dice.choice((0, 2, 4))):
+            for _ in range(dice.choice((2, 4, 8))):
                 self._at(
                     begin + dice.uniform(1.0, 9.0), self._command(workflow_id, types.RETRY), name
                 )

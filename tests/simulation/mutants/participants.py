@@ -149,6 +149,15 @@ def _same_round(
 _schedule_step = saga.schedule_step
 
 
+def _reply_of_any_round(
+    instance: WorkflowInstance, reply: HandleStepReply, now: datetime
+) -> Sequence[DomainEvent]:
+    execution = instance.steps.get(reply.step_id)
+    if execution is not None:
+        reply = replace(reply, round=execution.round)
+    return replies.handle_reply(instance, reply, now)
+
+
 def _restart_attempts(step: StepExecution, now: datetime) -> StepExecution:
     return replace(step, retry_count=0, next_attempt_at=now, attempt=0)
 
@@ -237,6 +246,12 @@ MUTANTS = (
         (saga, "schedule_step", _same_round),
         (decide, "schedule_step", _same_round),
         (timers, "schedule_step", _same_round),
+    ),
+    patched(
+        "round-ignored",
+        10,
+        "answers of another round count",
+        (decide, "_HANDLERS", {**decide._HANDLERS, HandleStepReply: _reply_of_any_round}),
     ),
     patched(
         "attempts-restart",
