@@ -150,10 +150,8 @@ class Watch:
     def _answers(self, workflow_id: str, entry: Entry) -> None:
         """What was asked for in another round changes nothing any more (PROTOCOL rule 10)."""
         self.checks += 1
-        # An incident: deciding it failed.
-        if all(
-            event.type in (StepReplyIgnored.TYPE, IncidentRaised.TYPE) for event in entry.events
-        ):
+        # An incident: deciding it failed. What else was due by then may follow.
+        if entry.events[0].type in (StepReplyIgnored.TYPE, IncidentRaised.TYPE):
             return
         asked = self._rounds.get(entry.message_id.partition(" ")[2].removesuffix(_REPLY))
         if asked is not None:
