@@ -89,19 +89,20 @@ class EngineSession:
         self.unwritten: set[str] = set()
         #: Highest version of recently written instances, unwritten commits included.
         self.last_versions: dict[str, int] = {}
-        self._is_stopped = False
+        #: Why the last publication failed; None while all is well.
+        self._fault: str | None = None
 
     def require_running(self) -> None:
         """Raises `Unavailable` after a failed publication, until the inbox was restarted."""
-        if self._is_stopped:
-            raise Unavailable("eventStore", "stopped by a failed write; restart the partitions")
+        if self._fault is not None:
+            raise Unavailable("eventStore", f"{self._fault}; restart the partitions")
 
     def restart(self) -> None:
         """Forget everything that is not in the file."""
         self.pending.clear()
         self.unwritten.clear()
         self.last_versions.clear()
-        self._is_stopped = False
+        self._fault = None
 
     def write(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
         """Write the commits that are pending now and these messages as one group."""
@@ -114,8 +115,9 @@ class EngineSession:
         if commits or messages:
             try:
                 await self.store.write(self._statements(commits, ids), messages, ids)
-            except BaseException:
-                self._is_stopped = True
+            except BaseException as error:
+                # Whoever comes next hears of it too, perhaps before the one who waits for this.
+                self._fault = str(error) or "a write was given up"
                 raise
             self.unwritten.difference_update([commit.id for commit in commits])
 
