@@ -117,7 +117,8 @@ class EngineSession:
                 await self.store.write(self._statements(commits, ids), messages, ids)
             except BaseException as error:
                 # Whoever comes next hears of it too, perhaps before the one who waits for this.
-                self._fault = str(error) or "a write was given up"
+                is_told = isinstance(error, Unavailable)
+                self._fault = error.detail if is_told else "a write was given up"
                 raise
             self.unwritten.difference_update([commit.id for commit in commits])
 

@@ -123,7 +123,7 @@ async def test_a_failed_publication_stops_the_engine_until_it_restarts(store: Sq
         await publisher.publish([event(1)])
     store._writer._connection.execute("PRAGMA query_only = OFF")
 
-    with pytest.raises(Unavailable, match="readonly.*restart"):
+    with pytest.raises(Unavailable, match=r"readonly.*restart"):
         await log.append([commit("wf-1", 2)])
     with pytest.raises(Unavailable, match="restart"):
         await publisher.publish([])
