@@ -19,7 +19,14 @@ from application.codec.events import record, record_refusal
 from application.engine.hot import Hot, Memory, Refusals, inbox_id
 from application.outputs import entry_outputs
 from application.ports import Commit, Entry
-from domain.commands import Command, FireTimer, HandleSealAnswer, HandleStepReply, StartWorkflow
+from domain.commands import (
+    Command,
+    ExecuteStep,
+    HandleSealAnswer,
+    HandleStepReply,
+    SignalWorkflow,
+    StartWorkflow,
+)
 from domain.decide import Decided, Duplicate, decide
 from domain.definition import WorkflowDefinition
 from domain.errors import ErrorType, Rejection, RejectionCode, WorkflowError
@@ -37,6 +44,9 @@ COMMIT_BYTES_MAX: Final = 1_000_000
 MESSAGE_BYTES_MAX: Final = 1_000_000
 #: Bytes of all events of an instance, so that its document (which repeats outputs) stays under 16 MB.
 INSTANCE_BYTES_MAX: Final = 6_000_000
+
+#: What can make an instance too large. Anything else must stay possible, so that one at its limit can be ended.
+_BRINGING_DATA = (StartWorkflow, SignalWorkflow, ExecuteStep, HandleStepReply, HandleSealAnswer)
 
 DefinitionFor = Callable[[str, int | None], WorkflowDefinition | None]
 
@@ -294,7 +304,7 @@ class Drafter:
         unsendable = _unsendable(messages)
         if unsendable is not None:
             return unsendable
-        if draft.memory.size + size > INSTANCE_BYTES_MAX and not isinstance(command, FireTimer):
+        if draft.memory.size + size > INSTANCE_BYTES_MAX and isinstance(command, _BRINGING_DATA):
             return (
                 f"the workflow would hold {draft.memory.size + size} bytes; "
                 f"at most {INSTANCE_BYTES_MAX}: pass references instead of data"

@@ -9,7 +9,13 @@ from conveyor.messages import Message
 
 from application.codec.commands import Inbound, decode
 from application.definitions import compile_definition, shipped_definitions
-from application.engine.drafts import MESSAGE_BYTES_MAX, Draft, Drafter, Work
+from application.engine.drafts import (
+    INSTANCE_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
+    Draft,
+    Drafter,
+    Work,
+)
 from application.engine.hot import Hot, Memory, Refusals
 from domain.commands import Command, HandleStepReply, StartWorkflow
 from domain.decide import Decided, decide
@@ -86,3 +92,23 @@ def test_an_undo_that_no_message_holds_is_an_incident() -> None:
     assert max(len(sent.data) for sent in draft.messages) <= MESSAGE_BYTES_MAX
     recorded = [event.data for entry in draft.entries for event in entry.events]
     assert [data.get("code") for data in recorded] == ["TOO_LARGE"]
+
+
+def test_an_instance_at_its_limit_can_be_ended() -> None:
+    """It takes no more data, but what an operator orders must stay possible."""
+    cancel = Message(
+        topic=topics.COMMANDS, key="wf-1", type=types.CANCEL, source="/test", id="m2", data=b"{}"
+    )
+    works = [
+        signal(1),
+        Work(Position("id", topics.COMMANDS, 0, 0, 2), cancel, decode(cancel), 2),
+    ]
+    full = Hot(hot().instance, Memory(size=INSTANCE_BYTES_MAX))
+
+    draft = Draft.of(full, 0)
+    Drafter(0, Refusals(), lambda _reference, _version: None, NOW, share=100).decide_all(
+        draft, works
+    )
+
+    types_of = [entry.events[0].type for entry in draft.entries]
+    assert types_of == ["orchestration.command.rejected", "orchestration.workflow.cancelled"]
