@@ -348,9 +348,8 @@ class VerificationContract(ABC):
         self, site: VerificationSite
     ) -> None:
         """Behind is allowed, wrong is not; waiting for it in vain is a finding."""
-        stored, older = content(), content()
-        older.commits = older.commits_of("wf-completed")[:2]
-        behind = projection(older.commits)
+        stored = content()
+        behind = projection(stored.commits_of("wf-completed")[:2])
         stored.documents.remove(stored.document_of("wf-completed"))
         await site.write(stored.commits, [*stored.documents, behind], stored.messages)
 

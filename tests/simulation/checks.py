@@ -339,6 +339,7 @@ def _order(instance: WorkflowInstance, effects: Sequence[Effect], told: set[str]
             for s in instance.steps.values()
             # Forced, it may have been past its pivot, where nothing has an undo.
             if s.status in _DONE
+            and s.key(instance.id) not in told
             and not (instance.forced and instance.definition.compensation_of(s.step_id) is None)
         ]
         if left:
