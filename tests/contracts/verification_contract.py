@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -379,7 +380,8 @@ class VerificationContract(ABC):
 
     async def test_a_projection_behind_and_wrong(self, site: VerificationSite) -> None:
         """Being behind excuses nothing."""
-        stored, older = content(), content()
+        stored = content()
+        older = deepcopy(stored)
         behind = projection(older.commits_of("wf-completed")[:2])
         behind["status"] = "FAILED"
         stored.documents[stored.documents.index(stored.document_of("wf-completed"))] = behind
@@ -428,7 +430,8 @@ class VerificationContract(ABC):
 
     async def test_unlogged(self, site: VerificationSite) -> None:
         """Somebody published events that no workflow had."""
-        stored, invented = content(), content()
+        stored = content()
+        invented = deepcopy(stored)
         for workflow_id in ("wf-invented:1", "wf-completed:999"):
             message = invented.messages[0]
             assert isinstance(message, Message)
