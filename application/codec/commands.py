@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -255,6 +255,29 @@ def _error(step_id: str, failure: wire.StepFailure) -> WorkflowError:
 # -- replies and timers --------------------------------------------------------------------------
 
 
+#: What a participant says of a step.
+Answer = HandleStepReply | HandleSealAnswer
+
+
+def without_data(answer: Answer, code: str, detail: str) -> Answer:
+    """The same answer of a participant, without data that cannot be kept.
+
+    A success becomes a failure whose outcome is open (type UNKNOWN): the step was done, so the seal will
+    find it performed and its undo can follow.
+    """
+    if isinstance(answer, HandleSealAnswer):
+        return replace(answer, output=None, snapshot=None)
+    error = WorkflowError(
+        step_id=answer.step_id,
+        service_name=None,
+        error_code=code,
+        message=detail,
+        error_type=ErrorType.UNKNOWN if answer.error is None else answer.error.error_type,
+        recoverable=False,
+    )
+    return replace(answer, output=None, snapshot=None, error=error)
+
+
 def _strict(decode_reply: Callable[[Message], Command]) -> _Build:
     """A reply or timer of a wrong shape has nobody to refuse it to: dead letter."""
 
@@ -275,26 +298,8 @@ def _purpose(message: Message, compensation: bool) -> Purpose:
 
 
 def _completed(message: Message) -> Command:
-    """An output that cannot be kept leaves the outcome open: the step was done, so its seal says performed."""
     reply = parse(wire.StepCompleted, message.data)
-    fault = nesting_fault(message.data)
-    if fault is not None:
-        error = WorkflowError(
-            step_id=reply.step_id,
-            service_name=None,
-            error_code="TOO_DEEP",
-            message=f"the output is {fault}",
-            error_type=ErrorType.UNKNOWN,
-            recoverable=False,
-        )
-        return HandleStepReply(
-            step_id=reply.step_id,
-            attempt=reply.attempt,
-            round=reply.round,
-            purpose=_purpose(message, reply.compensation),
-            error=error,
-        )
-    return HandleStepReply(
+    command = HandleStepReply(
         step_id=reply.step_id,
         attempt=reply.attempt,
         round=reply.round,
@@ -303,6 +308,7 @@ def _completed(message: Message) -> Command:
         execution_time_ms=reply.execution_time_ms or 0,
         snapshot=reply.snapshot,
     )
+    return _within_depth(message, command)
 
 
 def _failed(message: Message) -> Command:
@@ -319,15 +325,20 @@ def _failed(message: Message) -> Command:
 
 def _sealed(message: Message) -> Command:
     answer = parse(wire.Sealed, message.data)
-    can_be_kept = nesting_fault(message.data) is None
-    return HandleSealAnswer(
+    command = HandleSealAnswer(
         step_id=answer.step_id,
         round=answer.round,
         performed=answer.performed,
-        output=answer.output if can_be_kept else None,
-        snapshot=answer.snapshot if can_be_kept else None,
+        output=answer.output,
+        snapshot=answer.snapshot,
         attempt=answer.attempt,
     )
+    return _within_depth(message, command)
+
+
+def _within_depth(message: Message, answer: Answer) -> Answer:
+    fault = nesting_fault(message.data)
+    return answer if fault is None else without_data(answer, "TOO_DEEP", f"the data is {fault}")
 
 
 def _timer(message: Message) -> Command:

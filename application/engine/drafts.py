@@ -7,14 +7,20 @@ messages that follow, and the state after it. All is serialised and measured her
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import structlog
 from conveyor.messages import Message
 
-from application.codec.commands import Inbound, StartIntent, is_command, start_command
+from application.codec.commands import (
+    Inbound,
+    StartIntent,
+    is_command,
+    start_command,
+    without_data,
+)
 from application.codec.events import record, record_refusal
 from application.engine.hot import Hot, Memory, Refusals, inbox_id
 from application.outputs import entry_outputs
@@ -29,7 +35,7 @@ from domain.commands import (
 )
 from domain.decide import Decided, Duplicate, decide
 from domain.definition import WorkflowDefinition
-from domain.errors import ErrorType, Rejection, RejectionCode, WorkflowError
+from domain.errors import Rejection, RejectionCode
 from domain.events import CommandRejected, DomainEvent, IncidentRaised
 from domain.evolve import evolve
 from domain.instance import WorkflowInstance
@@ -313,9 +319,9 @@ class Drafter:
 
     def _refuse_size(self, draft: Draft, work: Work, command: Command, detail: str) -> None:
         """A command is refused; a participant's answer is taken without what cannot be kept."""
-        smaller = _without_data(command, detail)
         instance = draft.instance
-        if smaller is not None and instance is not None:
+        if instance is not None and isinstance(command, HandleStepReply | HandleSealAnswer):
+            smaller = without_data(command, RejectionCode.TOO_LARGE.value, detail)
             decision = decide(instance, smaller, self._now)
             assert isinstance(decision, Decided)  # answers of participants are never refused
             entry = self._entry(draft, work, decision.events, decision.instance)
@@ -350,24 +356,3 @@ def _unsendable(messages: Sequence[Message]) -> str | None:
                 f"a message holds at most {MESSAGE_BYTES_MAX}: pass a reference instead of the data"
             )
     return None
-
-
-def _without_data(command: Command, detail: str) -> Command | None:
-    """The same answer, small enough to be written.
-
-    A success becomes a failure whose outcome is open (type UNKNOWN): the step was done, so the seal will
-    find it performed and its undo can follow.
-    """
-    if isinstance(command, HandleSealAnswer):
-        return replace(command, output=None, snapshot=None)
-    if not isinstance(command, HandleStepReply):
-        return None
-    error = WorkflowError(
-        step_id=command.step_id,
-        service_name=None,
-        error_code="TOO_LARGE",
-        message=detail,
-        error_type=ErrorType.UNKNOWN if command.error is None else command.error.error_type,
-        recoverable=False,
-    )
-    return replace(command, output=None, snapshot=None, error=error)
