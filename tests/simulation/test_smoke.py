@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from application.engine import processor
 from tests.simulation.simulation import simulate
+from tests.simulation.world import Parts
 
 ROOT = Path(__file__).parents[2]
 HERE = range(50)
@@ -25,6 +27,15 @@ def test_nothing_is_lost_doubled_or_out_of_order(seed: int) -> None:
 
     told = "\n  ".join([f"seed {seed}; replay it: {outcome.command}", *outcome.violations])
     assert not outcome.violations, told
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("seed", range(30))
+def test_nothing_is_lost_when_batches_are_halved(seed: int) -> None:
+    """As many messages as part a batch in production do not come together here, so fewer do."""
+    outcome = simulate(seed, parts=Parts(patches=((processor, "_WORTH_PARTING", 2),)))
+
+    assert not outcome.violations
 
 
 @pytest.mark.simulation

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from conveyor.messages import Message
+from conveyor.messages import Message, Record
 
 from application import queries
 from application.codec import commands
 from application.engine import loader, processor, projector, takeover
 from application.engine.batch import Batch
 from application.engine.drafts import Draft, Drafter, Work
+from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.hot import Hot, Memory, Partition
 from application.engine.loader import Loaded, Loader
+from application.engine.projector import Projector
+from application.engine.publication import Publication
 from application.engine.takeover import Takeover
 from application.outputs import entry_outputs, outputs
 from application.ports import Commit, Entry, InboxStart, LaneState
@@ -42,6 +46,30 @@ def _in_other_words(commit: Commit) -> list[Message]:
         replace(message, data=orjson.dumps({**orjson.loads(message.data), "again": True}))
         for message in outputs(commit)
     ]
+
+
+# -- rules 7 and 12: what waits for a publication ------------------------------------------------
+
+
+async def _begin_at_once(
+    publication: Publication,
+    messages: Sequence[Message | Record],
+    published: Callable[[], None],
+) -> None:
+    """Beside the one under way."""
+    publishing = asyncio.ensure_future(publication._publisher.publish(messages))
+    publishing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    publication._under_way = publishing
+    published()
+
+
+class _Impatient(Projector):
+    """Does not look whether what it projects and commits is published."""
+
+    def __init__(
+        self, ports: Ports, settings: ProcessorSettings, health: Health, _: Publication
+    ) -> None:
+        super().__init__(ports, settings, health, Publication(ports.publisher))
 
 
 # -- rules 8 and 9: what is remembered -----------------------------------------------------------
@@ -262,6 +290,18 @@ MUTANTS = (
         12,
         "instances leave the memory before their projection is written",
         (Partition, "evict", _evict_anything),
+    ),
+    patched(
+        "publications-overtake",
+        7,
+        "the next batch is published without waiting for the last one, nor asking how it ended",
+        (Publication, "begin", _begin_at_once),
+    ),
+    patched(
+        "projected-before-published",
+        12,
+        "states are shown and offsets committed though what led to them is still being published",
+        (processor, "Projector", _Impatient),
     ),
     patched(
         "offsets-before-projection",
