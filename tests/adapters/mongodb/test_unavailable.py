@@ -19,8 +19,8 @@ from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.queries import MongoWorkflowQueries
 from adapters.mongodb.schema import ensure_indexes
 from application.ports import Unavailable, WorkflowFilter
-from tests.adapters.tcp_proxy import TcpProxy
 from tests.contracts.samples import commit, position, workflow
+from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.mongo
 
@@ -81,12 +81,12 @@ async def test_an_append_without_an_answer_has_an_unknown_outcome(
     log = MongoEventLog(database)
     await log.append([commit("wf-1", 1)])
 
-    proxy.swallows_replies = True
+    proxy.replies_pass.clear()
     with pytest.raises(Unavailable):
         await log.append([commit("wf-1", 2)])
 
-    proxy.swallows_replies = False
     await proxy.cut()
+    proxy.replies_pass.set()
     again = await answered(lambda: log.append([commit("wf-1", 2), commit("wf-1", 3)]))
     assert list(again) == [False, True]
     chain = (await log.read({"wf-1": 0}))["wf-1"]
@@ -100,13 +100,13 @@ async def test_projections_are_right_after_an_unknown_outcome(
     projections = MongoProjections(database)
     await projections.save([workflow("wf-1", 1)])
 
-    proxy.swallows_replies = True
+    proxy.replies_pass.clear()
     for document in (workflow("wf-1", 3), workflow("wf-2", 3)):
         with pytest.raises(Unavailable):
             await projections.save([document])
 
-    proxy.swallows_replies = False
     await proxy.cut()
+    proxy.replies_pass.set()
     await answered(lambda: projections.save([workflow("wf-1", 2), workflow("wf-2", 4)]))
     loaded = await projections.load(["wf-1", "wf-2"])
     assert {key: document["version"] for key, document in loaded.items()} == {"wf-1": 3, "wf-2": 4}
