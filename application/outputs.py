@@ -11,7 +11,7 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.codec.events import SOURCE
+from application.codec.events import PARTITION_CLAIMED, SOURCE
 from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.events import StepScheduled, StepUnresolved
 
@@ -19,7 +19,10 @@ _REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})
 
 
 def outputs(commit: Commit) -> list[Message]:
-    """Every message of the commit, in order: each event, and after it the request that it asks for."""
+    """Every message of the commit, in order: each event, and after it the request that it asks for.
+
+    Of a claim there is none: it is an event of no workflow and no answer to anybody.
+    """
     return [message for entry in commit.entries for message in entry_outputs(entry)]
 
 
@@ -28,6 +31,8 @@ def entry_outputs(entry: Entry) -> list[Message]:
     causation_id = entry.message_id.partition(" ")[2]
     messages: list[Message] = []
     for event in entry.events:
+        if event.type == PARTITION_CLAIMED:
+            continue
         data = event.data
         messages.append(_event_message(event, causation_id))
         if event.type in _REQUESTING:

@@ -26,6 +26,9 @@ from domain.instance import WorkflowInstance
 from domain.status import WorkflowPriority
 
 SOURCE = "/conveyor"
+#: In the log of `inbox:<partition>`: the partition was taken over. No event of a workflow, so it is not in the
+#: catalog, and nobody asked for it, so it is never published.
+PARTITION_CLAIMED = "orchestration.internal.partition-claimed"
 
 DefinitionOf = Callable[[str, int], WorkflowDefinition]
 _Convert = Callable[[Any], Any]
@@ -208,6 +211,17 @@ def record_refusal(
     }
     _write(document, _FIELDS[CommandRejected], event)
     return RecordedEvent(event.TYPE, document, event.KIND)
+
+
+def record_claim(partition: int, inbox_id: str, version: int, at: datetime) -> RecordedEvent:
+    """The partition was taken over, as version `version` of its inbox aggregate."""
+    document: Document = {
+        "eventId": f"{inbox_id}:{version}",
+        "eventType": "PartitionClaimedEvent",
+        "occurredAt": rfc3339(at),
+        "partition": partition,
+    }
+    return RecordedEvent(PARTITION_CLAIMED, document)
 
 
 def record(event: DomainEvent, instance: WorkflowInstance, version: int) -> RecordedEvent:

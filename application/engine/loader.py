@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from conveyor.messages import Message
 
 from application.codec.commands import TIMER_SOURCE
-from application.codec.events import DefinitionOf, restore
+from application.codec.events import PARTITION_CLAIMED, DefinitionOf, restore
 from application.codec.times import parse_time
 from application.engine.hot import Hot, Memory, Refusals, inbox_id
 from application.outputs import outputs
@@ -66,18 +66,21 @@ class Loader:
                 loaded[workflow_id] = Loaded(hot, tail)
         return loaded
 
-    async def refusals(self, partition: int) -> tuple[Refusals, Sequence[Commit]]:
-        """The inbox aggregate of a partition, and what its projection does not have yet."""
-        name = inbox_id(partition)
-        documents = await self._projections.load([name])
-        document = documents.get(name)
-        refusals = Refusals.from_document(document) if document is not None else Refusals()
-        tail = (await self._log.read({name: refusals.version})).get(name, ())
-        for commit in tail:
-            for entry in commit.entries:
-                refusals.memory = remembered(refusals.memory, entry)
-            refusals.version = commit.last_version
-        return refusals, tail
+    async def refusals(
+        self, partitions: Iterable[int]
+    ) -> Mapping[int, tuple[Refusals, Sequence[Commit]]]:
+        """The inbox aggregate of each partition, and what its projection does not have yet."""
+        names = {inbox_id(partition): partition for partition in partitions}
+        documents = await self._projections.load(list(names))
+        read = {
+            name: Refusals.from_document(documents[name]) if name in documents else Refusals()
+            for name in names
+        }
+        tails = await self._log.read({name: refusals.version for name, refusals in read.items()})
+        for name, tail in tails.items():
+            for commit in tail:
+                fold_refusals(read[name], commit)
+        return {names[name]: (refusals, tails.get(name, ())) for name, refusals in read.items()}
 
     async def _definitions(
         self, documents: Mapping[str, Document], tails: Mapping[str, Sequence[Commit]]
@@ -116,17 +119,26 @@ def replayed(hot: Hot | None, tail: Sequence[Commit], definition_of: DefinitionO
     return Hot(instance=instance, memory=memory, projected=projected)
 
 
+def fold_refusals(refusals: Refusals, commit: Commit) -> None:
+    """The inbox aggregate with one more of its commits."""
+    for entry in commit.entries:
+        refusals.memory = remembered(refusals.memory, entry)
+    refusals.version = commit.last_version
+
+
 def remembered(memory: Memory, entry: Entry) -> Memory:
     """The memory after an entry of the log.
 
     The log does not tell commands from replies, so replies' ids count here too: that only makes the
-    window of newest ids fill sooner, and what left it is looked up in the log. Timers are told by their source.
+    window of newest ids fill sooner, and what left it is looked up in the log. Timers are told by their source,
+    claims by their event; a claim is caused by what was done before it, so it applies nothing new.
     """
-    from_timer = entry.message_id.startswith(TIMER_SOURCE + " ")
-    recorded_at = parse_time(entry.events[0].data["occurredAt"])
+    first = entry.events[0]
+    is_own = entry.message_id.startswith(TIMER_SOURCE + " ") or first.type == PARTITION_CLAIMED
+    recorded_at = parse_time(first.data["occurredAt"])
     return memory.after(
         entry.cause,
-        None if from_timer else entry.message_id,
+        None if is_own else entry.message_id,
         int(recorded_at.timestamp() * 1000),
         entry_bytes(entry),
     )

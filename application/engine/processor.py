@@ -57,7 +57,7 @@ class Processor:
         self._timekeeper = Timekeeper(ports, layout.secret, self._settings, self._loader)
         self._publication = Publication(ports.publisher)
         self._projector = Projector(ports, self._settings, self.health, self._publication)
-        self._takeover = Takeover(ports, layout, self._loader, self._timekeeper)
+        self._takeover = Takeover(ports, layout, self._loader, self._timekeeper, self._back_off)
 
     # Running -------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
-"""Taking partitions over after an assignment or a restart (PROTOCOL rules 6, 11, 12, 13 and 16)."""
+"""Taking partitions over after an assignment or a restart (PROTOCOL rules 6, 8, 11, 12, 13 and 16)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conveyor import topics
 
+from application.engine.claims import Claims
 from application.engine.environment import Ports
 from application.engine.hot import Partition
 from application.engine.loader import Loader
@@ -32,12 +33,19 @@ class Takeover:
     """Brings partitions to where their last owner left them, and publishes what it may not have."""
 
     def __init__(
-        self, ports: Ports, layout: InboxLayout, loader: Loader, timekeeper: Timekeeper
+        self,
+        ports: Ports,
+        layout: InboxLayout,
+        loader: Loader,
+        timekeeper: Timekeeper,
+        back_off: Callable[[], Awaitable[None]],
     ) -> None:
+        """`back_off` waits after a conflict."""
         self._ports = ports
         self._layout = layout
         self._loader = loader
         self._timekeeper = timekeeper
+        self._claims = Claims(ports, loader, back_off)
 
     async def take_over(self, lanes: Sequence[LaneState]) -> Taken:
         """Raises Unavailable (call again) or SetupError."""
@@ -78,7 +86,11 @@ class Takeover:
         starts: Mapping[TopicPartition, int],
         partitions: Mapping[int, Partition],
     ) -> None:
-        """Every commit at or above the start is published again, in version order, before anything new."""
+        """Every commit at or above the start is published again, in version order, before anything new.
+
+        First comes the claim: who had a partition before refuses nothing there from then on.
+        """
+        unprojected = await self._claims.claim(partitions)
         positions = [
             Position(
                 lane.topic_id,
@@ -90,10 +102,6 @@ class Takeover:
             for lane in lanes
         ]
         commits = await self._ports.event_log.since(positions)
-        unprojected: list[Commit] = []
-        for number, partition in partitions.items():
-            partition.refusals, tail = await self._loader.refusals(number)
-            unprojected.extend(tail)
         touched = {c.workflow_id: c.partition for c in commits if not _is_inbox(c)}
         loaded = await self._loader.load(list(touched))
         for item in loaded.values():

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from application.codec.events import CATALOG, DefinitionOf, restore
+from application.codec.events import CATALOG, PARTITION_CLAIMED, DefinitionOf, restore
 from application.codec.instances import from_document, to_document
 from application.codec.times import parse_time
 from application.ports import Commit, Document, Entry, RecordedEvent, StoredCommit, commit_id
@@ -59,7 +59,11 @@ class History:
     unseen: list[Unseen] = field(default_factory=list[Unseen])
     late: list[Unseen] = field(default_factory=list[Unseen])
     version: int = 0
-    #: When the first version above the projection's was made.
+    #: Events that are nobody's business: neither published, nor missed in a projection.
+    claims: int = 0
+    #: The version that a projection has to have.
+    to_project: int = 0
+    #: When the first event that the projection should have and does not was made.
     behind_since: datetime | None = None
     #: The version of the projection, 0 without one.
     projected: int = 0
@@ -135,9 +139,16 @@ class History:
     def _add_entry(self, commit: Commit, entry: Entry) -> None:
         for event in entry.events:
             self.version += 1
+            is_claim = self._is_inbox and event.type == PARTITION_CLAIMED
+            if is_claim:
+                self.claims += 1
+            else:
+                self.to_project = self.version
             try:
                 occurred_at = parse_time(event.data["occurredAt"])
-                self._check_event(event)
+                self._check_event(event, is_claim=is_claim)
+                if is_claim:
+                    continue
                 self._match(event, entry, Unseen(self.version, commit.partition, occurred_at))
                 self._fold(event)
             except _UNREADABLE as fault:
@@ -146,20 +157,21 @@ class History:
                     Kind.UNREADABLE, f"version {self.version} ({event.type}): {_told(fault)}"
                 )
                 continue
-            if self.version == self.projected + 1:
+            if self.version > self.projected and self.behind_since is None:
                 self.behind_since = occurred_at
         cause = entry.cause
         self._applied[cause.lane] = max(cause.order, self._applied.get(cause.lane, cause.order))
 
-    def _check_event(self, event: RecordedEvent) -> None:
+    def _check_event(self, event: RecordedEvent, *, is_claim: bool) -> None:
         data = event.data
         of_inbox = self._is_inbox
-        expected: Document = {
-            "eventId": f"{self.workflow_id}:{self.version}",
-            "version": 0 if of_inbox else self.version,
-            "eventType": CATALOG[event.type].NAME,
-            "aggregateId": data["aggregateId"] if of_inbox else self.workflow_id,
-        }
+        expected: Document = {"eventId": f"{self.workflow_id}:{self.version}"}
+        if not is_claim:
+            expected |= {
+                "version": 0 if of_inbox else self.version,
+                "eventType": CATALOG[event.type].NAME,
+                "aggregateId": data["aggregateId"] if of_inbox else self.workflow_id,
+            }
         wrong = [
             f"{name} is {data[name]!r}, not {value!r}"
             for name, value in expected.items()

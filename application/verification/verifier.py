@@ -137,13 +137,13 @@ class Verifier:
     def _judge(self, history: History) -> None:
         report = self._report
         report.instances += 1
-        report.events += history.version
+        report.events += history.version - history.claims
         for finding in history.findings:
             report.add(finding)
         self._judge_publications(history)
-        if history.projected >= history.version:
+        if history.projected >= history.to_project:
             return
-        self._waiting[history.workflow_id] = history.version
+        self._waiting[history.workflow_id] = history.to_project
         since = history.behind_since or self._started
         if history.document is None and self._is_overdue(since) and not self._settle_for:
             report.add(_missing(history.workflow_id, history.version, None))

@@ -145,6 +145,14 @@ class EventLogContract(ABC):
 
         assert list(found) == [later, reply, at_start]
 
+    async def test_what_nothing_caused_stands_before_every_start(self, log: EventLog) -> None:
+        """The claim of a partition in which nothing was done yet: kept as it is, and caused by no message."""
+        claim = commit("inbox:0", 1, cause=position(-1))
+        await self.append(log, [claim])
+
+        assert list((await log.read({"inbox:0": 0}))["inbox:0"]) == [claim]
+        assert list(await log.since([position(0), position(0, topic=REPLIES)])) == []
+
     async def test_since_looks_at_every_entry_once(self, log: EventLog) -> None:
         """One late entry is enough, two do not double the commit, and the epoch does not matter."""
         entries = (

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from conveyor import topics
 from conveyor.messages import Message, Record
 
-from application.codec.events import record, record_refusal
-from application.engine.hot import Memory, Refusals
-from application.engine.loader import remembered, replayed
+from application.codec.events import record, record_claim, record_refusal
+from application.engine.hot import Refusals
+from application.engine.loader import fold_refusals, replayed
 from application.outputs import outputs
 from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.definition import WorkflowDefinition
@@ -107,9 +107,10 @@ def commit_of(workflow_id: str, first_version: int, events: Sequence[RecordedEve
 
 
 def refusals(began: datetime) -> list[Commit]:
-    """Commands to workflows that do not exist, one commit each."""
-    commits: list[Commit] = []
-    for version in (1, 2, 3):
+    """A takeover's claim, and commands to workflows that do not exist: one commit each."""
+    claim = record_claim(0, "inbox:0", 1, began)
+    commits = [Commit("inbox:0", 1, 0, (Entry(position(-1), "/conveyor inbox:0:1", (claim,)),))]
+    for version in (2, 3, 4):
         event = CommandRejected(
             occurred_at=began,
             actor="/orders",
@@ -126,11 +127,10 @@ def refusals(began: datetime) -> list[Commit]:
 def projection(commits: Sequence[Commit]) -> Document:
     """The document that follows from these commits of one aggregate."""
     if commits[0].workflow_id.startswith("inbox:"):
-        memory = Memory()
+        refusals = Refusals()
         for commit in commits:
-            for entry in commit.entries:
-                memory = remembered(memory, entry)
-        return Refusals(commits[-1].last_version, memory).document(0)
+            fold_refusals(refusals, commit)
+        return refusals.document(0)
     hot = replayed(None, commits, lambda name, version: DEFINITIONS[name, version])
     assert hot is not None
     return hot.document(0)

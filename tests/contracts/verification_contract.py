@@ -345,6 +345,23 @@ class VerificationContract(ABC):
 
         assert await site.found(stored) == [("wf-running", Kind.PROJECTION)]
 
+    async def test_a_claim_need_not_be_projected(self, site: VerificationSite) -> None:
+        """An engine that died right after a takeover left nothing to be missed."""
+        stored = content()
+        claim = stored.commits_of("inbox:0")[0]
+
+        await site.write([claim], [], [])
+        report = await site.verify(timedelta(milliseconds=300))
+
+        assert (report.findings, report.behind, report.commits, report.events) == ([], 0, 1, 0)
+
+    async def test_a_claim_is_checked(self, site: VerificationSite) -> None:
+        """Its id is that of its place, like every event's."""
+        stored = content()
+        change(stored, "inbox:0", 1, eventId="inbox:0:7")
+
+        assert await site.found(stored) == [("inbox:0", Kind.EVENT)]
+
     async def test_a_projection_behind_is_right_at_its_version(
         self, site: VerificationSite
     ) -> None:

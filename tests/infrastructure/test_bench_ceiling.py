@@ -20,11 +20,14 @@ from infrastructure.settings import load_settings
 PREFIX = "copy-"
 WORKFLOWS = 7
 LOAD = Load(workflows=WORKFLOWS, in_flight=3)
-#: Per table what there is, apart from how it was gathered into batches.
+#: Per table what there is, apart from how it was gathered into batches, and from the engine's claim of its partition.
 CONTENT = {
-    "commits": "SELECT last_version, count(*) FROM commits GROUP BY 1 ORDER BY 1",
+    "commits": (
+        "SELECT last_version, count(*) FROM commits JOIN instances ON number = key >> 32"
+        " WHERE id NOT LIKE 'inbox:%' GROUP BY 1 ORDER BY 1"
+    ),
     "causes": "SELECT count(*) FROM causes",
-    "workflows": "SELECT id, status, version FROM workflows ORDER BY 1",
+    "workflows": "SELECT id, status, version FROM workflows WHERE id NOT LIKE 'inbox:%' ORDER BY 1",
     "records of keys": "SELECT step, count(*) FROM participant_keys GROUP BY 1 ORDER BY 1",
     "topics": (
         "SELECT name, sum(count) FROM topics JOIN record_batches ON topic = number"

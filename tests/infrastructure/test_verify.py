@@ -58,7 +58,7 @@ def test_a_clean_file(tmp_path: Path) -> None:
         "clean": True,
         "checked": {
             "instances": 1,
-            "commits": 3,
+            "commits": 4,
             "events": 3,
             "projections": 1,
             "publishedRecords": 3,

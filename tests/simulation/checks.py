@@ -21,6 +21,7 @@ from domain.instance import WorkflowInstance
 from domain.status import StepStatus, WorkflowStatus
 from tests.simulation.definitions import SHELF
 from tests.simulation.effects import Effect
+from tests.simulation.watch import is_claim
 from tests.simulation.world import World
 
 
@@ -52,10 +53,12 @@ class Ledger:
         return self.commits[workflow_id][0].entries[0].message_id
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
+        """What messages caused."""
         for workflow_id, commits in self.commits.items():
             for commit in commits:
                 for entry in commit.entries:
-                    yield workflow_id, entry
+                    if not is_claim(entry):
+                        yield workflow_id, entry
 
     def messages(self, topic: str) -> list[Message]:
         """Everything on the topic, in order within each partition."""

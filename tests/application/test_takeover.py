@@ -1,0 +1,324 @@
+"""Taking a partition over from an engine that does not know yet that it lost it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import orjson
+import pytest
+from conveyor import topics, types
+from conveyor.messages import Message
+
+from adapters.memory.broker import MemoryBroker
+from adapters.memory.event_log import MemoryEventLog
+from adapters.memory.inbox import MemoryInbox
+from adapters.memory.projections import MemoryProjections
+from adapters.memory.publisher import MemoryPublisher
+from adapters.partitioner import partition_for
+from application.definitions import compile_definition
+from application.engine.claims import Claims
+from application.engine.environment import Ports, ProcessorSettings
+from application.engine.hot import Memory, Partition
+from application.engine.loader import Loader, remembered
+from application.engine.processor import Processor
+from application.outputs import outputs
+from application.ports import (
+    Commit,
+    Entry,
+    EventLog,
+    InboxLayout,
+    InboxStart,
+    RecordedEvent,
+    Telemetry,
+    Unavailable,
+)
+from domain.definition import WorkflowDefinition
+from domain.position import Position, TopicPartition
+from infrastructure.clock import SystemClock
+from tests.documents import document, step
+from tests.simulation.faulty_messaging import CountingTelemetry
+
+GROUP = "engines"
+DEFINITION = compile_definition(document(step("reserve"), name="order"))
+#: What an engine's appends wait for.
+Hold = Callable[[Sequence[Commit]], Awaitable[None]]
+
+
+async def until(holds: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 30
+    while not holds():
+        assert loop.time() < deadline
+        await asyncio.sleep(0.005)
+
+
+async def at_once(_: Sequence[Commit]) -> None:
+    """Nothing holds an append up."""
+
+
+class Connection(MemoryEventLog):
+    """The shared log as one engine reaches it: its appends may be held up on their way."""
+
+    def __init__(self, shared: MemoryEventLog, hold: Hold) -> None:
+        super().__init__()
+        self._commits, self._by_workflow = shared._commits, shared._by_workflow
+        self._hold = hold
+        #: Its appends: what, and which of it was written.
+        self.appended: list[tuple[Sequence[Commit], Sequence[bool]]] = []
+
+    async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
+        await self._hold(commits)
+        written = await super().append(commits)
+        self.appended.append((commits, written))
+        return written
+
+
+class Engine:
+    """One engine, and what it is told by the stores."""
+
+    def __init__(self, processor: Processor, log: Connection, telemetry: CountingTelemetry) -> None:
+        self.processor = processor
+        self.log = log
+        self.telemetry = telemetry
+        self.task = asyncio.ensure_future(processor.run())
+
+    @property
+    def refusals(self) -> list[bool]:
+        """Of its appends of refusals, whether they were written."""
+        return [
+            is_written
+            for commits, written in self.log.appended
+            for commit, is_written in zip(commits, written, strict=True)
+            if refuses(commit)
+        ]
+
+
+class Installation:
+    """Shared servers, and a registry in which a definition may be registered while engines run."""
+
+    def __init__(self, partitions: int) -> None:
+        self.broker = MemoryBroker(partitions=partitions)
+        self.log = MemoryEventLog()
+        self.projections = MemoryProjections()
+        self.registered: WorkflowDefinition | None = None
+        self.engines: list[Engine] = []
+        ids = {name: self.broker.topic(name).id for name in (topics.COMMANDS, topics.REPLIES)}
+        self._layout = InboxLayout(ids, partitions, b"secret")
+
+    def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        return None
+
+    async def get(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        return self.registered
+
+    async def initialise(self) -> None:
+        """As `conveyor init` does it."""
+        starts = [
+            InboxStart(topic, partition, id_, 0)
+            for topic, id_ in self._layout.topic_ids.items()
+            for partition in range(self._layout.partitions)
+        ]
+        await self.projections.save_starts(starts)
+
+    def ports(self, name: str, log: EventLog, telemetry: Telemetry | None = None) -> Ports:
+        """What an engine of this name talks to."""
+        return Ports(
+            inbox=MemoryInbox(self.broker, GROUP, member=name),
+            publisher=MemoryPublisher(self.broker),
+            event_log=log,
+            projections=self.projections,
+            hot_state=None,
+            definitions=self,
+            telemetry=telemetry or CountingTelemetry(),
+            clock=SystemClock(),
+        )
+
+    def engine(self, name: str, hold: Hold = at_once) -> Engine:
+        log, telemetry = Connection(self.log, hold), CountingTelemetry()
+        ports = self.ports(name, log, telemetry)
+        settings = ProcessorSettings(
+            projection_interval=timedelta(milliseconds=20), retry_wait_seconds=0.01
+        )
+        count = self._layout.partitions
+        processor = Processor(
+            ports, self._layout, lambda key: partition_for(key.encode(), count), settings
+        )
+        engine = Engine(processor, log, telemetry)
+        self.engines.append(engine)
+        return engine
+
+    def start_workflow(self, message_id: str) -> None:
+        """A client asks for a workflow of the definition."""
+        data = orjson.dumps({"definition": "order", "input": {"order": "1"}})
+        self.broker.append(
+            Message(
+                topic=topics.COMMANDS,
+                key="wf-1",
+                subject="wf-1",
+                type=types.START,
+                source="/shop",
+                id=message_id,
+                data=data,
+            )
+        )
+
+    def outcomes(self, message_id: str) -> set[str]:
+        """Types of the published events that the message caused."""
+        return {
+            stored.message.type
+            for log in self.broker.topic(topics.EVENTS).logs
+            for stored in log.read(0, log.end)
+            if isinstance(stored.message, Message)
+            and stored.message.extensions["causationid"] == message_id
+        }
+
+    def decided_for(self, message_id: str) -> list[str]:
+        """Aggregates whose log has an entry of the message."""
+        return [
+            commit.workflow_id
+            for commit in self.log.in_order()
+            for entry in commit.entries
+            if entry.message_id == f"/shop {message_id}"
+        ]
+
+    def is_done(self, offset: int) -> bool:
+        """The group has committed that much of the commands."""
+        committed = self.broker.group(GROUP).committed
+        return committed.get(TopicPartition(topics.COMMANDS, 0)) == offset
+
+
+def refuses(commit: Commit) -> bool:
+    return any(e.type == types.COMMAND_REJECTED for entry in commit.entries for e in entry.events)
+
+
+class Gate:
+    """Holds the append of a refusal up until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def __call__(self, commits: Sequence[Commit]) -> None:
+        if any(map(refuses, commits)):
+            self.reached.set()
+            await self.opened.wait()
+
+
+@pytest.fixture
+async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
+    """Of one partition, unless the test asks for more."""
+    installation = Installation(partitions=getattr(request, "param", 1))
+    await installation.initialise()
+    yield installation
+    for engine in installation.engines:
+        engine.processor.stop()
+    await asyncio.gather(*(engine.task for engine in installation.engines))
+
+
+async def zombie_about_to_refuse(installation: Installation, gate: Gate) -> Engine:
+    """An engine that has decided to refuse `m1`, and lost its partition before it could say so.
+
+    Meanwhile the definition that it did not find was registered.
+    """
+    zombie = installation.engine("zombie", gate)
+    installation.start_workflow("m1")
+    async with asyncio.timeout(30):
+        await gate.reached.wait()
+    installation.broker.group(GROUP).expel("zombie")
+    installation.registered = DEFINITION
+    return zombie
+
+
+async def test_a_refusal_that_comes_after_the_takeover_meets_the_fence(
+    installation: Installation,
+) -> None:
+    """The new owner has accepted the command, so what the old one decided must not count (PROTOCOL rule 8)."""
+    gate = Gate()
+    zombie = await zombie_about_to_refuse(installation, gate)
+    installation.engine("owner")
+    await until(lambda: installation.outcomes("m1"))
+
+    gate.opened.set()
+    await until(lambda: zombie.refusals)
+
+    assert zombie.refusals == [False]
+    await until(lambda: zombie.telemetry.counts.get("restarts"))
+    assert types.COMMAND_REJECTED not in installation.outcomes("m1")
+    assert installation.decided_for("m1") == ["wf-1"]
+
+
+async def test_a_refusal_that_comes_during_the_takeover_stands(installation: Installation) -> None:
+    """Written after the new owner has read and before its claim: it reads again, and does not accept."""
+    gate = Gate()
+    zombie = await zombie_about_to_refuse(installation, gate)
+
+    async def after_the_refusal(_: Sequence[Commit]) -> None:
+        gate.opened.set()
+        await until(lambda: zombie.refusals)
+
+    installation.engine("owner", after_the_refusal)
+    await until(lambda: installation.is_done(1))
+
+    assert zombie.refusals == [True]
+    assert installation.outcomes("m1") == {types.COMMAND_REJECTED}
+    assert installation.decided_for("m1") == ["inbox:0"]
+
+
+@pytest.mark.parametrize("installation", [12], indirect=True)
+async def test_all_partitions_are_claimed_at_once(installation: Installation) -> None:
+    """However many there are, a takeover costs one append, and nobody is told of it."""
+    engine = installation.engine("engine")
+    await until(lambda: installation.broker.group(GROUP).committed)
+
+    [(claims, written)] = engine.log.appended
+    assert sorted(claim.id for claim in claims) == sorted(f"inbox:{p}:000001" for p in range(12))
+    assert all(written)
+    assert [message for claim in claims for message in outputs(claim)] == []
+    assert [log.end for log in installation.broker.topic(topics.EVENTS).logs] == [0] * 12
+
+
+async def test_a_claim_applies_nothing(installation: Installation) -> None:
+    """It is remembered neither as a command nor as the position of one that is still to be decided."""
+    engine = installation.engine("engine")
+    await until(lambda: engine.log.appended)
+    [claim] = engine.log.appended[0][0]
+
+    memory = remembered(Memory(), claim.entries[0])
+
+    first = replace(claim.entries[0].cause, offset=0)
+    assert not memory.has_applied(first)
+    assert not memory.command_ids
+
+
+class Hidden(MemoryEventLog):
+    """A log of which a majority shows nothing."""
+
+    async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
+        return {}
+
+
+async def test_who_is_forestalled_by_what_is_never_shown_gives_up() -> None:
+    """After a fail-over the other commit may be gone for good: the takeover begins again (PROTOCOL rule 14)."""
+    installation = Installation(partitions=1)
+    await installation.initialise()
+    log = Hidden()
+    other = RecordedEvent(types.COMMAND_REJECTED, {})
+    cause = Position("id", topics.COMMANDS, 0, 0, 0)
+    await log.append([Commit("inbox:0", 1, 0, (Entry(cause, "/shop m1", (other,)),))])
+    waits: list[int] = []
+
+    async def back_off() -> None:
+        waits.append(1)
+
+    ports = installation.ports("engine", log)
+    loader = Loader(log, installation.projections, installation.get)
+    partition = Partition(0)
+    partition.topic_ids[topics.COMMANDS], partition.decided[topics.COMMANDS] = "id", 0
+
+    with pytest.raises(Unavailable, match="inbox:0"):
+        await Claims(ports, loader, back_off).claim({0: partition})
+
+    assert len(waits) > 10
