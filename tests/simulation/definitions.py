@@ -126,9 +126,11 @@ SHELF = Shelf()
 
 
 class Deployment:
-    """Whether the second versions are registered yet."""
+    """When the second versions are registered, and whether they are yet."""
 
-    is_done = False
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.is_done = False
 
 
 class FaultyDefinitions:

@@ -25,7 +25,7 @@ async def torment(world: World) -> None:
     kinds = dice.sample(list(_STRIKES), k=dice.randrange(1, len(_STRIKES) + 1))
     pause = dice.choice((0.3, 1.0, 3.0))
     loop = asyncio.get_running_loop()
-    world.network.later(dice.uniform(0.0, FAULT_SECONDS / 2), lambda: _deploy(world))
+    world.network.later(world.deployment.at, lambda: _deploy(world))
     while loop.time() < FAULT_SECONDS and not world.watch.violations and not world.crashes:
         await asyncio.sleep(dice.expovariate(1.0 / pause))
         kind = world.chances.one_of(kinds, 1.0, "nemesis")

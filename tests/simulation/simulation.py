@@ -87,7 +87,7 @@ async def _run(seed: int, chances: Chances, parts: Parts, plan: Plan, *, many: b
         world.start_engine()
     for name in ("floor", "floor", "bank"):
         world.start_worker(name)
-    world.clients.schedule(workflows, FAULT_SECONDS)
+    world.clients.schedule(workflows, FAULT_SECONDS, world.deployment.at)
     await torment(world)
     world.heal()
     restless = await _come_to_rest(world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,6 +37,8 @@ _STEPS = ("reserve", "charge", "assign", "pick", "pack", "weigh", "ship", "nowhe
 _DEFINITIONS = (
     ("chain", None),
     ("chain", None),
+    ("chain", 2),
+    ("chain", 2),
     ("chain", 2),
     ("chain-v1", None),
     ("diamond", None),
@@ -93,13 +96,17 @@ class Clients:
 
     # -- the plan of a run -----------------------------------------------------------------------
 
-    def schedule(self, workflows: int, seconds: float) -> None:
-        """Lay out everything that will be sent in this time."""
+    def schedule(self, workflows: int, seconds: float, deployed_at: float) -> None:
+        """Lay out everything that will be sent in this time; the second versions are deployed at that moment."""
         dice = self._dice
         for number in range(workflows):
-            begin = dice.uniform(0.0, seconds / 2)
+            reference, version = dice.choice(_DEFINITIONS)
+            begins = [dice.uniform(0.0, seconds / 2)]
+            if version == 2:
+                begins = self._when_deployed(deployed_at)
+            begin = begins[0]
             name = f"wf-{number}"
-            workflow_id = self._schedule_starts(name, begin)
+            workflow_id = self._schedule_starts(name, begins, reference, version)
             for _ in range(dice.choice((8, 16, 24)) if self.many else dice.choice((0, 1, 2, 4))):
                 # Some come before their workflow, and are refused.
                 moment = max(0.0, begin + dice.uniform(-0.5, seconds / 2))
@@ -117,9 +124,17 @@ class Clients:
                     dice.uniform(0.0, seconds), partial(self._broker.append, garbage(value))
                 )
 
-    def _schedule_starts(self, name: str, begin: float) -> str:
+    def _when_deployed(self, deployed_at: float) -> list[float]:
+        """Who names a new version waits for it, now and then not long enough, and asks again."""
         dice = self._dice
-        reference, version = dice.choice(_DEFINITIONS)
+        times = dice.choice((1, 2, 4))
+        return sorted(max(0.0, deployed_at + dice.uniform(-0.8, 0.4)) for _ in range(times))
+
+    def _schedule_starts(
+        self, name: str, begins: Sequence[float], reference: str, version: int | None
+    ) -> str:
+        dice = self._dice
+        begin = begins[0]
         data: dict[str, Any] = {
             "definition": reference,
             "input": {"order": name, "heavy": dice.random() < 0.5},
@@ -134,7 +149,8 @@ class Clients:
         definition = reference.removesuffix("-v1")
         workflow_id = name if is_named else derived_id("default", definition, f"order-{name}")
         subject = name if is_named else None
-        self._at(begin, self._message(subject, types.START, data), name)
+        for moment in begins:
+            self._at(moment, self._message(subject, types.START, data), name)
         if dice.random() < 0.3:
             self._at(
                 begin + dice.uniform(0.0, 3.0), self._message(subject, types.START, data), name

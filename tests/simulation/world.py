@@ -125,7 +125,7 @@ class World:
         self.projections = parts.projections()
         self.hot_state = MemoryHotState("engine")
         self.keys = {name: parts.keys(self.watch) for name in ("floor", "bank")}
-        self.deployment = Deployment()
+        self.deployment = Deployment(at=dice.uniform(0.0, FAULT_SECONDS / 2))
         self.clients = Clients(self.broker, network, chances, plan, many=many)
         self.telemetry = CountingTelemetry()
         self.engines: list[Engine] = []
