@@ -15,6 +15,7 @@ from application import queries
 from application.codec import commands
 from application.engine import loader, processor, projector, takeover
 from application.engine.batch import Batch
+from application.engine.claims import Claims
 from application.engine.drafts import Draft, Drafter, Work
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.hot import Hot, Memory, Partition
@@ -105,6 +106,11 @@ def _refuse_by_word(drafter: Drafter, draft: Draft, work: Work, rejection: Any) 
         entry = inbox.entries.pop()
         inbox.events -= len(entry.events)
         inbox.messages = [*inbox.messages[: -len(entry_outputs(entry))], *entry_outputs(entry)]
+
+
+async def _claim_nothing(_: Claims, __: Sequence[Partition]) -> list[int]:
+    """Nobody forestalls what is not written."""
+    return []
 
 
 async def _find_by_time(batch: Batch, draft: Draft, works: Sequence[Work]) -> None:
@@ -245,6 +251,12 @@ MUTANTS = (
         8,
         "a refusal without a workflow is published and not recorded",
         (Drafter, "_refuse", _refuse_by_word),
+    ),
+    patched(
+        "takeover-does-not-claim",
+        8,
+        "a takeover reads the refusals of a partition and writes nothing there",
+        (Claims, "_append", _claim_nothing),
     ),
     patched(
         "command-ids-not-kept", 8, "copies of a command are not known", (Memory, "after", _no_ids)
