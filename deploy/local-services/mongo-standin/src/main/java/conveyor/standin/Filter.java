@@ -4,12 +4,15 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.UUID;
 
+import de.bwaldvogel.mongo.backend.Utils;
 import de.bwaldvogel.mongo.backend.ValueComparator;
 import de.bwaldvogel.mongo.bson.Document;
 import de.bwaldvogel.mongo.bson.ObjectId;
@@ -24,6 +27,7 @@ final class Filter {
 
     record Range(Optional<End> lower, Optional<End> upper) { }
 
+    private static final Set<String> LOGICAL = Set.of("$and", "$or", "$nor");
     private static final End ABOVE_NULL = new End(null, false);
 
     private final List<Map.Entry<String, Object>> clauses = new ArrayList<>();
@@ -87,6 +91,45 @@ final class Filter {
             return Optional.of(new End(operators.get(inclusive), true));
         }
         return Optional.empty();
+    }
+
+    /** What must be decoded of a document to match it. */
+    static Fields seenBy(Document query) {
+        Set<String> fields = new LinkedHashSet<>();
+        return addFields(query, fields) ? Fields.of(fields) : Fields.ALL;
+    }
+
+    /** Adds the fields on the first level; false if an operator may look at any. */
+    private static boolean addFields(Document query, Set<String> fields) {
+        for (Map.Entry<String, Object> clause : query.entrySet()) {
+            if (LOGICAL.contains(clause.getKey()) && clause.getValue() instanceof Collection<?> parts) {
+                if (!parts.stream().allMatch(part -> addFields((Document) part, fields))) {
+                    return false;
+                }
+            } else if (clause.getKey().startsWith("$")) {
+                return false;
+            } else {
+                fields.add(Utils.firstFragment(clause.getKey()));
+            }
+        }
+        return true;
+    }
+
+    /** What must be decoded of a document to order it and to answer with it. */
+    static Fields shownBy(Document projection, Document orderBy) {
+        if (projection == null || projection.isEmpty() || !projection.values().stream().allMatch(Filter::includes)) {
+            return Fields.ALL;
+        }
+        Set<String> fields = new LinkedHashSet<>(Set.of("_id"));
+        projection.keySet().forEach(path -> fields.add(Utils.firstFragment(path)));
+        if (orderBy != null) {
+            orderBy.keySet().forEach(path -> fields.add(Utils.firstFragment(path)));
+        }
+        return Fields.of(fields);
+    }
+
+    private static boolean includes(Object value) {
+        return (value instanceof Number || value instanceof Boolean) && Utils.isTrue(value);
     }
 
     private static boolean isScalar(Object value) {

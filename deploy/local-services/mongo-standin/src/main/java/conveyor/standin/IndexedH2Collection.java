@@ -4,12 +4,14 @@ import java.util.List;
 import java.util.Optional;
 
 import de.bwaldvogel.mongo.MongoDatabase;
+import de.bwaldvogel.mongo.backend.ArrayFilters;
 import de.bwaldvogel.mongo.backend.CollectionOptions;
 import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.h2.H2Collection;
 import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.oplog.Oplog;
 import org.h2.mvstore.MVMap;
 
 /** Keep in step with {@link IndexedMemoryCollection}: the two bases share no class that may be changed. */
@@ -30,6 +32,13 @@ final class IndexedH2Collection extends H2Collection {
     public synchronized void dropIndex(String name) {
         super.dropIndex(name);
         OrderedIndexes.companionNameOf(name, getIndexes()).ifPresent(super::dropIndex);
+    }
+
+    @Override
+    public synchronized Document updateDocuments(Document selector, Document update, ArrayFilters arrayFilters,
+                                                 boolean isMulti, boolean isUpsert, Oplog oplog) {
+        Document decoded = Replacement.in(update).map(EncodedDocument::decoded).orElse(update);
+        return super.updateDocuments(selector, decoded, arrayFilters, isMulti, isUpsert, oplog);
     }
 
     @Override

@@ -2,39 +2,57 @@ package conveyor.standin;
 
 import java.util.List;
 
+import de.bwaldvogel.mongo.MongoCollection;
+import de.bwaldvogel.mongo.MongoDatabase;
+import de.bwaldvogel.mongo.backend.AbstractMongoBackend;
+import de.bwaldvogel.mongo.backend.AbstractSynchronizedMongoDatabase;
 import de.bwaldvogel.mongo.backend.CollectionOptions;
 import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.DatabaseResolver;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
-import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
-import de.bwaldvogel.mongo.backend.memory.MemoryCollection;
-import de.bwaldvogel.mongo.backend.memory.MemoryDatabase;
+import de.bwaldvogel.mongo.backend.memory.index.MemoryUniqueIndex;
 import de.bwaldvogel.mongo.bson.Document;
 import de.bwaldvogel.mongo.oplog.Oplog;
 import io.netty.channel.Channel;
 
-final class IndexedMemoryBackend extends MemoryBackend {
+final class IndexedMemoryBackend extends AbstractMongoBackend {
 
     @Override
-    public MemoryDatabase openOrCreateDatabase(String name) {
+    public MongoDatabase openOrCreateDatabase(String name) {
         return new IndexedDatabase(name, getCursorRegistry());
     }
 
-    private static final class IndexedDatabase extends MemoryDatabase {
+    private static final class IndexedDatabase extends AbstractSynchronizedMongoDatabase<Integer> {
 
         IndexedDatabase(String name, CursorRegistry cursors) {
             super(name, cursors);
+            initializeNamespacesAndIndexes();
         }
 
         @Override
-        protected MemoryCollection openOrCreateCollection(String name, CollectionOptions options) {
+        protected MongoCollection<Integer> openOrCreateCollection(String name, CollectionOptions options) {
             return new IndexedMemoryCollection(this, name, options, cursorRegistry);
+        }
+
+        @Override
+        protected Index<Integer> openOrCreateUniqueIndex(String collection, String name, List<IndexKey> keys, boolean sparse) {
+            return new MemoryUniqueIndex(name, keys, sparse);
         }
 
         @Override
         protected Index<Integer> openOrCreateSecondaryIndex(String collection, String name, List<IndexKey> keys, boolean sparse) {
             return new OrderedIndex<>(name, keys);
+        }
+
+        @Override
+        protected long getStorageSize() {
+            return 0;
+        }
+
+        @Override
+        protected long getFileSize() {
+            return 0;
         }
 
         @Override

@@ -4,7 +4,6 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 
 import de.bwaldvogel.mongo.MongoBackend;
-import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
 
 /** {@code Main HOST PORT memory} or {@code Main HOST PORT h2 FILE}. */
@@ -31,12 +30,11 @@ public final class Main {
             case "h2" -> new IndexedH2Backend(args[3]);
             default -> throw new IllegalArgumentException("unknown backend: " + args[2]);
         };
-        MongoServer server = new MongoServer(backend.version(VERSION));
-        server.bind(args[0], Integer.parseInt(args[1]));
+        StandinServer server = new StandinServer(backend.version(VERSION), args[0], Integer.parseInt(args[1]));
 
         CountDownLatch stopped = new CountDownLatch(1);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            server.shutdownNow();
+            server.stop();
             stopped.countDown();
         }));
         stopped.await();
