@@ -14,7 +14,6 @@ import java.util.stream.Stream;
 import de.bwaldvogel.mongo.MongoCollection;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
-import de.bwaldvogel.mongo.backend.Utils;
 import de.bwaldvogel.mongo.backend.ValueComparator;
 import de.bwaldvogel.mongo.bson.Document;
 
@@ -34,6 +33,7 @@ final class OrderedIndex<P> extends Index<P> {
 
     private final TreeMap<List<Object>, Set<P>> entries = new TreeMap<>(this::compareKeys);
     private final List<Comparator<Object>> comparators;
+    private final List<FieldPath> paths;
 
     /** Whether any document has several keys, because of an array. Then two bounds may be met by two elements. */
     private boolean multikey;
@@ -43,6 +43,7 @@ final class OrderedIndex<P> extends Index<P> {
         this.comparators = keys.stream()
             .<Comparator<Object>>map(key -> key.isAscending() ? ValueComparator.asc() : ValueComparator.desc())
             .toList();
+        this.paths = keys().stream().map(FieldPath::new).toList();
     }
 
     /** Positions in question for one query, and how good this way to find them is. */
@@ -122,31 +123,68 @@ final class OrderedIndex<P> extends Index<P> {
 
     @Override
     public void add(Document document, P position, MongoCollection<P> collection) {
-        List<List<Object>> keys = keysOf(document);
+        add(keysOf(document), position);
+    }
+
+    private void add(List<List<Object>> keys, P position) {
         multikey |= keys.size() > 1;
-        keys.forEach(key -> entries.computeIfAbsent(key, ignored -> new LinkedHashSet<>(1)).add(position));
+        for (List<Object> key : keys) {
+            entries.merge(key, Set.of(position), OrderedIndex::union);
+        }
+    }
+
+    /** Most keys have one position: a set that can grow is made for the second. */
+    private static <P> Set<P> union(Set<P> positions, Set<P> added) {
+        Set<P> all = positions instanceof LinkedHashSet ? positions : new LinkedHashSet<>(positions);
+        all.addAll(added);
+        return all;
     }
 
     void forget(Document document, P position) {
-        for (List<Object> key : keysOf(document)) {
-            entries.computeIfPresent(key, (ignored, positions) -> {
-                positions.remove(position);
-                return positions.isEmpty() ? null : positions;
-            });
+        forget(keysOf(document), position);
+    }
+
+    private void forget(List<List<Object>> keys, P position) {
+        for (List<Object> key : keys) {
+            entries.computeIfPresent(key, (ignored, positions) -> without(positions, position));
         }
+    }
+
+    private static <P> Set<P> without(Set<P> positions, P position) {
+        if (positions instanceof LinkedHashSet) {
+            positions.remove(position);
+            return positions.isEmpty() ? null : positions;
+        }
+        return positions.contains(position) ? null : positions;
     }
 
     @Override
     public void updateInPlace(Document oldDocument, Document newDocument, P position, MongoCollection<P> collection) {
-        forget(oldDocument, position);
-        add(newDocument, position, collection);
+        List<List<Object>> oldKeys = keysOf(oldDocument);
+        List<List<Object>> newKeys = keysOf(newDocument);
+        if (!oldKeys.equals(newKeys)) {
+            forget(oldKeys, position);
+            add(newKeys, position);
+        }
     }
 
     private List<List<Object>> keysOf(Document document) {
+        Object[] single = new Object[paths.size()];
+        for (int column = 0; column < single.length; column++) {
+            Object value = paths.get(column).in(document);
+            if (value instanceof Collection<?>) {
+                return keysOfArrays(document);
+            }
+            single[column] = value;
+        }
+        return List.of(Arrays.asList(single));
+    }
+
+    private List<List<Object>> keysOfArrays(Document document) {
         List<List<Object>> keys = List.of(List.of());
-        for (String field : keys()) {
+        for (FieldPath path : paths) {
             Set<Object> values = new LinkedHashSet<>();
-            flatten(Utils.getSubdocumentValueCollectionAware(document, field), values);
+            flatten(path.in(document), values);
             keys = product(keys, values.isEmpty() ? Filter.ONLY_NULL : values);
         }
         return keys;
@@ -171,10 +209,9 @@ final class OrderedIndex<P> extends Index<P> {
     }
 
     private static List<Object> bound(List<Object> head, Object... tail) {
-        List<Object> key = new ArrayList<>(head.size() + tail.length);
-        key.addAll(head);
-        key.addAll(Arrays.asList(tail));
-        return key;
+        Object[] key = head.toArray(new Object[head.size() + tail.length]);
+        System.arraycopy(tail, 0, key, head.size(), tail.length);
+        return Arrays.asList(key);
     }
 
     private int compareKeys(List<Object> left, List<Object> right) {
@@ -194,7 +231,18 @@ final class OrderedIndex<P> extends Index<P> {
         if (left instanceof Bound || right instanceof Bound) {
             return Integer.compare(rank(left), rank(right));
         }
+        // What nearly all keys are; the library would look for their types in a list.
+        if (left instanceof String one && right instanceof String other) {
+            return isAscending(column) ? one.compareTo(other) : other.compareTo(one);
+        }
+        if (left instanceof Integer one && right instanceof Integer other) {
+            return isAscending(column) ? one.compareTo(other) : other.compareTo(one);
+        }
         return comparators.get(column).compare(left, right);
+    }
+
+    private boolean isAscending(int column) {
+        return getKeys().get(column).isAscending();
     }
 
     private static int rank(Object value) {
