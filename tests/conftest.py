@@ -35,7 +35,9 @@ def kafka_bootstrap() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mongo_uri() -> Iterator[str]:
     """URI of a MongoDB that all tests share: name databases apart."""
-    yield from _address("TEST_MONGO", start_mongo_container, start_mongo)
+    yield from _address(
+        "TEST_MONGO", start_mongo_container, partial(start_mongo, is_short_lived=True)
+    )
 
 
 @pytest.fixture(scope="session")

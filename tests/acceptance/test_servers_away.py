@@ -33,7 +33,7 @@ class Servers:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with ExitStack() as stack:
         kafka = stack.enter_context(start_kafka(is_short_lived=True))
-        mongo = stack.enter_context(start_mongo())
+        mongo = stack.enter_context(start_mongo(is_short_lived=True))
         redis = stack.enter_context(start_redis())
         folder = tmp_path_factory.mktemp("away")
         site = stack.enter_context(

@@ -67,7 +67,7 @@ def kafka(folder: Path, advertised_port: int | None = None) -> Server:
 def mongo_standin(folder: Path, *, keeps_documents: bool = False) -> Server:
     """The stand-in of a MongoDB: in memory, or in a file that it writes in the background."""
     backend = "h2" if keeps_documents else "memory"
-    return Server(partial(start_mongo, folder, free_port(), backend=backend))
+    return Server(partial(start_mongo, folder, free_port(), backend=backend, is_short_lived=True))
 
 
 def redis(folder: Path) -> Server:

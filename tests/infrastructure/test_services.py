@@ -198,6 +198,28 @@ class TestStandinIndexes:
         assert keys[0] == keys[1]
         assert len(keys[0]) == 20
 
+    def test_a_replaced_document_is_found_by_what_it_holds_now(self, standin: Documents) -> None:
+        """Keys of fields within arrays follow a replacement; the same document again changes nothing."""
+        nested = standin["t"]["nested"]
+        nested.drop()
+        nested.create_index([("entries.cause.offset", 1), ("kind", 1)])
+        nested.insert_one(
+            {
+                "_id": 1,
+                "rest": {"deep": [1, {"x": None}]},
+                "entries": [{"cause": {"offset": 3, "topic": "t"}}, {"cause": {"offset": 4}}, 5],
+                "kind": "k",
+            }
+        )
+        replacement = {"_id": 1, "rest": "r", "kind": "k", "entries": [{"cause": {"offset": 4}}]}
+
+        changes = [nested.replace_one({"_id": 1}, replacement).modified_count for _ in range(2)]
+
+        assert changes == [1, 0]
+        assert list(nested.find({"entries.cause.offset": 3})) == []
+        assert list(nested.find({"entries.cause.offset": {"$gt": 3}})) == [replacement]
+        assert list(nested.find({"kind": "k"}, {"rest": 1})) == [{"_id": 1, "rest": "r"}]
+
     def test_a_newer_version_is_not_replaced(self, collections: Any) -> None:
         """The projection's write: only an older document gives way."""
         indexed, _ = collections

@@ -34,6 +34,7 @@ final class OrderedIndex<P> extends Index<P> {
     private final TreeMap<List<Object>, Set<P>> entries = new TreeMap<>(this::compareKeys);
     private final List<Comparator<Object>> comparators;
     private final List<FieldPath> paths;
+    private final boolean[] ascending;
 
     /** Whether any document has several keys, because of an array. Then two bounds may be met by two elements. */
     private boolean multikey;
@@ -44,6 +45,10 @@ final class OrderedIndex<P> extends Index<P> {
             .<Comparator<Object>>map(key -> key.isAscending() ? ValueComparator.asc() : ValueComparator.desc())
             .toList();
         this.paths = keys().stream().map(FieldPath::new).toList();
+        this.ascending = new boolean[keys.size()];
+        for (int column = 0; column < ascending.length; column++) {
+            ascending[column] = keys.get(column).isAscending();
+        }
     }
 
     /** Positions in question for one query, and how good this way to find them is. */
@@ -233,16 +238,12 @@ final class OrderedIndex<P> extends Index<P> {
         }
         // What nearly all keys are; the library would look for their types in a list.
         if (left instanceof String one && right instanceof String other) {
-            return isAscending(column) ? one.compareTo(other) : other.compareTo(one);
+            return ascending[column] ? one.compareTo(other) : other.compareTo(one);
         }
         if (left instanceof Integer one && right instanceof Integer other) {
-            return isAscending(column) ? one.compareTo(other) : other.compareTo(one);
+            return ascending[column] ? one.compareTo(other) : other.compareTo(one);
         }
         return comparators.get(column).compare(left, right);
-    }
-
-    private boolean isAscending(int column) {
-        return getKeys().get(column).isAscending();
     }
 
     private static int rank(Object value) {
