@@ -10,6 +10,7 @@ from domain.definition import StepDefinition
 from domain.errors import ErrorType, WorkflowError
 from domain.events import (
     DomainEvent,
+    IncidentRaised,
     StepCompensated,
     StepCompensationFailed,
     StepExecuted,
@@ -68,12 +69,22 @@ def _succeeded(
 ) -> Sequence[DomainEvent]:
     """Success of any attempt completes an unfinished step: all attempts share one key (PROTOCOL rule 4).
 
-    In a COMPENSATED workflow nothing is unresolved, so a success there breaks an earlier answer's promise.
+    In a COMPENSATED workflow nothing is unresolved, so a success there breaks an earlier answer's promise, as
+    one after the seal does: nothing here will undo that effect, people have to.
     """
     unfinished = execution.status in (StepStatus.EXECUTING, StepStatus.FAILED)
-    undone = instance.status is WorkflowStatus.COMPENSATED
-    if not unfinished or execution.sealed or undone:
-        return (_ignored(reply, now, f"the step is {execution.status}"),)
+    ignored = _ignored(reply, now, f"the step is {execution.status}")
+    if not unfinished:
+        return (ignored,)
+    if execution.sealed or instance.status is WorkflowStatus.COMPENSATED:
+        incident = IncidentRaised(
+            occurred_at=now,
+            step_id=step.id,
+            code="PERFORMED_AFTER_ALL",
+            detail=f"{step.service} performed {step.id} after it was settled that it had not and never would;"
+            " the workflow does not undo it: look at the service, undo it there",
+        )
+        return (ignored, incident)
     return (
         StepExecuted(
             occurred_at=now,

@@ -11,6 +11,7 @@ from domain.definition import OnCancel, OnFailure
 from domain.events import (
     CompensationCompleted,
     CompensationStarted,
+    IncidentRaised,
     StepExecuted,
     StepReplyIgnored,
     StepScheduled,
@@ -112,19 +113,28 @@ def test_the_seal_is_asked_for_until_it_is_answered() -> None:
     assert TimerKind.SEAL not in {timer.firing.kind for timer in timers_of(saga.instance)}
 
 
-def test_a_success_after_the_seal_is_ignored() -> None:
-    """Sealed is sealed: whoever says otherwise is not believed."""
+def test_a_success_after_the_seal_needs_somebody_to_look() -> None:
+    """Sealed is sealed: whoever says otherwise is not believed, and may have done what nobody will undo."""
     saga = unresolved().sealed("charge")
 
-    saga.succeeds("charge").ignores_it("the step is FAILED")
+    saga.succeeds("charge").says(StepReplyIgnored, IncidentRaised).is_now(
+        "COMPENSATING", charge="FAILED"
+    )
+    incident = saga.the(IncidentRaised)
+    assert (incident.code, incident.step_id) == ("PERFORMED_AFTER_ALL", "charge")
+    assert "charge-service" in incident.detail
 
 
-def test_a_success_after_the_undo_is_ignored() -> None:
-    """In a compensated workflow every answer is in: another one changes nothing."""
+def test_a_success_after_the_undo_needs_somebody_to_look() -> None:
+    """In a compensated workflow every answer is in: another one changes nothing, and somebody has to undo by hand."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
     saga.undone("reserve").is_now("COMPENSATED")
 
-    saga.succeeds("charge").ignores_it().is_now("COMPENSATED", charge="FAILED")
+    saga.succeeds("charge").says(StepReplyIgnored, IncidentRaised)
+    saga.is_now("COMPENSATED", charge="FAILED")
+    assert saga.the(IncidentRaised).code == "PERFORMED_AFTER_ALL"
+    # What was done and undone is said twice now and then: nobody needs to look.
+    saga.succeeds("reserve").ignores_it("the step is COMPENSATED")
 
 
 @pytest.mark.parametrize("facts", [{"round": 2}, {"round": 0}])
