@@ -158,8 +158,8 @@ class Projections(Protocol):
         """Insert or replace each document, only over a lower `version` (PROTOCOL rule 12); a newer one stays."""
         ...
 
-    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[Document]:
-        """Documents of the partition with `nextTimerAt` <= `before`, soonest first."""
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
+        """Ids of the partition's instances with `nextTimerAt` <= `before`, soonest first."""
         ...
 
     async def starts(self) -> Sequence[InboxStart]:

@@ -27,7 +27,7 @@ class MemoryProjections:
             if stored is None or stored["version"] < document["version"]:
                 self.documents[document["_id"]] = document
 
-    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[Document]:
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
         latest = rfc3339(before.astimezone(UTC))
         due = [
             document
@@ -36,7 +36,8 @@ class MemoryProjections:
             and document.get("nextTimerAt") is not None
             and document["nextTimerAt"] <= latest
         ]
-        return sorted(due, key=lambda document: document["nextTimerAt"])[:limit]
+        due.sort(key=lambda document: document["nextTimerAt"])
+        return [document["_id"] for document in due[:limit]]
 
     async def starts(self) -> Sequence[InboxStart]:
         return list(self._starts.values())

@@ -54,17 +54,18 @@ class MongoProjections:
         await self._save(self._workflows, workflows)
         await self._save(self._inbox, inboxes)
 
-    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[Document]:
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
         with reaching_the_store():
             cursor = self._workflows.find(
                 {
                     "partition": partition,
                     "nextTimerAt": {"$lte": rfc3339(before.astimezone(UTC))},
                 },
+                ["_id"],
                 sort=[("nextTimerAt", ASCENDING)],
                 limit=limit,
             )
-            return [from_stored(document) for document in await cursor.to_list()]
+            return [document["_id"] for document in await cursor.to_list()]
 
     async def starts(self) -> Sequence[InboxStart]:
         with reaching_the_store():

@@ -32,7 +32,7 @@ SELECT i.id, w.document FROM json_each(?) AS wanted
 JOIN instances AS i ON i.id = wanted.value JOIN workflows AS w ON w.number = i.number
 """
 _DUE = """
-SELECT document FROM workflows WHERE partition = ? AND next_timer_at <= ?
+SELECT id FROM workflows WHERE partition = ? AND next_timer_at <= ?
 ORDER BY next_timer_at LIMIT ?
 """
 _SAVE_OFFSETS = """
@@ -84,9 +84,9 @@ class SqliteProjections:
         rows = [_row(numbers[document["_id"]], document) for document in documents]
         await self._store.write([Statement(_SAVE, rows)], instances=numbers)
 
-    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[Document]:
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
         rows = await self._store.query(_DUE, (partition, rfc3339(before.astimezone(UTC)), limit))
-        return [orjson.loads(row[0]) for row in rows]
+        return [row[0] for row in rows]
 
     async def starts(self) -> Sequence[InboxStart]:
         return await load_offsets(self._store, ENGINE)

@@ -47,12 +47,6 @@ class Loader:
     async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
         """Those of the instances that exist."""
         documents = await self._projections.load(ids)
-        return await self.with_tails(documents, ids)
-
-    async def with_tails(
-        self, documents: Mapping[str, Document], ids: Iterable[str]
-    ) -> Mapping[str, Loaded]:
-        """The instances of these documents, or of none where the projection is not there yet."""
         versions = {id_: documents[id_]["version"] if id_ in documents else 0 for id_ in ids}
         tails = await self._log.read(versions)
         definition_of = await self._definitions(documents, tails)

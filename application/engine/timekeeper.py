@@ -12,9 +12,8 @@ from application.codec.commands import timer_message
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.hot import Partition
 from application.engine.loader import Loader
-from application.ports import Document
 
-#: Instances read at once when looking ahead.
+#: Instances loaded at once when looking ahead.
 PAGE = 1000
 
 
@@ -53,7 +52,7 @@ class Timekeeper:
         for partition in partitions:
             missing, is_all = await self._missing(partition, until)
             if missing:
-                loaded = (await self._loader.with_tails(missing, missing)).values()
+                loaded = (await self._loader.load(missing)).values()
                 unpublished = [message for item in loaded for message in item.unpublished]
                 if unpublished:
                     await self._ports.publisher.publish(unpublished)
@@ -61,16 +60,14 @@ class Timekeeper:
                     partition.put_back(item.hot)
             partition.timers_read_until = until if is_all else None
 
-    async def _missing(
-        self, partition: Partition, until: datetime
-    ) -> tuple[dict[str, Document], bool]:
-        """Documents of instances with a timer until then that are not in memory, and whether these are all."""
+    async def _missing(self, partition: Partition, until: datetime) -> tuple[list[str], bool]:
+        """A page of the instances with a timer until then that are not in memory, and whether that is all."""
         limit = PAGE
         while True:
-            documents = await self._ports.projections.due(partition.number, until, limit)
-            missing = {d["_id"]: d for d in documents if d["_id"] not in partition.instances}
-            if missing or len(documents) < limit:
-                return missing, len(documents) < limit
+            due = await self._ports.projections.due(partition.number, until, limit)
+            missing = [workflow_id for workflow_id in due if workflow_id not in partition.instances]
+            if missing or len(due) < limit:
+                return missing[:PAGE], len(due) < limit and len(missing) <= PAGE
             # All of the page is in memory; what is not may be behind it.
             limit *= 2
 

@@ -98,18 +98,17 @@ class ProjectionsContract(ABC):
             ]
         )
 
-        assert [found["_id"] for found in await projections.due(0, NOW, 10)] == ["long-ago", "now"]
-        assert [found["_id"] for found in await projections.due(0, NOW, 1)] == ["long-ago"]
-        assert [found["_id"] for found in await projections.due(1, NOW, 10)] == ["elsewhere"]
+        assert list(await projections.due(0, NOW, 10)) == ["long-ago", "now"]
+        assert list(await projections.due(0, NOW, 1)) == ["long-ago"]
+        assert list(await projections.due(1, NOW, 10)) == ["elsewhere"]
 
-    async def test_due_gives_whole_documents_for_any_zone(self, projections: Projections) -> None:
-        """A due document is the one that was saved, and the moment may be given in any zone."""
-        document = workflow("wf-1", nextTimerAt="2026-11-21T02:30:00.000Z", labels={"a": "b"})
-        await projections.save([document])
+    async def test_due_takes_a_moment_of_any_zone(self, projections: Projections) -> None:
+        """The moment counts, not how it is written."""
+        await projections.save([workflow("wf-1", nextTimerAt="2026-11-21T02:30:00.000Z")])
 
         in_tokyo = NOW.astimezone(timezone(timedelta(hours=9)))
 
-        assert list(await projections.due(0, in_tokyo, 10)) == [document]
+        assert list(await projections.due(0, in_tokyo, 10)) == ["wf-1"]
         assert not await projections.due(0, in_tokyo - timedelta(milliseconds=1), 10)
 
     async def test_a_moved_timer_is_due_at_its_new_time(self, projections: Projections) -> None:

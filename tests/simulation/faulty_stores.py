@@ -211,7 +211,7 @@ class FaultyProjections:
 
         await self._network.write(self._process, "eventStore", act, "project")
 
-    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[Document]:
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
         return await self._read(lambda: drive(self._projections.due(partition, before, limit)))
 
     async def starts(self) -> Sequence[InboxStart]:
