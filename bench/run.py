@@ -48,7 +48,7 @@ def _load(workflows: int, in_flight: int, *more: str) -> tuple[str, ...]:
 
 _CEILING = ("--recipe", "ceiling")
 #: A broker that has just started is compiling itself: what runs first is not reported.
-BROKER_WARM_UP = Recipe("broker warm-up", _load(12_000, 1000))
+BROKER_WARM_UP = Recipe("broker warm-up", _load(18_000, 1000))
 RECIPES = (
     Recipe("1000 in flight", _load(4000, 1000, "--flushes")),
     Recipe("1000 in flight, ceiling", _load(4000, 1000, "--flushes", *_CEILING)),
