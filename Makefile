@@ -12,7 +12,7 @@ SECONDS ?= 60
 # Of bench: workflows that are open when the engine is killed. Of bench-growth: stored workflows.
 OPEN ?= 10000
 SIZES ?= 10000,20000,100000,200000,1000000
-KAFKA_SIZES ?= 10000,20000,100000
+KAFKA_SIZES ?= 10000,20000,100000,200000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -71,7 +71,7 @@ services: setup services-setup ## start Kafka, MongoDB and Redis, print their se
 bench: setup processes-setup ## measure both modes, write bench/report.json
 	@exec $(BIN)/python bench/run.py --open $(OPEN)
 
-bench-growth: setup processes-setup ## measure up to a million stored workflows (hours), write bench/growth.json
+bench-growth: setup processes-setup ## measure up to a million stored workflows (an hour), write bench/growth.json
 	@exec $(BIN)/python bench/run.py --growth --sizes $(SIZES) --kafka-sizes $(KAFKA_SIZES)
 
 simulate: setup ## SEEDS=10000 [FIRST=n] [JOBS=n]: seeded runs of the whole system with faults

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from yardstick import yardstick_ms
 
 from infrastructure.bench.children import dying_with_its_parent
 from infrastructure.services import start_kafka, start_mongo, start_redis
-from infrastructure.services.mongodb import Backend
 
 HERE = Path(__file__).parent
 CONVEYOR = Path(sys.executable).with_name("conveyor")
@@ -80,11 +78,8 @@ def main() -> int:
     }
     try:
         for mode in modes:
-            if given.growth:
-                # Beyond what the stand-in could hold in memory.
-                runs |= run_mode(mode, [growing(sizes[mode])], backend="h2")
-            else:
-                runs |= run_mode(mode, [*RECIPES, killed(given.open)])
+            recipes = [growing(sizes[mode])] if given.growth else [*RECIPES, killed(given.open)]
+            runs |= run_mode(mode, recipes)
     except KeyboardInterrupt:
         return 130
     report["runs"] = runs
@@ -103,7 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--open", type=int, default=10_000, help="open workflows at the kill")
     parser.add_argument("--growth", action="store_true", help="only growth, which takes long")
     parser.add_argument("--sizes", default="10000,20000,100000,200000,1000000", help="embedded")
-    parser.add_argument("--kafka-sizes", default="10000,20000,100000")
+    parser.add_argument("--kafka-sizes", default="10000,20000,100000,200000")
     given = parser.parse_args()
     if given.output is None:
         given.output = HERE / ("growth.json" if given.growth else "report.json")
@@ -126,21 +121,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def run_mode(
-    mode: str, recipes: Iterable[Recipe], backend: Backend = "memory"
-) -> dict[str, dict[str, Any]]:
+def run_mode(mode: str, recipes: Iterable[Recipe]) -> dict[str, dict[str, Any]]:
     with ExitStack() as stack:
         env = dict(os.environ)
         if mode == "kafka":
             if "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS" not in env:
-                env |= start_servers(stack, backend)
+                env |= start_servers(stack)
             measure(mode, BROKER_WARM_UP, env)
         return {f"{mode}, {recipe.name}": measure(mode, recipe, env) for recipe in recipes}
 
 
-def start_servers(stack: ExitStack, backend: Backend) -> dict[str, str]:
+def start_servers(stack: ExitStack) -> dict[str, str]:
     print("Starting Kafka, MongoDB and Redis ...", file=sys.stderr)
-    starts = (start_kafka, partial(start_mongo, backend=backend), start_redis)
+    starts = (start_kafka, start_mongo, start_redis)
     kafka, mongo, redis = (stack.enter_context(start()) for start in starts)
     return {
         "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": kafka.address,

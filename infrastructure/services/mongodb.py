@@ -25,7 +25,7 @@ Backend = Literal["memory", "h2"]
 
 _COMPILE_QUICKLY = "-XX:TieredStopAtLevel=1"
 _MEMORY_OPTIONS = [
-    # Everything is kept on the heap: 1 GB holds about 35,000 workflows with their events.
+    # Everything is kept on the heap: 1 GB holds about 35,000 ended workflows with their events.
     "-Xms1g",
     "-Xmx8g",
     "-Xmn256m",
