@@ -10,6 +10,7 @@ from conveyor.messages import Message, Record
 
 from application.codec.commands import StartIntent
 from application.definitions import InvalidDefinition
+from application.engine.claims import Claims, Fenced
 from application.engine.drafts import Draft, Drafter, Unloaded, Work
 from application.engine.environment import Ports
 from application.engine.hot import Hot, Partition
@@ -26,10 +27,6 @@ log = structlog.get_logger("WorkflowEngine")
 _RELOADS_MAX = 50
 
 
-class Fenced(Exception):
-    """Another engine writes to this partition's own aggregate: begin it again."""
-
-
 Groups = dict[int, dict[str, list[Work]]]
 
 
@@ -42,6 +39,7 @@ class Batch:
         partitions: Mapping[int, Partition],
         loader: Loader,
         publication: Publication,
+        claims: Claims,
         back_off: Callable[[], Awaitable[None]],
         intake: Intake,
         share: int,
@@ -50,6 +48,7 @@ class Batch:
         self._partitions = partitions
         self._loader = loader
         self._publication = publication
+        self._claims = claims
         #: Waits after a conflict.
         self._back_off = back_off
         self._intake = intake
@@ -62,7 +61,7 @@ class Batch:
     async def run(self) -> None:
         intake = self._intake
         pending = intake.groups
-        await self._look_up_definitions(pending)
+        await self._claim_for(await self._look_up_definitions(pending))
         self._first.extend(intake.dead_letters)
         self._first.extend(intake.rerouted)
         if intake.dead_letters:
@@ -74,14 +73,34 @@ class Batch:
         if self._first:
             await self._publication.begin(self._first, lambda: None)
 
-    async def _look_up_definitions(self, groups: Groups) -> None:
-        for works in (works for group in groups.values() for works in group.values()):
-            for work in works:
+    async def _look_up_definitions(self, groups: Groups) -> dict[int, set[WorkflowDefinition]]:
+        """Answers the definitions that starts were found for, by partition."""
+        found: dict[int, set[WorkflowDefinition]] = {}
+        for number, group in groups.items():
+            of_partition = found[number] = set()
+            for work in (work for works in group.values() for work in works):
                 intent = work.inbound.intent
-                if isinstance(intent, StartIntent):
-                    key = (intent.reference, intent.version)
-                    if key not in self._definitions:
-                        self._definitions[key] = await self._definition(*key)
+                if not isinstance(intent, StartIntent):
+                    continue
+                key = (intent.reference, intent.version)
+                if key not in self._definitions:
+                    self._definitions[key] = await self._definition(*key)
+                definition = self._definitions[key]
+                if definition is not None:
+                    of_partition.add(definition)
+        return found
+
+    async def _claim_for(self, found: Mapping[int, set[WorkflowDefinition]]) -> None:
+        """Claim again where a definition is new: who claims after us finds it too, and decides as we do."""
+        new = [
+            self._partitions[number]
+            for number, definitions in found.items()
+            if not definitions <= self._partitions[number].definitions
+        ]
+        if new:
+            await self._claims.renew(new)
+        for partition in new:
+            partition.definitions |= found[partition.number]
 
     async def _definition(self, reference: str, version: int | None) -> WorkflowDefinition | None:
         definitions = self._ports.definitions

@@ -4,6 +4,11 @@ A refusal without a workflow is a commit of `inbox:<partition>`. An engine that 
 know it may still be about to append one there; the fence refuses it only once the new owner has written
 itself. So the new owner writes a claim before it decides anything. What landed before the claim is read and
 stands; what comes after it meets the fence, and its engine begins again.
+
+The other way round, an acceptance that comes late is fenced by its workflow's id only if the new owner accepted too,
+which refuses what it finds no definition for. So a start is accepted only on definitions that were registered when
+the partition was claimed last: whoever claims it after that finds them as well. Where a start finds another one,
+the partition is claimed again first.
 """
 
 from __future__ import annotations
@@ -21,6 +26,10 @@ from domain.position import Position
 
 #: Until a majority shows what forestalled a claim, about five seconds in all.
 _ATTEMPTS_MAX = 50
+
+
+class Fenced(Exception):
+    """Another engine writes to this partition's own aggregate: begin it again."""
 
 
 class Claims:
@@ -52,6 +61,11 @@ class Claims:
         raise Unavailable(
             "eventStore", f"a majority never showed who writes to {inbox_id(unclaimed[0])}"
         )
+
+    async def renew(self, partitions: Sequence[Partition]) -> None:
+        """Claim again what is ours. Raises Fenced if another engine has claimed one of them, or refused there."""
+        if await self._append(partitions):
+            raise Fenced
 
     async def _append(self, partitions: Sequence[Partition]) -> list[int]:
         """One insert for all; answers those that another engine forestalled."""

@@ -12,6 +12,7 @@ from application.codec.events import DefinitionOf
 from application.codec.instances import from_document, to_document
 from application.ports import Document
 from domain.commands import FireTimer
+from domain.definition import WorkflowDefinition
 from domain.instance import WorkflowInstance
 from domain.position import Position
 from domain.timers import Timer, next_due, timers_of
@@ -183,6 +184,8 @@ class Partition:
         #: By id, least recently used first.
         self.instances: dict[str, Hot] = {}
         self.refusals = Refusals()
+        #: What starts were accepted on: registered when the partition was claimed last.
+        self.definitions: set[WorkflowDefinition] = set()
         #: Instances whose projection is behind: changed since the last round of projecting, and before it.
         #: A round writes the older ones, in their newest state, so that most short workflows are written once.
         self.dirty: set[str] = set()

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
-from application.engine.batch import Batch, Fenced
+from application.engine.batch import Batch
+from application.engine.claims import Claims, Fenced
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.hot import Partition
 from application.engine.intake import sort
@@ -57,7 +58,8 @@ class Processor:
         self._timekeeper = Timekeeper(ports, layout.secret, self._settings, self._loader)
         self._publication = Publication(ports.publisher)
         self._projector = Projector(ports, self._settings, self.health, self._publication)
-        self._takeover = Takeover(ports, layout, self._loader, self._timekeeper, self._back_off)
+        self._claims = Claims(ports, self._loader, self._back_off)
+        self._takeover = Takeover(ports, layout, self._loader, self._timekeeper, self._claims)
 
     # Running -------------------------------------------------------------------------------------
 
@@ -193,6 +195,7 @@ class Processor:
             self.partitions,
             self._loader,
             self._publication,
+            self._claims,
             self._back_off,
             intake,
             share=max(1, self._settings.batch_size // _SHARES),

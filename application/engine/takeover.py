@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conveyor import topics
@@ -38,14 +38,13 @@ class Takeover:
         layout: InboxLayout,
         loader: Loader,
         timekeeper: Timekeeper,
-        back_off: Callable[[], Awaitable[None]],
+        claims: Claims,
     ) -> None:
-        """`back_off` waits after a conflict."""
         self._ports = ports
         self._layout = layout
         self._loader = loader
         self._timekeeper = timekeeper
-        self._claims = Claims(ports, loader, back_off)
+        self._claims = claims
 
     async def take_over(self, lanes: Sequence[LaneState]) -> Taken:
         """Raises Unavailable (call again) or SetupError."""

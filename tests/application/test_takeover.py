@@ -20,7 +20,7 @@ from adapters.memory.publisher import MemoryPublisher
 from adapters.partitioner import partition_for
 from application.definitions import compile_definition
 from application.engine.claims import Claims
-from application.engine.environment import Ports, ProcessorSettings
+from application.engine.environment import Definitions, Ports, ProcessorSettings
 from application.engine.hot import Memory, Partition
 from application.engine.loader import Loader, remembered
 from application.engine.processor import Processor
@@ -123,7 +123,13 @@ class Installation:
         ]
         await self.projections.save_starts(starts)
 
-    def ports(self, name: str, log: EventLog, telemetry: Telemetry | None = None) -> Ports:
+    def ports(
+        self,
+        name: str,
+        log: EventLog,
+        telemetry: Telemetry | None = None,
+        definitions: Definitions | None = None,
+    ) -> Ports:
         """What an engine of this name talks to."""
         return Ports(
             inbox=MemoryInbox(self.broker, GROUP, member=name),
@@ -131,14 +137,16 @@ class Installation:
             event_log=log,
             projections=self.projections,
             hot_state=None,
-            definitions=self,
+            definitions=definitions or self,
             telemetry=telemetry or CountingTelemetry(),
             clock=SystemClock(),
         )
 
-    def engine(self, name: str, hold: Hold = at_once) -> Engine:
+    def engine(
+        self, name: str, hold: Hold = at_once, definitions: Definitions | None = None
+    ) -> Engine:
         log, telemetry = Connection(self.log, hold), CountingTelemetry()
-        ports = self.ports(name, log, telemetry)
+        ports = self.ports(name, log, telemetry, definitions)
         settings = ProcessorSettings(
             projection_interval=timedelta(milliseconds=20), retry_wait_seconds=0.01
         )
@@ -265,6 +273,57 @@ async def test_a_refusal_that_comes_during_the_takeover_stands(installation: Ins
     assert zombie.refusals == [True]
     assert installation.outcomes("m1") == {types.COMMAND_REJECTED}
     assert installation.decided_for("m1") == ["inbox:0"]
+
+
+class HeldLookUps:
+    """The registry as an engine sees it that stands still while it looks a definition up."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        return self._installation.cached(reference, version)
+
+    async def get(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        self.reached.set()
+        await self.opened.wait()
+        return await self._installation.get(reference, version)
+
+
+async def test_an_acceptance_that_comes_after_the_owner_refused_meets_the_fence(
+    installation: Installation,
+) -> None:
+    """The definition was registered in between: who finds it so late makes sure that the partition is still its own."""
+    registry = HeldLookUps(installation)
+    zombie = installation.engine("zombie", definitions=registry)
+    installation.start_workflow("m1")
+    async with asyncio.timeout(30):
+        await registry.reached.wait()
+    installation.broker.group(GROUP).expel("zombie")
+    installation.engine("owner")
+    await until(lambda: installation.outcomes("m1"))
+
+    installation.registered = DEFINITION
+    registry.opened.set()
+    await until(lambda: zombie.telemetry.counts.get("restarts"))
+
+    assert installation.outcomes("m1") == {types.COMMAND_REJECTED}
+    assert installation.decided_for("m1") == ["inbox:0"]
+
+
+async def test_a_definition_is_claimed_for_once(installation: Installation) -> None:
+    """The second start on it costs no append more than its own."""
+    installation.registered = DEFINITION
+    engine = installation.engine("engine")
+    installation.start_workflow("m1")
+    await until(lambda: installation.is_done(1))
+    installation.start_workflow("m2")
+    await until(lambda: installation.is_done(2))
+
+    appended = [commit.id for commits, _ in engine.log.appended for commit in commits]
+    assert appended == ["inbox:0:000001", "inbox:0:000002", "wf-1:000001", "wf-1:000003"]
 
 
 @pytest.mark.parametrize("installation", [12], indirect=True)
