@@ -6,7 +6,7 @@ the outcome of a write is unknown) or lets a bug be a bug. A lost race is an ans
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -114,8 +114,11 @@ class EventLog(Protocol):
         """Commits of one instance whose last version is above `after_version`, ascending, at most `limit` commits."""
         ...
 
-    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
-        """The entry that this message caused, if any (PROTOCOL rules 8 and 9)."""
+    async def find_messages(
+        self, workflow_id: str, message_ids: Collection[str]
+    ) -> Mapping[str, Entry]:
+        """The entries that these messages caused, by message id; those appended last are found as well, published
+        or not (PROTOCOL rules 8 and 9)."""
         ...
 
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:

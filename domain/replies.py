@@ -81,8 +81,8 @@ def _succeeded(
             occurred_at=now,
             step_id=step.id,
             code="PERFORMED_AFTER_ALL",
-            detail=f"{step.service} performed {step.id} after it was settled that it had not and never would;"
-            " the workflow does not undo it: look at the service, undo it there",
+            detail=f"{step.service} performed {step.id}, which the workflow took as not done and does not undo"
+            " any more: look at the service, undo it there",
         )
         return (ignored, incident)
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from application.ports import Commit, Entry, commit_id
 from domain.position import Position
@@ -42,12 +42,12 @@ class MemoryEventLog:
         commits = self._by_workflow.get(workflow_id, ())
         return _in_order(commits, lambda commit: commit.last_version > after_version)[:limit]
 
-    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
-        for commit in self._by_workflow.get(workflow_id, ()):
-            for entry in commit.entries:
-                if entry.message_id == message_id:
-                    return entry
-        return None
+    async def find_messages(
+        self, workflow_id: str, message_ids: Collection[str]
+    ) -> Mapping[str, Entry]:
+        commits = self._by_workflow.get(workflow_id, ())
+        entries = (entry for commit in commits for entry in commit.entries)
+        return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
         return frozenset(workflow_ids).difference(self._by_workflow)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
-from adapters.mongodb.commits import entry_from_stored, from_stored, to_stored
+from adapters.mongodb.commits import from_stored, to_stored
 from adapters.mongodb.connection import (
     Database,
     durable,
@@ -68,15 +68,16 @@ class MongoEventLog:
             limit=limit,
         )
 
-    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
-        with reaching_the_store():
-            document = await self._commits.find_one(
-                {"workflowId": workflow_id, "entries.messageId": message_id}
-            )
-        if document is None:
-            return None
-        entries = [entry for entry in document["entries"] if entry["messageId"] == message_id]
-        return entry_from_stored(entries[0])
+    async def find_messages(
+        self, workflow_id: str, message_ids: Collection[str]
+    ) -> Mapping[str, Entry]:
+        if not message_ids:
+            return {}
+        commits = await self._find(
+            {"workflowId": workflow_id, "entries.messageId": {"$in": list(message_ids)}}
+        )
+        entries = (entry for commit in commits for entry in commit.entries)
+        return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
         # One read each: linearizability is promised only for one document found by a unique key.

@@ -20,6 +20,7 @@ ahead of the log.
 from __future__ import annotations
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -33,6 +34,9 @@ from domain.position import Position
 
 _INSERT_COMMITS = "INSERT INTO commits (key, last_version, partition, entries) VALUES {values}"
 _INSERT_CAUSES = "INSERT INTO causes (topic_id, partition, offset, commit_key) VALUES {values}"
+_INSERT_INBOX_MESSAGES = (
+    "INSERT OR IGNORE INTO inbox_messages (instance, message_id, commit_key) VALUES {values}"
+)
 
 _LAST_VERSIONS = """
 SELECT i.id, coalesce((SELECT max(last_version, key & 0xffffffff) FROM commits
@@ -68,12 +72,22 @@ WHERE i.id = :id AND c.last_version > :after ORDER BY c.key LIMIT :limit
 _MENTIONING = """
 SELECT i.id, c.key, c.partition, c.entries FROM instances AS i
 JOIN commits AS c ON c.key > i.number << 32 AND c.key < (i.number + 1) << 32
-WHERE i.id = ? AND instr(c.entries, ?) ORDER BY c.key
+WHERE i.id = ? AND EXISTS (SELECT 1 FROM json_each(?) AS wanted WHERE instr(c.entries, wanted.value))
+ORDER BY c.key
+"""
+_ANSWERING = """
+SELECT DISTINCT i.id, c.key, c.partition, c.entries FROM json_each(?) AS wanted
+JOIN instances AS i ON i.id = ?
+JOIN inbox_messages AS m ON m.instance = i.number AND m.message_id = wanted.value
+JOIN commits AS c ON c.key = m.commit_key
 """
 _WITH_COMMITS = """
 SELECT i.id FROM json_each(?) AS wanted JOIN instances AS i ON i.id = wanted.value
 WHERE EXISTS (SELECT 1 FROM commits WHERE key > i.number << 32 AND key < (i.number + 1) << 32)
 """
+
+#: Aggregates that may have very many commits, of which one is looked for by its message.
+_INBOX_PREFIX = "inbox:"
 
 #: Instances whose last version is kept in memory; when there are more, all are forgotten.
 _REMEMBERED = 16_384
@@ -85,8 +99,8 @@ class EngineSession:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.pending: list[Commit] = []
-        #: Ids of the commits that are pending or on their way to the file.
-        self.unwritten: set[str] = set()
+        #: The commits that are pending or on their way to the file, by id.
+        self.unwritten: dict[str, Commit] = {}
         #: Highest version of recently written instances, unwritten commits included.
         self.last_versions: dict[str, int] = {}
         #: Why the last publication failed; None while all is well.
@@ -120,7 +134,8 @@ class EngineSession:
                 is_told = isinstance(error, Unavailable)
                 self._fault = error.detail if is_told else "a write was given up"
                 raise
-            self.unwritten.difference_update([commit.id for commit in commits])
+            for commit in commits:
+                self.unwritten.pop(commit.id, None)
 
     def _statements(self, commits: Sequence[Commit], ids: Collection[str]) -> Sequence[Statement]:
         if not commits:
@@ -128,11 +143,18 @@ class EngineSession:
         numbers = self.store.instances.number(ids)
         rows: list[Row] = []
         causes: list[Row] = []
+        answered: list[Row] = []
         for commit in commits:
-            key = commit_key(numbers[commit.workflow_id], commit.first_version)
+            number = numbers[commit.workflow_id]
+            key = commit_key(number, commit.first_version)
             rows.append((key, commit.last_version, commit.partition, encode_entries(commit)))
             causes.extend((*lane, offset, key) for lane, offset in _highest_causes(commit).items())
-        return (Statement(_INSERT_COMMITS, rows), Statement(_INSERT_CAUSES, causes))
+            if commit.workflow_id.startswith(_INBOX_PREFIX):
+                answered.extend((number, entry.message_id, key) for entry in commit.entries)
+        statements = [Statement(_INSERT_COMMITS, rows), Statement(_INSERT_CAUSES, causes)]
+        if answered:
+            statements.append(Statement(_INSERT_INBOX_MESSAGES, answered))
+        return statements
 
 
 class SqliteEventLog:
@@ -148,18 +170,18 @@ class SqliteEventLog:
         last_versions = session.last_versions
         if len(last_versions) > _REMEMBERED and not session.unwritten:
             last_versions.clear()
-        await self._learn({commit.workflow_id for commit in commits} - last_versions.keys())
+        # Not a difference of sets, which would walk over everything that is remembered.
+        await self._learn([c.workflow_id for c in commits if c.workflow_id not in last_versions])
         existing = await self._existing(
             [c for c in commits if c.first_version <= last_versions[c.workflow_id]]
         )
         answers: list[bool] = []
         for commit in commits:
             commit_id = commit.id
-            is_new = commit_id not in existing
+            is_new = commit_id not in existing and commit_id not in session.unwritten
             if is_new:
-                existing.add(commit_id)
                 session.pending.append(commit)
-                session.unwritten.add(commit_id)
+                session.unwritten[commit_id] = commit
                 last_versions[commit.workflow_id] = max(
                     last_versions[commit.workflow_id], commit.first_version, commit.last_version
                 )
@@ -185,39 +207,46 @@ class SqliteEventLog:
         parameters = {"id": workflow_id, "after": after_version, "limit": limit}
         return [commit_from_row(row) for row in await self._store.query(_HISTORY, parameters)]
 
-    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
-        as_stored = orjson.dumps(message_id).decode()
-        for row in await self._store.query(_MENTIONING, (workflow_id, as_stored)):
-            for entry in commit_from_row(row).entries:
-                if entry.message_id == message_id:
-                    return entry
-        return None
+    async def find_messages(
+        self, workflow_id: str, message_ids: Collection[str]
+    ) -> Mapping[str, Entry]:
+        unwritten = [c for c in self._session.unwritten.values() if c.workflow_id == workflow_id]
+        rows = await self._mentioning(workflow_id, message_ids)
+        commits = chain(map(commit_from_row, rows), unwritten)
+        entries = (entry for commit in commits for entry in commit.entries)
+        return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
+
+    async def _mentioning(self, workflow_id: str, message_ids: Collection[str]) -> list[Any]:
+        """Rows of the commits of which an entry may be of these messages."""
+        if workflow_id.startswith(_INBOX_PREFIX):
+            return await self._store.by_keys(_ANSWERING, list(message_ids), workflow_id)
+        wanted = orjson.dumps([orjson.dumps(each).decode() for each in message_ids]).decode()
+        return await self._store.query(_MENTIONING, (workflow_id, wanted))
 
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
         rows = await self._store.by_keys(_WITH_COMMITS, workflow_ids)
         return frozenset(workflow_ids).difference(row[0] for row in rows)
 
-    async def _learn(self, ids: Collection[str]) -> None:
+    async def _learn(self, ids: Sequence[str]) -> None:
         """Look up the last versions of these ids."""
         if ids:
-            rows = await self._store.by_keys(_LAST_VERSIONS, list(ids))
+            rows = await self._store.by_keys(_LAST_VERSIONS, ids)
             last_versions = self._session.last_versions
             last_versions.update(dict.fromkeys(ids, 0))
             last_versions.update(rows)
 
     async def _existing(self, suspects: Sequence[Commit]) -> set[str]:
-        """The ids of those unwritten or suspect commits that exist."""
-        existing = set(self._session.unwritten)
-        if suspects:
-            numbers = self._store.instances.find({commit.workflow_id for commit in suspects})
-            keys = {
-                commit_key(numbers[commit.workflow_id], commit.first_version): commit.id
-                for commit in suspects
-                if commit.workflow_id in numbers
-            }
-            rows = await self._store.by_keys(_EXISTING, list(keys))
-            existing.update(keys[row[0]] for row in rows)
-        return existing
+        """The ids of those suspects that are in the file."""
+        if not suspects:
+            return set()
+        numbers = self._store.instances.find({commit.workflow_id for commit in suspects})
+        keys = {
+            commit_key(numbers[commit.workflow_id], commit.first_version): commit.id
+            for commit in suspects
+            if commit.workflow_id in numbers
+        }
+        rows = await self._store.by_keys(_EXISTING, list(keys))
+        return {keys[row[0]] for row in rows}
 
 
 def encode_entries(commit: Commit) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 
 #: Stored in the file; a file of another version is not opened.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _VERSION_BITS = 32
 
@@ -62,6 +62,14 @@ CREATE TABLE causes (
     offset     INTEGER NOT NULL,
     commit_key INTEGER NOT NULL,
     PRIMARY KEY (topic_id, partition, offset, commit_key)
+) WITHOUT ROWID;
+
+-- What the commits of `inbox:<partition>` answered: an inbox has more of them than could be read for a copy.
+CREATE TABLE inbox_messages (
+    instance   INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    commit_key INTEGER NOT NULL,
+    PRIMARY KEY (instance, message_id)
 ) WITHOUT ROWID;
 
 -- `status` is null for the states of coordinators, which no list shows.

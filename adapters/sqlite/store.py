@@ -197,10 +197,12 @@ class SqliteStore:
 
     # -- reading -------------------------------------------------------------------------------
 
-    async def by_keys(self, sql: str, keys: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
-        """The rows of a query that finds rows by these keys, given to it as one JSON parameter."""
+    async def by_keys(
+        self, sql: str, keys: Mapping[str, Any] | Sequence[Any], *others: str
+    ) -> list[Any]:
+        """The rows of a query that finds rows by these keys, given to it as one JSON parameter before the others."""
         read = self.query if len(keys) > _LOOK_UPS_AT_ONCE else self._look_up
-        return await read(sql, (orjson.dumps(keys).decode(),))
+        return await read(sql, (orjson.dumps(keys).decode(), *others))
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
         """The rows of a query that may read much."""

@@ -26,7 +26,7 @@ from domain.instance import WorkflowInstance
 from domain.status import WorkflowPriority
 
 SOURCE = "/conveyor"
-#: In the log of `inbox:<partition>`: the partition was taken over. No event of a workflow, so it is not in the
+#: In the log of `inbox:<partition>`: an engine claimed the partition. No event of a workflow, so it is not in the
 #: catalog, and nobody asked for it, so it is never published.
 PARTITION_CLAIMED = "orchestration.internal.partition-claimed"
 
@@ -214,7 +214,7 @@ def record_refusal(
 
 
 def record_claim(partition: int, inbox_id: str, version: int, at: datetime) -> RecordedEvent:
-    """The partition was taken over, as version `version` of its inbox aggregate."""
+    """An engine claimed the partition, as version `version` of its inbox aggregate."""
     document: Document = {
         "eventId": f"{inbox_id}:{version}",
         "eventType": "PartitionClaimedEvent",

@@ -226,7 +226,10 @@ class Batch:
             partition = self._partitions[number]
             drafter = Drafter(number, partition.refusals, self._definition_for, now, self._share)
             drafters[number] = drafter
-            await self._find_refused(drafter.refusals, group)
+            # A copy of a refused command may come when its workflow has started, and must stay refused.
+            await self._find_forgotten(
+                drafter.refusals, [work for works in group.values() for work in works]
+            )
             for workflow_id, works in group.items():
                 hot = partition.touch(workflow_id)
                 if hot is None:
@@ -287,35 +290,14 @@ class Batch:
         Their times do not tell which these are: they come from the clocks of many producers.
         """
         memory = draft.memory
-        if not memory.may_forget(len(works)):
-            return
-        await self._publication.finish()
-        # What is in the window now may have left it before its copy's turn comes.
-        draft.known_from_log.update(memory.command_ids)
-        for work in works:
-            message_id = work.message.message_id
-            if (
-                work.is_command
-                and message_id not in draft.known_from_log
-                and await self._ports.event_log.find_message(draft.workflow_id, message_id)
-            ):
-                draft.known_from_log.add(message_id)
-
-    async def _find_refused(self, refusals: Draft, group: Mapping[str, Sequence[Work]]) -> None:
-        """After a restart commands come again; of more refused ones than the window holds only the log tells."""
-        memory = refusals.memory
+        if memory.may_forget(len(works)):
+            # What is in the window now may have left it before its copy's turn comes.
+            draft.answered.update(memory.command_ids)
         if not memory.is_full:
             return
-        await self._publication.finish()
-        for work in (work for works in group.values() for work in works):
-            message_id = work.message.message_id
-            if (
-                work.is_command
-                and memory.has_applied(work.position)
-                and message_id not in memory.command_ids
-                and await self._ports.event_log.find_message(refusals.workflow_id, message_id)
-            ):
-                refusals.known_from_log.add(message_id)
+        ids = {work.message.message_id for work in works if work.is_command} - draft.answered
+        if ids:
+            draft.answered.update(await self._ports.event_log.find_messages(draft.workflow_id, ids))
 
     # Repeating -----------------------------------------------------------------------------------
 
@@ -343,7 +325,8 @@ class Batch:
             if entry.message_id == message_id:
                 # The copy came in the same batch; its outcome goes out with the commit.
                 return None
-        return await self._ports.event_log.find_message(draft.workflow_id, message_id)
+        found = await self._ports.event_log.find_messages(draft.workflow_id, [message_id])
+        return found.get(message_id)
 
 
 def _is_among(draft: Draft, others: Sequence[Draft]) -> bool:

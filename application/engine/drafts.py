@@ -87,8 +87,8 @@ class Draft:
     events: int = 0
     #: Commands that were answered before: their ids, to be answered again from the log.
     repeats: list[str] = field(default_factory=list[str])
-    #: Command ids that left the memory's window and were found in the log.
-    known_from_log: set[str] = field(default_factory=set[str])
+    #: Commands that were answered before, or are in this batch, and may not be in the memory's window.
+    answered: set[str] = field(default_factory=set[str])
     #: The first start came once more.
     repeats_start: bool = False
     #: Messages for the next insert of the same batch.
@@ -153,11 +153,11 @@ class Drafter:
     def _decide(self, draft: Draft, work: Work, assumed_new: bool) -> None:
         message_id = work.message.message_id
         if work.is_command:
-            if message_id in draft.memory.command_ids or message_id in draft.known_from_log:
+            if message_id in draft.memory.command_ids or message_id in draft.answered:
                 draft.repeats.append(message_id)
                 return
             refused = self.refusals
-            if message_id in refused.memory.command_ids or message_id in refused.known_from_log:
+            if message_id in refused.memory.command_ids or message_id in refused.answered:
                 # Refused when the workflow did not exist; a copy of it stays refused (rule 8).
                 refused.repeats.append(message_id)
                 return
@@ -231,6 +231,8 @@ class Drafter:
         draft.events += len(entry.events)
         draft.instance = instance
         command_id = work.message.message_id if work.is_command else None
+        if command_id is not None:
+            draft.answered.add(command_id)
         draft.memory = draft.memory.after(work.position, command_id, work.at_ms, size)
 
     # Refusing ------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class Memory:
         return len(self.command_ids) >= COMMAND_IDS_KEPT
 
     def may_forget(self, messages: int) -> bool:
-        """Some command ids have left the window, or will before so many more messages are applied."""
+        """Some command ids will have left the window when so many more messages are applied."""
         return len(self.command_ids) + messages > COMMAND_IDS_KEPT
 
     def document(self) -> Document:

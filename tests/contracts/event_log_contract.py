@@ -67,7 +67,9 @@ class EventLogContract(ABC):
 
         await self.append(log, [written])
 
-        assert await log.find_message("wf-1", ignored.message_id) == ignored
+        assert await log.find_messages("wf-1", [ignored.message_id]) == {
+            ignored.message_id: ignored
+        }
 
     async def test_a_second_writer_of_a_version_is_refused(self, log: EventLog) -> None:
         """The first commit of an id stays, whatever comes later."""
@@ -189,8 +191,8 @@ class EventLogContract(ABC):
         assert list(await log.history("wf-1", 6, 10)) == []
         assert list(await log.history("wf-9", 0, 10)) == []
 
-    async def test_find_message_gives_its_entry(self, log: EventLog) -> None:
-        """The entry of that message in that instance, among other entries and instances."""
+    async def test_find_messages_gives_their_entries(self, log: EventLog) -> None:
+        """The entries of those messages in that instance, among other entries and instances."""
         wanted = entry("wf-1", range(3, 5), position(8, topic=REPLIES))
         await self.append(
             log,
@@ -201,9 +203,34 @@ class EventLogContract(ABC):
             ],
         )
 
-        assert await log.find_message("wf-1", wanted.message_id) == wanted
-        assert await log.find_message("wf-2", position_id(7)) is None
-        assert await log.find_message("wf-3", wanted.message_id) is None
+        ids = [wanted.message_id, position_id(999)]
+        assert await log.find_messages("wf-1", ids) == {wanted.message_id: wanted}
+        assert await log.find_messages("wf-1", []) == {}
+        assert await log.find_messages("wf-2", [position_id(7)]) == {}
+        assert await log.find_messages("wf-3", ids) == {}
+
+    async def test_messages_of_an_inbox_are_found(self, log: EventLog) -> None:
+        """Of refusals without a workflow, which are commits of an aggregate with very many (PROTOCOL rule 8)."""
+        cause = position(8)
+        refused = entry("inbox:0", range(2, 3), cause)
+        await self.append(
+            log,
+            [
+                Commit("inbox:0", 1, 0, (entry("inbox:0", range(1, 2), position(7)), refused)),
+                Commit("inbox:1", 1, 1, (entry("inbox:1", range(1, 2), position(9)),)),
+            ],
+        )
+
+        ids = [position_id(8), position_id(9)]
+        assert await log.find_messages("inbox:0", ids) == {refused.message_id: refused}
+
+    async def test_what_was_appended_last_is_found(self, log: EventLog) -> None:
+        """Published or not: only the log's own commits are looked at."""
+        first = commit("wf-1", 1)
+        found = {each.message_id: each for each in first.entries}
+        await log.append([first])
+
+        assert await log.find_messages("wf-1", list(found)) == found
 
     async def test_confirm_absent_tells_unknown_ids(self, log: EventLog) -> None:
         """Exactly the ids without a commit."""

@@ -137,9 +137,6 @@ def _causes(ledger: Ledger) -> Iterator[str]:
             yield f"the message at {position} was decided {count} times"
     for message in ledger.world.clients.sent.values():
         times = decided[message.message_id]
-        if ledger.world.clients.many and any(name.startswith("inbox:") for name in times):
-            # What was refused without a workflow is remembered by number only: a copy may come too late for it.
-            continue
         if len(times) > 1:
             yield f"{message.id} ({message.type}) was decided {len(times)} times: {times}"
 

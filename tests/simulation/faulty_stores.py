@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import TypeVar
@@ -155,14 +155,16 @@ class FaultyEventLog:
             )
         )
 
-    async def find_message(self, workflow_id: str, message_id: str) -> Entry | None:
-        def look() -> list[Entry]:
+    async def find_messages(
+        self, workflow_id: str, message_ids: Collection[str]
+    ) -> Mapping[str, Entry]:
+        def look() -> Mapping[str, Entry]:
             """As every read, of what a majority has (PROTOCOL rule 14)."""
             commits = drive(self._log.stored.history(workflow_id, 0, _ALL))
             entries = (entry for commit in self._log.shown(commits) for entry in commit.entries)
-            return [entry for entry in entries if entry.message_id == message_id]
+            return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
-        return next(iter(await self._read(look)), None)
+        return await self._read(look)
 
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
         return await self._read(lambda: drive(self._log.stored.confirm_absent(workflow_ids)))

@@ -99,6 +99,23 @@ def test_a_copy_is_known_that_comes_behind_what_drives_it_from_the_window() -> N
         assert [loop.run(scenario(seed)) for seed in range(20)] == [1] * 20
 
 
+def test_a_refused_command_stays_refused_however_late_its_copy_comes() -> None:
+    """More refusals than the window holds came behind it, and its workflow has started meanwhile (PROTOCOL P7)."""
+
+    async def scenario() -> int:
+        world = _world(0)
+        signal = {"name": "hello"}
+        first, *later = [_command(number, types.SIGNAL, signal, 0.0) for number in range(1, 7)]
+        start = _command(7, types.START, {"definition": "held", "input": {"order": "o"}}, 0.0)
+
+        await _sent(world, first, *later, start, first)
+
+        return _times_decided(world, first)
+
+    with mock.patch.object(hot, "COMMAND_IDS_KEPT", 3):
+        assert loop.run(scenario()) == 1
+
+
 def test_a_copy_of_a_start_is_known_though_it_cannot_be_decided_any_more() -> None:
     """A bug that came with a newer version does not refuse what an older one has accepted."""
 

@@ -113,14 +113,27 @@ async def _claim_nothing(_: Claims, __: Sequence[Partition]) -> list[int]:
     return []
 
 
+_find_forgotten = Batch._find_forgotten
+
+
+async def _find_of_the_inbox(batch: Batch, draft: Draft, works: Sequence[Work]) -> None:
+    if draft.workflow_id.startswith("inbox:"):
+        await _find_forgotten(batch, draft, works)
+
+
+async def _find_of_workflows(batch: Batch, draft: Draft, works: Sequence[Work]) -> None:
+    if not draft.workflow_id.startswith("inbox:"):
+        await _find_forgotten(batch, draft, works)
+
+
 async def _find_by_time(batch: Batch, draft: Draft, works: Sequence[Work]) -> None:
     memory = draft.memory
     for work in works:
         kept = memory.command_ids.values()
         if work.is_command and memory.is_full and work.at_ms <= next(iter(kept)):
             message_id = work.message.message_id
-            if await batch._ports.event_log.find_message(draft.workflow_id, message_id):
-                draft.known_from_log.add(message_id)
+            found = await batch._ports.event_log.find_messages(draft.workflow_id, [message_id])
+            draft.answered.update(found)
 
 
 # -- rules 11 and 16: where to begin -------------------------------------------------------------
@@ -268,6 +281,12 @@ MUTANTS = (
         (Memory, "has_applied", lambda *_: False),
     ),
     patched(
+        "old-refusals-not-looked-up",
+        8,
+        "what was refused without a workflow is forgotten once its id left the window",
+        (Batch, "_find_forgotten", _find_of_workflows),
+    ),
+    patched(
         "ignored-leaves-no-entry",
         8,
         "a reply or timer that changes nothing is not recorded",
@@ -277,7 +296,7 @@ MUTANTS = (
         "old-ids-not-looked-up",
         9,
         "a command id that left the window is forgotten",
-        (Memory, "may_forget", lambda *_: False),
+        (Batch, "_find_forgotten", _find_of_the_inbox),
     ),
     patched(
         "old-ids-told-by-time",
