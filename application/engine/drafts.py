@@ -6,7 +6,7 @@ messages that follow, and the state after it. All is serialised and measured her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -50,6 +50,11 @@ COMMIT_BYTES_MAX: Final = 1_000_000
 MESSAGE_BYTES_MAX: Final = 1_000_000
 #: Bytes of all events of an instance, so that its document (which repeats outputs) stays under 16 MB.
 INSTANCE_BYTES_MAX: Final = 6_000_000
+
+#: Of a refusal, so that no input makes it too large to be told.
+_DETAIL_CHARACTERS: Final = 4000
+_FAULTS_TOLD: Final = 100
+_FAULT_CHARACTERS: Final = 500
 
 #: What can make an instance too large. Anything else must stay possible, so that one at its limit can be ended.
 _BRINGING_DATA = (StartWorkflow, SignalWorkflow, ExecuteStep, HandleStepReply, HandleSealAnswer)
@@ -104,6 +109,11 @@ class Draft:
         return Draft(workflow_id, partition, None, Memory())
 
     @property
+    def is_full(self) -> bool:
+        """Its commit takes no more (PROTOCOL rule 5)."""
+        return self.events >= COMMIT_EVENTS_MAX or self.bytes >= COMMIT_BYTES_MAX
+
+    @property
     def commit(self) -> Commit | None:
         if not self.entries:
             return None
@@ -143,24 +153,16 @@ class Drafter:
         and `Unloaded` is raised for anything else.
         """
         for place, work in enumerate(works):
-            is_full = draft.events >= COMMIT_EVENTS_MAX or draft.bytes >= COMMIT_BYTES_MAX
-            if is_full or place >= self._share:
+            if draft.is_full or self.refusals.is_full or place >= self._share:
                 draft.left = works[place:]
                 return
             if not draft.memory.has_applied(work.position):
                 self._decide(draft, work, assumed_new)
 
     def _decide(self, draft: Draft, work: Work, assumed_new: bool) -> None:
-        message_id = work.message.message_id
-        if work.is_command:
-            if message_id in draft.memory.command_ids or message_id in draft.answered:
-                draft.repeats.append(message_id)
-                return
-            refused = self.refusals
-            if message_id in refused.memory.command_ids or message_id in refused.answered:
-                # Refused when the workflow did not exist; a copy of it stays refused (rule 8).
-                refused.repeats.append(message_id)
-                return
+        # What was refused when the workflow did not exist stays refused (rule 8).
+        if work.is_command and (_repeats(draft, work) or _repeats(self.refusals, work)):
+            return
         command = self._command(work)
         if draft.instance is None and assumed_new and not isinstance(command, StartWorkflow):
             raise Unloaded
@@ -170,7 +172,9 @@ class Drafter:
         try:
             decision = decide(draft.instance, command, self._now)
             if isinstance(decision, Decided):
-                self._accept(draft, work, decision, command)
+                self._accept(draft, work, decision, command, assumed_new)
+        except Unloaded:
+            raise
         # Any bug in deciding or serialising must cost one message, not the partition (rule 15).
         except Exception as bug:
             log.exception("deciding failed", workflow_id=draft.workflow_id, type=work.message.type)
@@ -193,12 +197,16 @@ class Drafter:
         definition = self._definition_for(intent.reference, intent.version)
         return start_command(work.inbound, intent, definition)
 
-    def _accept(self, draft: Draft, work: Work, decided: Decided, command: Command) -> None:
+    def _accept(
+        self, draft: Draft, work: Work, decided: Decided, command: Command, assumed_new: bool
+    ) -> None:
         entry = self._entry(draft, work, decided.events, decided.instance)
         messages = entry_outputs(entry)
         size = sum(len(message.data) for message in messages)
         too_large = self._too_large(draft, command, messages, size)
         if too_large is not None:
+            if draft.instance is None and assumed_new:
+                raise Unloaded
             self._refuse_size(draft, work, command, too_large)
             return
         self._add(draft, work, entry, messages, size, decided.instance)
@@ -265,10 +273,10 @@ class Drafter:
             command_id=work.message.id,
             command_type=work.message.type,
             code=rejection.code.value,
-            detail=rejection.detail[:4000],
+            detail=rejection.detail[:_DETAIL_CHARACTERS],
             status=instance.status.value if instance is not None else None,
             allowed_commands=instance.allowed_commands if instance is not None else (),
-            faults=rejection.faults[:100],
+            faults=tuple(_shortened(fault) for fault in rejection.faults[:_FAULTS_TOLD]),
         )
 
     def _happen(
@@ -291,7 +299,7 @@ class Drafter:
         if draft.instance is None and assumed_new:
             # It may be a copy of a start that was accepted: only the instance, if there is one, tells.
             raise Unloaded from bug
-        detail = f"{type(bug).__name__}: {bug}"
+        detail = f"{type(bug).__name__}: {bug}"[:_DETAIL_CHARACTERS]
         rejection = Rejection(RejectionCode.INTERNAL, detail)
         instance = draft.instance
         if instance is None:
@@ -347,6 +355,19 @@ class Drafter:
         at = max(self._now, instance.updated_at)
         incident = IncidentRaised(occurred_at=at, step_id=None, code=code, detail=detail)
         self._happen(draft, work, instance, (incident,))
+
+
+def _repeats(draft: Draft, work: Work) -> bool:
+    """Whether the command was answered there before; if so, it is again."""
+    message_id = work.message.message_id
+    is_known = message_id in draft.memory.command_ids or message_id in draft.answered
+    if is_known:
+        draft.repeats.append(message_id)
+    return is_known
+
+
+def _shortened(fault: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: text[:_FAULT_CHARACTERS] for name, text in fault.items()}
 
 
 def _unsendable(messages: Sequence[Message]) -> str | None:

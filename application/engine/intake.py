@@ -18,6 +18,8 @@ log = structlog.get_logger("WorkflowEngine")
 
 #: A message over this is a dead letter (CONTRACT 1).
 MESSAGE_BYTES_MAX = 1024 * 1024
+#: Characters of source and id together: they come again in every outcome, and 1,000 of them are remembered.
+MESSAGE_ID_MAX = 1024
 #: How often a message may be sent on to another partition.
 HOPS_MAX = 2
 HOPS_HEADER = "hops"
@@ -67,6 +69,11 @@ def _understood(item: Received, secret: bytes) -> Work:
         )
     if isinstance(message, MalformedEvent):
         raise message
+    if len(message.message_id) > MESSAGE_ID_MAX:
+        raise MalformedEvent(
+            "TOO_LARGE",
+            f"source and id have {len(message.message_id)} characters, at most {MESSAGE_ID_MAX}",
+        )
     if message.type.startswith(INTERNAL_PREFIX) and not has_valid_mac(secret, message):
         raise MalformedEvent(
             "BAD_MAC", "internal messages are signed by the engines; services cannot send them"

@@ -79,6 +79,9 @@ class Processor:
                 trouble = away
             except Fenced:
                 trouble = Unavailable("engine", "another engine works on this partition")
+        if trouble is not None:
+            # What is in memory may be ahead of the log, so it must not be projected when the group is left.
+            await self._begin_again(trouble)
         self.health.running = False
         await self._ports.inbox.close()
 
@@ -163,7 +166,8 @@ class Processor:
         self._forget(partitions)
 
     async def lost(self, partitions: Sequence[int]) -> None:
-        await self._publication.abandon()
+        # Not abandoned: messages of partitions that are kept may be among those that did not get out.
+        await self._publication.settle()
         await self._projector.abandon()
         self._forget(partitions)
 

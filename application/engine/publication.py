@@ -37,20 +37,23 @@ class Publication:
 
     async def finish(self) -> None:
         """Wait until everything begun is out. Raises Unavailable, from then on until it is abandoned."""
-        under_way = self._under_way
-        if under_way is not None:
-            await asyncio.wait([under_way])
-            under_way.result()
+        await self.settle()
+        if self._under_way is not None:
+            self._under_way.result()
 
-    async def abandon(self) -> None:
-        """Let it end, whatever its outcome: what gets out is right, and the next owner publishes it again.
+    async def settle(self) -> None:
+        """Let it end, whatever its outcome, of which who comes next still hears.
 
         It is not cancelled: a group that the embedded store still writes would collide with what its
         messages lead to when they come again.
         """
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            await asyncio.wait([under_way])
+        if self._under_way is not None and not self._under_way.done():
+            await asyncio.wait([self._under_way])
+
+    async def abandon(self) -> None:
+        """Let it end and forget its outcome: every partition begins again, and publishes what is not committed."""
+        await self.settle()
+        self._under_way = None
 
 
 def _call(published: Callable[[], None], done: asyncio.Future[None]) -> None:

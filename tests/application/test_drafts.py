@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import orjson
+import pytest
 from conveyor import topics, types
 from conveyor.messages import Message
 
 from application.codec.commands import Inbound, decode
 from application.definitions import compile_definition, shipped_definitions
 from application.engine.drafts import (
+    COMMIT_BYTES_MAX,
     INSTANCE_BYTES_MAX,
     MESSAGE_BYTES_MAX,
     Draft,
     Drafter,
+    Unloaded,
     Work,
 )
 from application.engine.hot import Hot, Memory, Refusals
@@ -24,6 +28,7 @@ from domain.events import StartFacts
 from domain.expression import Template
 from domain.instance import WorkflowInstance
 from domain.position import Position
+from tests import documents
 from tests.domain.definitions import Path, step, undo_of, workflow
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
@@ -112,3 +117,79 @@ def test_an_instance_at_its_limit_can_be_ended() -> None:
 
     types_of = [entry.events[0].type for entry in draft.entries]
     assert types_of == ["orchestration.command.rejected", "orchestration.workflow.cancelled"]
+
+
+def start(number: int, order: object) -> Work:
+    message = Message(
+        topic=topics.COMMANDS,
+        key=f"wf-{number}",
+        subject=f"wf-{number}",
+        type=types.START,
+        source="/test",
+        id=f"m{number}",
+        data=orjson.dumps({"definition": "order", "input": order}),
+    )
+    return Work(Position("id", topics.COMMANDS, 0, 0, number), message, decode(message), number)
+
+
+#: An order of a hundred lines, each of which is wrong in a way that takes many words.
+SKUS = [f"sku-{number:06d}" for number in range(2000)]
+WORDY = compile_definition(
+    documents.document(
+        documents.step("reserve"),
+        name="order",
+        inputSchema={
+            "type": "object",
+            "properties": {"lines": {"type": "array", "items": {"enum": SKUS}}},
+        },
+    )
+)
+WRONG = {"lines": ["no"] * 100}
+
+
+def test_a_refusal_is_a_small_message_whatever_is_wrong() -> None:
+    """What no topic takes would stop the partition for ever once it is in the log (PROTOCOL rule 15)."""
+    drafter = Drafter(0, Refusals(), lambda _reference, _version: WORDY, NOW, share=100)
+
+    drafter.decide_all(Draft.of_nothing("wf-1", 0), [start(1, WRONG)])
+
+    [refusal] = drafter.refusals.messages
+    told = orjson.loads(refusal.data)
+    assert (told["code"], len(told["faults"])) == ("INVALID_INPUT", 100)
+    assert told["faults"][0]["path"] == "input.lines[0]"
+    assert len(refusal.data) < 100_000
+
+
+def test_refusals_of_a_batch_are_commits_within_the_bounds() -> None:
+    """What does not fit waits for the next insert of the same batch (PROTOCOL rule 5)."""
+    works = [start(number, WRONG) for number in range(100)]
+    refusals, left, commits = Refusals(), works, 0
+    while left:
+        drafter = Drafter(0, refusals, lambda _reference, _version: WORDY, NOW, share=100)
+        drafts = [Draft.of_nothing(work.inbound.workflow_id, 0) for work in left]
+        for draft, work in zip(drafts, left, strict=True):
+            drafter.decide_all(draft, [work])
+        written = drafter.refusals
+        assert written.bytes < COMMIT_BYTES_MAX + 100_000
+        refusals = Refusals(refusals.version + written.events, written.memory)
+        left, commits = [work for draft in drafts for work in draft.left], commits + 1
+
+    assert refusals.version == len(works)
+    assert 1 < commits < 10
+
+
+def test_a_start_that_is_too_large_is_not_refused_unseen() -> None:
+    """It may be a copy of one that was accepted when what follows from it was smaller (PROTOCOL rule 8)."""
+    twice = {"a": "input.text", "b": "input.text"}
+    definition = compile_definition(
+        documents.document(documents.step("reserve", input=twice), name="order")
+    )
+    drafter = Drafter(0, Refusals(), lambda _reference, _version: definition, NOW, share=100)
+    work = start(1, {"text": "x" * (MESSAGE_BYTES_MAX * 6 // 10)})
+
+    with pytest.raises(Unloaded):
+        drafter.decide_all(Draft.of_nothing("wf-1", 0), [work], assumed_new=True)
+
+    drafter.decide_all(Draft.of_nothing("wf-1", 0), [work])
+    [refusal] = drafter.refusals.messages
+    assert orjson.loads(refusal.data)["code"] == "TOO_LARGE"

@@ -81,6 +81,19 @@ async def test_nothing_is_sent_after_a_failure_until_it_is_abandoned() -> None:
     assert published == ["3"]
 
 
+async def test_who_only_waits_leaves_the_failure_to_the_next() -> None:
+    """A partition is lost: messages of those that are kept may be among what did not get out."""
+    broker = SlowBroker()
+    publication = Publication(broker)
+
+    await publication.begin([message("1")], lambda: None)
+    (await broker.next_answer()).set_exception(Unavailable("kafka", "gone"))
+    await publication.settle()
+
+    with pytest.raises(Unavailable):
+        await publication.finish()
+
+
 async def test_two_that_come_at_once_are_sent_one_after_the_other() -> None:
     """The halves of a batch end at about the same time."""
     broker = SlowBroker()
