@@ -30,18 +30,14 @@ _BYTES = "latin-1"
 class Batch:
     """Neighbouring records of one topic."""
 
-    #: Offset of the first record.
+    #: Offsets of the first record and after the last one.
     first: int
+    end: int
     #: When the batch was appended, the same for all its records.
     at: datetime
     records: Sequence[Message | Record]
     #: Bytes of the content before it is deflated, about as many as in memory.
     size: int
-
-    @property
-    def end(self) -> int:
-        """The offset after the last record."""
-        return self.first + len(self.records)
 
 
 def as_message(stored: Message | Record) -> Message | MalformedEvent:

@@ -56,13 +56,16 @@ class ParticipantSession:
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        #: Saved, not yet submitted to the writer.
+        #: Saved, not yet submitted to the writer; of these keys, those with a claim.
         self._saved: dict[str, KeyRecord] = {}
+        self._resolved: set[str] = set()
         #: Submitted, not yet known to be on disk.
         self._submitted: dict[str, KeyRecord] = {}
 
-    def save(self, records: Mapping[str, KeyRecord]) -> None:
+    def save(self, records: Mapping[str, KeyRecord], claimed: AbstractSet[str]) -> None:
+        """Keep the records for the next write; `claimed` are the keys among them with a claim, which goes."""
         self._saved.update(records)
+        self._resolved |= claimed
 
     async def load(self, keys: Sequence[str]) -> dict[str, KeyRecord]:
         """The newest record of each key that has one or is claimed."""
@@ -84,13 +87,15 @@ class ParticipantSession:
     ) -> None:
         """Write what was saved and the claims, with these messages and statements, as one group."""
         saved, self._saved = self._saved, {}
+        resolved, self._resolved = self._resolved, set()
         self._submitted.update(saved)
         numbers = self.store.instances.number({_workflow(key) for key in saved})
-        keys = _statements(saved, numbers, claims)
+        keys = _statements(saved, resolved, numbers, claims)
         try:
             await self.store.write([*keys, *statements], messages, numbers)
         except BaseException:
             self._saved = saved | self._saved
+            self._resolved |= resolved
             raise
         finally:
             for key, record in saved.items():
@@ -99,7 +104,10 @@ class ParticipantSession:
 
 
 def _statements(
-    saved: Mapping[str, KeyRecord], numbers: Mapping[str, int], claims: Mapping[str, int]
+    saved: Mapping[str, KeyRecord],
+    resolved: AbstractSet[str],
+    numbers: Mapping[str, int],
+    claims: Mapping[str, int],
 ) -> list[Statement]:
     statements: list[Statement] = []
     if saved:
@@ -107,8 +115,9 @@ def _statements(
             (numbers[_workflow(key)], key[key.find("/") + 1 :], dumps(record).decode())
             for key, record in saved.items()
         ]
-        resolved = orjson.dumps(list(saved)).decode()
-        statements += [Statement(_SAVE, rows), Statement(_RESOLVE, [(resolved,)])]
+        statements.append(Statement(_SAVE, rows))
+    if resolved:
+        statements.append(Statement(_RESOLVE, [(orjson.dumps(list(resolved)).decode(),)]))
     if claims:
         statements.append(Statement(_CLAIM, list(claims.items())))
     return statements
@@ -125,6 +134,8 @@ class SqliteKeyStore:
     def __init__(self, session: ParticipantSession) -> None:
         self._session = session
         self._held: set[str] = set()
+        #: Of the keys that are held, those with a claim.
+        self._claimed: set[str] = set()
 
     async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
         free = [key for key in claims if key not in self._held]
@@ -135,6 +146,7 @@ class SqliteKeyStore:
             begun = {key: claims[key] for key in free if claims[key]}
             if begun:
                 await _answered(self._session.write(begun))
+            self._claimed.update(begun, (key for key in free if opened[key].claimed))
         except BaseException:
             self._held.difference_update(free)
             raise
@@ -143,11 +155,13 @@ class SqliteKeyStore:
     async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
         held = {key: record for key, record in records.items() if key in self._held}
         self._held.difference_update(held)
-        self._session.save(held)
+        self._session.save(held, self._claimed & held.keys())
+        self._claimed.difference_update(held)
         return frozenset(records.keys() - held.keys())
 
     async def close(self) -> None:
         self._held.clear()
+        self._claimed.clear()
 
 
 class _Progress:

@@ -132,7 +132,7 @@ class SqliteStore:
         for name, records in by_topic.items():
             topic = self._topics.get(name) or await self.topic(name)
             content = pack(records)
-            batch = Batch(0, at, records, len(content))
+            batch = Batch(0, 0, at, records, len(content))  # its place is known once it is written
             packed.append(PackedBatch(topic.number, batch, now_ms, content))
         return packed
 
@@ -188,7 +188,9 @@ class SqliteStore:
             for first, at_ms, content in rows:
                 if wanted <= 0:
                     break
-                batch = Batch(first, _moment(at_ms), unpack(topic.name, content), len(content))
+                records = unpack(topic.name, content)
+                end = first + len(records)
+                batch = Batch(first, end, _moment(at_ms), records, len(content))
                 found.append(part(batch, max(offset, first), wanted))
                 wanted -= len(found[-1].records)
             return found

@@ -22,7 +22,9 @@ TAIL_BYTES = 32 * 1024 * 1024
 class Reader(Protocol):
     """Someone who waits for records of topics."""
 
-    def wake(self) -> None: ...
+    def wake(self, topic: Topic) -> None:
+        """The topic has more."""
+        ...
 
     def position(self, topic: Topic) -> int: ...
 
@@ -52,7 +54,7 @@ class Topic:
         self._size += batch.size
         self._forget()
         for reader in self.readers:
-            reader.wake()
+            reader.wake(self)
 
     def read(self, offset: int, limit: int) -> Sequence[Batch]:
         """At most `limit` records from this offset on, which lies in the tail."""
@@ -68,7 +70,9 @@ class Topic:
 
     def _forget(self) -> None:
         """Drop what every reader has, and the oldest beyond the limit."""
-        needed = min((reader.position(self) for reader in self.readers), default=self.end)
+        needed = self.end
+        for reader in self.readers:
+            needed = min(needed, reader.position(self))
         count = 0
         for batch in self._tail:
             if batch.end > needed and self._size <= self._limit:
@@ -89,7 +93,8 @@ def part(batch: Batch, offset: int, limit: int) -> Batch:
     start = offset - batch.first
     if start == 0 and len(batch.records) <= limit:
         return batch
-    return replace(batch, first=offset, records=batch.records[start : start + limit])
+    records = batch.records[start : start + limit]
+    return replace(batch, first=offset, end=offset + len(records), records=records)
 
 
 class Taken(NamedTuple):
@@ -108,6 +113,8 @@ class Consumer:
         read_table: Callable[[Topic, int, int], Awaitable[Sequence[Batch]]],
     ) -> None:
         self._positions = dict(starts)
+        #: Topics with records that were not taken.
+        self._ready = {topic: None for topic, start in starts.items() if start < topic.end}
         self._read_table = read_table
         self._waiter: asyncio.Future[None] | None = None
         for topic in starts:
@@ -119,8 +126,13 @@ class Consumer:
 
     def seek(self, topic: Topic, offset: int) -> None:
         self._positions[topic] = offset
+        self._ready[topic] = None
 
-    def wake(self) -> None:
+    def wake(self, topic: Topic) -> None:
+        self._ready[topic] = None
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -137,7 +149,7 @@ class Consumer:
         return await self._take(limit)
 
     async def _take(self, limit: int) -> Sequence[Taken]:
-        ready = [topic for topic, position in self._positions.items() if position < topic.end]
+        ready = list(self._ready)
         taken: list[Taken] = []
         for index, topic in enumerate(ready):
             share = -(-limit // (len(ready) - index))
@@ -147,6 +159,9 @@ class Consumer:
                 taken.append(Taken(topic, batches))
         for topic, batches in taken:  # only now: a take that was cancelled has taken nothing
             self._positions[topic] = batches[-1].end
+        for topic in ready:
+            if self._positions[topic] >= topic.end:
+                del self._ready[topic]
         return taken
 
     async def _read(self, topic: Topic, limit: int) -> Sequence[Batch]:
@@ -156,11 +171,11 @@ class Consumer:
         return await self._read_table(topic, position, limit)
 
     async def _wait(self, seconds: float) -> None:
-        if any(position < topic.end for topic, position in self._positions.items()):
+        if self._ready:
             return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(seconds, self.wake)
+        timer = loop.call_later(seconds, self._go_on)
         try:
             await self._waiter
         finally:

@@ -19,11 +19,10 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from adapters.sqlite.batches import Batch, deflate
@@ -102,9 +101,8 @@ class Writer:
     def _run(self) -> None:
         while True:
             groups: list[Group | None] = [self._queue.get()]
-            with suppress(Empty):
-                while True:
-                    groups.append(self._queue.get_nowait())
+            while not self._queue.empty():  # nobody else takes from it
+                groups.append(self._queue.get_nowait())
             waiting = [group for group in groups if group is not None]
             if waiting:
                 self._report(self._write(waiting))
@@ -152,7 +150,7 @@ def _place(packed: PackedBatch, ends: dict[int, int]) -> Row:
     """Give the batch its offsets; answers its row."""
     batch = packed.batch
     batch.first = ends.get(packed.topic, 0)
-    ends[packed.topic] = batch.end
+    batch.end = ends[packed.topic] = batch.first + len(batch.records)
     return (
         packed.topic,
         batch.first,

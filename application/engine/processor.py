@@ -182,11 +182,14 @@ class Processor:
         """Decide and append everything, and begin to publish it; nothing is committed to the inbox yet."""
         mine = [item for item in received if item.position.partition in self.partitions]
         batches = [self._batch(part) for part in _parts(mine)]
-        # All of them come to an end before anything is forgotten.
-        ends = await asyncio.gather(*(batch.run() for batch in batches), return_exceptions=True)
-        for end in ends:
-            if end is not None:
-                raise end
+        if len(batches) == 1:
+            await batches[0].run()
+        else:
+            # Both come to an end before anything is forgotten.
+            ends = await asyncio.gather(*(batch.run() for batch in batches), return_exceptions=True)
+            for end in ends:
+                if end is not None:
+                    raise end
         for item in mine:
             position = item.position
             decided = self.partitions[position.partition].decided
