@@ -37,9 +37,10 @@ class Publication:
 
     async def finish(self) -> None:
         """Wait until everything begun is out. Raises Unavailable, from then on until it is abandoned."""
+        under_way = self._under_way  # another may have begun meanwhile
         await self.settle()
-        if self._under_way is not None:
-            self._under_way.result()
+        if under_way is not None:
+            under_way.result()
 
     async def settle(self) -> None:
         """Let it end, whatever its outcome, of which who comes next still hears.
@@ -52,8 +53,10 @@ class Publication:
 
     async def abandon(self) -> None:
         """Let it end and forget its outcome: every partition begins again, and publishes what is not committed."""
+        under_way = self._under_way
         await self.settle()
-        self._under_way = None
+        if self._under_way is under_way:
+            self._under_way = None
 
 
 def _call(published: Callable[[], None], done: asyncio.Future[None]) -> None:

@@ -94,6 +94,22 @@ async def test_who_only_waits_leaves_the_failure_to_the_next() -> None:
         await publication.finish()
 
 
+async def test_who_waits_for_the_last_does_not_ask_for_the_next() -> None:
+    """While one waits, another begins the next publication."""
+    broker = SlowBroker()
+    publication = Publication(broker)
+
+    await publication.begin([message("1")], lambda: None)
+    next_one = asyncio.ensure_future(publication.begin([message("2")], lambda: None))
+    waiting = asyncio.ensure_future(publication.finish())
+    (await broker.next_answer()).set_result(None)
+    await next_one
+    await waiting
+
+    (await broker.next_answer()).set_result(None)
+    await publication.finish()
+
+
 async def test_two_that_come_at_once_are_sent_one_after_the_other() -> None:
     """The halves of a batch end at about the same time."""
     broker = SlowBroker()
