@@ -22,10 +22,11 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types pytest services services-setup processes-setup faults bench bench-growth simulate lock clean
+.PHONY: help setup run test lint types pytest services services-setup processes-setup faults bench bench-compare \
+	bench-growth simulate fuzz lock clean
 
 help: ## show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(INSTALLED) ## create .venv and install everything pinned
 
@@ -68,8 +69,11 @@ processes-setup: setup
 services: setup services-setup ## start Kafka, MongoDB and Redis, print their settings, wait for Ctrl-C
 	@exec $(BIN)/python -m infrastructure.services
 
-bench: setup processes-setup ## measure both modes, write bench/report.json
+bench: setup processes-setup ## measure both modes, write bench/report.json and report.md
 	@exec $(BIN)/python bench/run.py --open $(OPEN)
+
+bench-compare: setup ## bench/report.json against bench/baseline.json; fails where it is worse, or lacks a recipe
+	@exec $(BIN)/python bench/compare.py
 
 bench-growth: setup processes-setup ## measure up to a million stored workflows (an hour), write bench/growth.json
 	@exec $(BIN)/python bench/run.py --growth --sizes $(SIZES) --kafka-sizes $(KAFKA_SIZES)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from figures import engine_cpu_ms_per_saga, mib_of_open
 from plot import Bar, Line, bars, lines, stacked
 
 HERE = Path(__file__).parent
@@ -35,22 +36,27 @@ MODES = ("embedded", "kafka")
 _QUIET = 1.0
 _CEILING = ", ceiling"
 _LOADS = ("1000 in flight", "50 in flight", "alone", "compensating")
-_FIGURES = {
+Report = Mapping[str, Any]
+#: Of each column the field, or how the figure follows from several.
+Columns = Mapping[str, str | Callable[[Report], float]]
+
+_FIGURES: Columns = {
     "sagas/s": "sagasPerSecond",
     "p50 ms": "p50Ms",
     "p99 ms": "p99Ms",
     "CPU ms per saga": "cpuMsPerSaga",
+    "engine CPU ms per saga": engine_cpu_ms_per_saga,
     "RSS MiB": "rssMiB",
     "flushes per saga": "flushesPerSaga",
 }
-_KILLED = {
+_KILLED: Columns = {
     "open": "openInstances",
     "s to first decision": "secondsToFirstDecision",
     "s to all completed": "secondsToAllCompleted",
     "RSS MiB": "rssMiBOpen",
-    "MiB per 100,000 open": "rssMiBPer100000Open",
+    "MiB for the open ones": mib_of_open,
 }
-_GROWN = {
+_GROWN: Columns = {
     "stored": "stored",
     "sagas/s": "sagasPerSecond",
     "p50 ms alone": "p50AloneMs",
@@ -58,23 +64,25 @@ _GROWN = {
     "stored MiB": "storedMiB",
 }
 
-Report = Mapping[str, Any]
-
 
 def markdown(report: Report) -> str:
     """Every table that the report has figures for."""
     runs = report["runs"]
-    parts = [_machine(report), *_loads(runs), *_ceilings(runs)]
-    if report["machine"]["loadAverage"] < _QUIET:
-        # Others were measured on a machine of their own.
-        parts += _peers(runs)
+    parts = [*_loads(runs), *_ceilings(runs)]
+    # Of growth each run has its own: they take long, and are measured on different days.
+    if "machine" in report:
+        parts.insert(0, _taken(report))
+        if report["machine"]["loadAverage"] < _QUIET:
+            # Others were measured on a machine of their own.
+            parts += _peers(runs)
     return "\n\n".join([*parts, *_kills(runs), *_growth(runs)]) + "\n"
 
 
-def _machine(report: Report) -> str:
-    machine = report["machine"]
+def _taken(measured: Report) -> str:
+    """When, where, and beside what other work."""
+    machine = measured["machine"]
     return (
-        f"Taken {report['at'][:10]} on {machine['cpus']} cores ({machine['cpu']}),"
+        f"Taken {measured['at'][:16].replace('T', ' ')} UTC on {machine['cpus']} cores ({machine['cpu']}),"
         f" {machine['memoryGiB']} GiB, {machine['system']}, Python {machine['python']};"
         f" load average before: {machine['loadAverage']}{_advice(machine['loadAverage'])}."
     )
@@ -145,17 +153,23 @@ def _kills(runs: Report) -> Iterator[str]:
 
 
 def _growth(runs: Report) -> Iterator[str]:
-    rows = [
-        [mode, *_cells(size, _GROWN)]
-        for mode in MODES
-        for size in runs.get(f"{mode}, growth", {"growth": []})["growth"]
+    grown = {mode: runs[f"{mode}, growth"] for mode in MODES if f"{mode}, growth" in runs}
+    if grown:
+        rows = [
+            [mode, *_cells(size, _GROWN)] for mode, run in grown.items() for size in run["growth"]
+        ]
+        notes = [
+            f"- {mode}: {_taken(run)} Yardstick: {_number(run['yardstickMs'])} ms."
+            for mode, run in grown.items()
+        ]
+        yield _table("With what is stored", ["", *_GROWN], rows, notes)
+
+
+def _cells(figures: Report, columns: Columns) -> list[str]:
+    return [
+        _number(figures[column] if isinstance(column, str) else column(figures))
+        for column in columns.values()
     ]
-    if rows:
-        yield _table("With what is stored", ["", *_GROWN], rows)
-
-
-def _cells(figures: Report, columns: Mapping[str, str]) -> list[str]:
-    return [_number(figures[name]) for name in columns.values()]
 
 
 def _number(value: float | None) -> str:
@@ -164,10 +178,13 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
 
 
-def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()
+) -> str:
     rule = ["---", *["---:"] * (len(heads) - 1)]
-    lines = [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
-    return "\n".join([f"**{title}**", "", *lines])
+    table = [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
+    parts = ([f"**{title}**"], notes, table)
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def svg(report: Report, growth: Report | None) -> str:

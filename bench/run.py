@@ -1,5 +1,6 @@
-"""`make bench`: every recipe in turn, a table, and `bench/report.json`; `--growth` is `make bench-growth`.
+"""`make bench`: every recipe in turn, `bench/report.json`, and its tables as Markdown beside it.
 
+`--growth` is `make bench-growth`, where a mode's figures stay until that mode is measured again.
 `--mode embedded|kafka` runs the recipes of one mode, `--output` writes elsewhere. The Kafka mode uses
 the servers of CONVEYOR_KAFKA__BOOTSTRAP_SERVERS and its like if they are set, else it starts Kafka, the
 MongoDB stand-in and Redis for the time of the run.
@@ -30,6 +31,12 @@ from infrastructure.services import start_kafka, start_mongo, start_redis
 HERE = Path(__file__).parent
 CONVEYOR = Path(sys.executable).with_name("conveyor")
 MODES = ("embedded", "kafka")
+#: What one may do with the figures, the last line of the output.
+INTO_DOCS = "Into the docs: .venv/bin/python bench/report.py --docs"
+COMPARE = (
+    "Compare with the baseline: make bench-compare."
+    " Make it the baseline: .venv/bin/python bench/compare.py --write."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +77,45 @@ def main() -> int:
     given = arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     modes = MODES if given.mode == "both" else (given.mode,)
-    sizes = {"embedded": given.sizes, "kafka": given.kafka_sizes}
-    runs: dict[str, Any] = {}
-    report: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-    }
     try:
-        for mode in modes:
-            recipes = [growing(sizes[mode])] if given.growth else [*RECIPES, killed(given.open)]
-            runs |= run_mode(mode, recipes)
+        report = measure_growth(given, modes) if given.growth else measure_all(given, modes)
     except KeyboardInterrupt:
         return 130
-    report["runs"] = runs
     given.output.write_text(json.dumps(report, indent=1) + "\n")
-    print(markdown(report))
-    failed = [name for name, run in runs.items() if run["exitCode"]]
+    tables = markdown(report)
+    given.output.with_suffix(".md").write_text(tables)
+    print(tables)
+    failed = [name for name, run in report["runs"].items() if run["exitCode"]]
     for name in failed:
         print(f"{name}: not every workflow ended as it should")
+    print(INTO_DOCS if given.growth else f"{COMPARE} {INTO_DOCS}")
     return 1 if failed else 0
+
+
+def measure_all(given: argparse.Namespace, modes: Iterable[str]) -> dict[str, Any]:
+    report = taken()
+    runs: dict[str, Any] = {}
+    for mode in modes:
+        runs |= run_mode(mode, [*RECIPES, killed(given.open)])
+    return {**report, "runs": runs}
+
+
+def measure_growth(given: argparse.Namespace, modes: Iterable[str]) -> dict[str, Any]:
+    """Each run has its own time and machine; those of other modes are kept."""
+    sizes = {"embedded": given.sizes, "kafka": given.kafka_sizes}
+    runs: dict[str, Any] = {}
+    if given.output.exists():
+        runs = json.loads(given.output.read_text())["runs"]
+    for mode in modes:
+        when = taken()
+        measured = run_mode(mode, [growing(sizes[mode])])
+        runs |= {name: {**when, **run} for name, run in measured.items()}
+    return {"runs": runs}
+
+
+def taken() -> dict[str, Any]:
+    """What a run is told with; before it, since the run itself is load."""
+    return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
 
 
 def arguments() -> argparse.Namespace:

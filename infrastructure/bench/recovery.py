@@ -44,13 +44,11 @@ class Recovery:
     all_completed: float
 
     def report(self) -> Document:
-        each = (self.rss_mib_open - self.rss_mib_before) / self.open_instances
         return {
             "mode": self.mode,
             "openInstances": self.open_instances,
             "rssMiBBefore": round(self.rss_mib_before, 1),
             "rssMiBOpen": round(self.rss_mib_open, 1),
-            "rssMiBPer100000Open": round(each * 100_000, 1),
             "secondsToFirstDecision": round(self.first_decision, 2),
             "secondsToAllCompleted": round(self.all_completed, 2),
         }

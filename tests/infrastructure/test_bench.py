@@ -225,7 +225,6 @@ RECOVERY = {
     "openInstances",
     "rssMiBBefore",
     "rssMiBOpen",
-    "rssMiBPer100000Open",
     "secondsToFirstDecision",
     "secondsToAllCompleted",
 }
