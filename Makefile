@@ -81,9 +81,10 @@ bench-growth: setup processes-setup ## measure up to a million stored workflows 
 simulate: setup ## SEEDS=10000 [FIRST=n] [JOBS=n]: seeded runs of the whole system with faults
 	PYTHONPATH=.:sdk $(BIN)/python -m tests.simulation --first $(FIRST) --count $(SEEDS) --jobs $(JOBS)
 
+# What fails is told with the line that repeats it; SEED=n tries the property tests on the inputs of a run.
 fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all targets together
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt 1>&2
-	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group build -o requirements/run.txt

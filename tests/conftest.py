@@ -1,4 +1,7 @@
-"""Real servers for the tests that need them, and the two Hypothesis profiles.
+"""Real servers for the tests that need them, and the Hypothesis profiles.
+
+`make test` tries the same inputs each time under CI, so that a run says something about the change; `make
+fuzz` tries others each time (the profile `fresh`), and tells the seed.
 
 A server comes from the environment (TEST_KAFKA, TEST_MONGO, TEST_REDIS), else from Docker where an
 engine has the images, else it is a local process. A test that needs one is never skipped.
@@ -21,6 +24,7 @@ from infrastructure.services.containers import (
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+settings.register_profile("fresh", max_examples=500, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
 

@@ -22,7 +22,7 @@ from domain.expression import ExpressionError
 Target = Callable[[bytes], None]
 
 #: CPU time for one input; other processes cost none of it.
-CPU_SECONDS_MAX = 20.0
+CPU_SECONDS_MAX = 2.0
 
 MEDIA_TYPES = ("", "application/json", "application/yaml")
 #: What expressions are evaluated on when the input brings no document.

@@ -8,13 +8,14 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters.rest.problems import MEDIA_TYPE
 from application.definitions import shipped_definitions
 from tests.adapters.rest.service import start_of
 from tests.fuzz import seeds, targets
+from tests.fuzz.__main__ import FOLDER, again
 from tests.fuzz.rest import require_answer, rest_target
 from tests.fuzz.targets import Target, checked, cloudevent, definition, mapping
 
@@ -186,6 +187,25 @@ def test_slowness_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(AssertionError, match=" s"):
         checked(mapping, b"input.lines[]")
+
+
+def test_what_fails_is_told_with_the_line_that_repeats_it() -> None:
+    """The line names the file that libFuzzer has written, as it stands in its log."""
+    file = FOLDER / "mapping-crash-0a4d55a8d778e5022fab701977c5d840bbc486d0"
+    log = f"==1== ERROR: libFuzzer: fuzz target exited\nTest unit written to {file}\nBase64: Zm9v\n"
+
+    line = again("mapping", log)
+
+    replayed = f"--target mapping --replay {file.relative_to(FOLDER.parents[1])}"
+    assert line.endswith(f" -m tests.fuzz {replayed}")
+    assert "no input was kept" in again("mapping", "ModuleNotFoundError: No module named 'atheris'")
+
+
+def test_fuzzing_has_new_inputs_each_time() -> None:
+    """The profile of `make fuzz` is not the one of CI, which tries the same ones."""
+    assert settings.get_profile("ci").derandomize
+    assert not settings.get_profile("fresh").derandomize
+    assert settings.get_profile("fresh").max_examples > settings.get_profile("ci").max_examples
 
 
 @pytest.mark.parametrize(
