@@ -22,7 +22,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types pytest services services-setup processes-setup faults bench bench-compare \
+.PHONY: help setup run test lint types pytest unit integration services services-setup processes-setup faults bench bench-compare \
 	bench-growth simulate fuzz lock clean
 
 help: ## show the targets
@@ -53,6 +53,14 @@ types: setup ## pyright
 
 pytest: setup processes-setup ## all tests, with real Kafka, MongoDB protocol and Redis
 	$(BIN)/python -m pytest -m "not faults" --cov --cov-report=term
+
+# The two halves of `make pytest`; K=retry takes those that `pytest -k retry` selects.
+unit: setup ## tests that need no server, with their coverage; K=retry for some
+	$(BIN)/python -m pytest -m "not integration and not faults" \
+		$(if $(K),-k "$(K)",--cov --cov-report=term --cov-fail-under=90)
+
+integration: setup processes-setup ## tests on real servers and of whole processes; K=retry for some
+	$(BIN)/python -m pytest -m "integration and not faults" $(if $(K),-k "$(K)")
 
 # What `make pytest` leaves out for its length. SEED=n repeats the plan of a run.
 faults: setup processes-setup ## kill, freeze, cut and fill real processes and servers; prints what was shown

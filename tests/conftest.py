@@ -8,8 +8,9 @@ engine has the images, else it is a local process. A test that needs one is neve
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,10 +23,33 @@ from infrastructure.services.containers import (
     start_redis_container,
 )
 
+#: What needs one of these is an integration test, wherever it stands ...
+_OF_SERVERS = {"kafka", "mongo", "redis", "e2e", "kafka_bootstrap", "mongo_uri", "redis_url"}
+#: ... and so is everything here: parts that work together, files, other processes.
+_TOGETHER = (
+    "acceptance",
+    "adapters/rest",
+    "adapters/sqlite",
+    "faults",
+    "infrastructure",
+    "simulation",
+)
+_TESTS = Path(__file__).parent
+
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.register_profile("fresh", max_examples=500, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """Mark what `make integration` runs; everything else is a unit test."""
+    for item in items:
+        needs = {mark.name for mark in item.iter_markers()} | set(getattr(item, "fixturenames", ()))
+        place = item.path.relative_to(_TESTS).as_posix()
+        if needs & _OF_SERVERS or place.startswith(tuple(f"{folder}/" for folder in _TOGETHER)):
+            item.add_marker(pytest.mark.integration)
 
 
 @pytest.fixture(scope="session")

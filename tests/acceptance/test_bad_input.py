@@ -79,7 +79,7 @@ class TestRejections:
         assert rejection["code"] == "WORKFLOW_EXISTS"
         assert rejection["version"] > 1
 
-    def test_a_key_used_again(self, site: RunningSite) -> None:
+    def test_an_idempotency_key_used_again(self, site: RunningSite) -> None:
         """The same key with the same payload is one start, with another payload a conflict."""
         key, other = new_id("key"), new_id("other")
         data = {**start_data("o-1"), "idempotencyKey": key}

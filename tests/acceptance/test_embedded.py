@@ -68,7 +68,7 @@ def test_orders_complete_and_some_compensate(tmp_path: Path) -> None:
     assert "Traceback" not in program.log
 
 
-def test_killed_in_the_middle_of_work(tmp_path: Path) -> None:
+def test_recovery_after_a_kill_in_the_middle_of_work(tmp_path: Path) -> None:
     """After kill -9 the same file goes on: every workflow ends, no step is done twice, no event is missing."""
     ids = [f"order-{number}" for number in range(200)]
     failing = set(ids[::10])

@@ -28,7 +28,7 @@ def site(kafka_bootstrap: str, mongo_uri: str, redis_url: str, tmp_path: Path) -
         yield site
 
 
-def test_one_is_killed_under_load(site: Site) -> None:
+def test_recovery_when_one_is_killed_under_load(site: Site) -> None:
     """After kill -9 of one engine every saga ends, each effect is done once, no event is missing or early."""
     ids = [f"saga-{number}" for number in range(SAGAS)]
     failing = set(ids[::10])

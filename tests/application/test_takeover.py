@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 from conveyor import topics, types
+from conveyor.messages import Message, Record
 
 from adapters.memory.event_log import MemoryEventLog
+from adapters.memory.publisher import MemoryPublisher
 from application.engine.claims import Claims
 from application.engine.hot import Memory, Partition
 from application.engine.loader import Loader, remembered
@@ -180,6 +182,41 @@ async def test_a_claim_applies_nothing(installation: Installation) -> None:
     first = replace(claim.entries[0].cause, offset=0)
     assert not memory.has_applied(first)
     assert not memory.command_ids
+
+
+class OutOfReach(MemoryPublisher):
+    """A broker to which nothing can be written until it comes back."""
+
+    is_away = True
+
+    async def publish(self, messages: Sequence[Message | Record]) -> None:
+        if messages and self.is_away:
+            raise Unavailable("kafka", "no answer")
+        await super().publish(messages)
+
+
+@pytest.mark.parametrize("successor", ["another engine", "the same engine"])
+async def test_recovery_publishes_what_was_appended_and_not_sent(
+    installation: Installation, successor: str
+) -> None:
+    """Whoever goes on publishes the commit that is in the log, and does not decide its message again (rule 6)."""
+    installation.registered = DEFINITION
+    broker = OutOfReach(installation.broker)
+    first = installation.engine("first", publisher=broker)
+    installation.start_workflow("m1")
+    await until(lambda: first.telemetry.counts.get("restarts"))
+    assert installation.decided_for("m1") == ["wf-1"]
+    assert installation.outcomes("m1") == set()
+
+    if successor == "another engine":
+        installation.broker.group(GROUP).expel("first")
+        installation.engine("second")
+    else:
+        broker.is_away = False
+    await until(lambda: installation.is_done(1))
+
+    assert "orchestration.workflow.started" in installation.outcomes("m1")
+    assert installation.decided_for("m1") == ["wf-1"]
 
 
 class Hidden(MemoryEventLog):

@@ -23,7 +23,7 @@ PART = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]),
         purpose=st.sampled_from([None, "undo", "verify"]),
     )
 )
-def test_a_key_round_trips(key: StepKey) -> None:
+def test_an_idempotency_key_round_trips(key: StepKey) -> None:
     """Parsing a key gives its parts back, whatever their characters."""
     assert StepKey.parse(str(key)) == key
 
@@ -37,7 +37,7 @@ def test_a_key_round_trips(key: StepKey) -> None:
         (StepKey("wf-1", "pick", 1, purpose="verify"), "wf-1/pick/1/verify"),
     ],
 )
-def test_the_form_of_a_key(key: StepKey, text: str) -> None:
+def test_the_form_of_an_idempotency_key(key: StepKey, text: str) -> None:
     """A key is workflow, step, item if any, round and, of an undo, its purpose."""
     assert str(key) == text
 
@@ -56,7 +56,7 @@ def test_the_form_of_a_key(key: StepKey, text: str) -> None:
         "a/b/c/1/2",
     ],
 )
-def test_a_malformed_key_is_refused(text: str) -> None:
+def test_a_malformed_idempotency_key_is_refused(text: str) -> None:
     """What is no key is refused and named."""
     with pytest.raises(ValueError, match="is no step key"):
         StepKey.parse(text)

@@ -34,7 +34,7 @@ def test_fails_twice_then_succeeds() -> None:
     assert not saga.all_of(CompensationStarted)
 
 
-def test_all_attempts_share_key_and_input() -> None:
+def test_all_attempts_share_idempotency_key_and_input() -> None:
     """A later attempt is the same request again: its number alone differs."""
     saga = Saga(chain("reserve")).starts().unavailable("reserve").retry_is_due("reserve")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.retry import PRESETS, RetryPolicy
 
 
-def test_default_policy_waits_one_two_four_seconds() -> None:
+def test_the_default_backoff_is_one_two_and_four_seconds() -> None:
     """The default delays double from a second."""
     policy = RetryPolicy.default_policy()
 
@@ -21,12 +21,12 @@ def test_default_policy_waits_one_two_four_seconds() -> None:
     )
 
 
-def test_a_delay_is_capped() -> None:
+def test_backoff_is_capped() -> None:
     """No delay is above the policy's greatest one."""
     assert RetryPolicy().calculate_delay(5) == 10_000
 
 
-def test_custom_policy() -> None:
+def test_backoff_of_a_custom_policy() -> None:
     """calculateDelay(n) = min(max, initial x multiplier^n), exactly."""
     policy = RetryPolicy(
         max_retries=5, initial_delay_ms=2000, max_delay_ms=30_000, backoff_multiplier=3.0

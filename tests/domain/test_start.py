@@ -66,7 +66,7 @@ def test_the_same_start_again_is_a_duplicate() -> None:
     assert saga.starts(idempotency_key="k", payload_hash="h").last == Duplicate()
 
 
-def test_the_same_key_with_another_payload_is_a_conflict() -> None:
+def test_the_same_idempotency_key_with_another_payload_is_a_conflict() -> None:
     """A key stands for one payload."""
     saga = Saga(chain("reserve")).starts(idempotency_key="k", payload_hash="h")
 

@@ -147,7 +147,7 @@ async def test_repeated_through_a_proxy(service: Service) -> None:
     assert again.json()["correlationId"] == "corr-1"
 
 
-async def test_same_key_for_another_start(service: Service) -> None:
+async def test_same_idempotency_key_for_another_start(service: Service) -> None:
     """The key of another payload is a conflict."""
     await service.start(start_of(1), Idempotency_Key="order-1")
 
@@ -287,7 +287,7 @@ async def test_faulty_field(undecided: Service, change: Json, path: str) -> None
     assert path in [fault["path"] for fault in response.json()["errors"]]
 
 
-async def test_two_keys(undecided: Service) -> None:
+async def test_two_idempotency_keys(undecided: Service) -> None:
     """A header and a field that name different keys contradict each other."""
     response = await undecided.start({**start_of(), "idempotencyKey": "a"}, Idempotency_Key="b")
 
