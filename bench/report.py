@@ -1,7 +1,8 @@
-"""Figures for people: tables and a plot of a report, and docs/performance.md from those that are kept.
+"""Figures for people: tables and a plot of a report, and pages from those that are kept.
 
 `python bench/report.py` shows bench/report.json as Markdown. `--docs` writes what stands between the
-marks in docs/performance.md, and docs/performance.svg, from bench/baseline.json and bench/growth.json.
+marks in docs/performance.md and README.md, and docs/performance.svg, from bench/baseline.json and
+bench/growth.json.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ BASELINE = HERE / "baseline.json"
 GROWTH = HERE / "growth.json"
 PAGE = HERE.parent / "docs" / "performance.md"
 PLOT = HERE.parent / "docs" / "performance.svg"
+README = HERE.parent / "README.md"
 MARKS = ("<!-- figures: written by bench/report.py -->\n", "<!-- end of figures -->\n")
 
 #: Sagas per second and ms alone of others, five steps, on two cores of the same kind.
@@ -49,6 +51,7 @@ _FIGURES: Columns = {
     "RSS MiB": "rssMiB",
     "flushes per saga": "flushesPerSaga",
 }
+_IN_SHORT = ("sagas/s", "p50 ms", "p99 ms", "CPU ms per saga", "engine CPU ms per saga")
 _KILLED: Columns = {
     "open": "openInstances",
     "s to first decision": "secondsToFirstDecision",
@@ -93,8 +96,28 @@ def _advice(load: float) -> str:
     return "" if load < _QUIET else ", so others had most of it: only CPU and memory say something"
 
 
+def in_short(report: Report) -> str:
+    """One table of how fast, for who has just arrived."""
+    runs = report["runs"]
+    columns = {name: _FIGURES[name] for name in _IN_SHORT}
+    rows = [
+        [name, *_cells(runs[name], columns), _number(_ceiling_of(name, runs))]
+        for name in _loaded(runs)
+    ]
+    heads = ["", *columns, "ceiling sagas/s"]
+    return f"{_taken(report)}\n\n{_table(None, heads, rows)}"
+
+
+def _ceiling_of(name: str, runs: Report) -> float | None:
+    return runs.get(name + _CEILING, {}).get("sagasPerSecond")
+
+
+def _loaded(runs: Report) -> list[str]:
+    return [f"{mode}, {load}" for mode in MODES for load in _LOADS if f"{mode}, {load}" in runs]
+
+
 def _loads(runs: Report) -> Iterator[str]:
-    names = [f"{mode}, {load}" for mode in MODES for load in _LOADS if f"{mode}, {load}" in runs]
+    names = _loaded(runs)
     if names:
         rows = [[name, *_cells(runs[name], _FIGURES)] for name in names]
         yield _table("Under load and alone", ["", *_FIGURES], rows)
@@ -179,11 +202,14 @@ def _number(value: float | None) -> str:
 
 
 def _table(
-    title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()
+    title: str | None,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    notes: Sequence[str] = (),
 ) -> str:
     rule = ["---", *["---:"] * (len(heads) - 1)]
     table = [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
-    parts = ([f"**{title}**"], notes, table)
+    parts = ([f"**{title}**"] if title else [], notes, table)
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -215,25 +241,33 @@ def kept() -> tuple[Report, Report | None]:
     return json.loads(BASELINE.read_text()), growth
 
 
-def page_with(text: str, baseline: Report, growth: Report | None) -> str:
-    """The page with the figures between its marks written anew."""
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
+def pages(baseline: Report, growth: Report | None) -> dict[Path, str]:
+    """What each page and the plot have to contain."""
     figures = markdown(baseline)
     if growth is not None:
         figures += "\n" + markdown(growth)
+    return {
+        PAGE: _page_with(PAGE.read_text(), figures),
+        README: _page_with(README.read_text(), in_short(baseline) + "\n"),
+        PLOT: svg(baseline, growth),
+    }
+
+
+def _page_with(text: str, figures: str) -> str:
+    """The page with the figures between its marks written anew."""
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
     return f"{before}{MARKS[0]}\n{figures}\n{MARKS[1]}{after}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("report", type=Path, nargs="?", default=HERE / "report.json")
-    parser.add_argument("--docs", action="store_true", help="write docs/performance.md and .svg")
+    parser.add_argument("--docs", action="store_true", help="write the pages and the plot")
     given = parser.parse_args()
     if given.docs:
-        baseline, growth = kept()
-        PAGE.write_text(page_with(PAGE.read_text(), baseline, growth))
-        PLOT.write_text(svg(baseline, growth))
+        for page, text in pages(*kept()).items():
+            page.write_text(text)
         return 0
     print(markdown(json.loads(given.report.read_text())))
     return 0

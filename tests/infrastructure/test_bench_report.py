@@ -175,14 +175,14 @@ def test_ratios_do_not_depend_on_the_machine(compare: Any) -> None:
     }
 
 
-def test_the_page_shows_what_is_kept(report: Any) -> None:
-    """docs/performance.md and its plot are those of the kept reports: bench/report.py --docs."""
-    baseline, growth = report.kept()
+@pytest.mark.parametrize("page", ["docs/performance.md", "README.md", "docs/performance.svg"])
+def test_pages_show_what_is_kept(report: Any, page: str) -> None:
+    """Tables and plot are those of the kept reports: bench/report.py --docs."""
+    file = BENCH.parent / page
 
-    page = report.PAGE.read_text()
+    pages = report.pages(*report.kept())
 
-    assert page == report.page_with(page, baseline, growth)
-    assert report.PLOT.read_text() == report.svg(baseline, growth)
+    assert file.read_text() == pages[file]
 
 
 def test_compare_tells_what_is_worse(tmp_path: Path) -> None:
