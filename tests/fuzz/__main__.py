@@ -18,6 +18,7 @@ FOLDER = ROOT / ".cache" / "fuzz"
 NAMES = ("cloudevent", "definition", "mapping", "rest")
 
 _INPUT_BYTES_MAX = 16_384
+#: Wall time, for what never ends; what an input may cost is `targets.CPU_SECONDS_MAX`.
 _INPUT_SECONDS_MAX = 60
 _MEMORY_MIB_MAX = 2_048
 _EXECUTIONS = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
