@@ -124,6 +124,7 @@ class TestStandinIndexes:
         indexed.create_index([("queue", 1), ("status", 1), ("priority", -1), ("due", 1)])
         indexed.create_index([("due", 1)])
         indexed.create_index([("tags", 1)])
+        indexed.create_index([("entries.cause.topic", 1), ("entries.cause.offset", 1)])
         documents = [
             {
                 "_id": f"d{number:03d}",
@@ -133,6 +134,10 @@ class TestStandinIndexes:
                 "priority": number % 4,
                 "due": None if number % 5 == 0 else number * 37 % 101,
                 "tags": [[], ["x"], ["x", "y"], ["y", "z"]][number % 4],
+                "entries": [
+                    {"cause": {"topic": "ab"[offset % 2], "offset": offset}, "n": offset % 3}
+                    for offset in range(number % 10, number % 10 + number % 3)
+                ],
             }
             for number in range(300)
         ]
@@ -162,6 +167,10 @@ class TestStandinIndexes:
             {"tags": {"$gte": "y", "$lt": "z"}},
             {"tags": {"$gt": "x", "$lt": "y"}},
             {"tags": []},
+            {"entries": {"$elemMatch": {"cause.topic": "a", "cause.offset": {"$gte": 7}}}},
+            {"entries": {"$elemMatch": {"cause.topic": "a", "n": 1, "cause.offset": {"$lt": 5}}}},
+            {"entries": {"$elemMatch": {"cause.topic": {"$ne": "a"}, "none": None}}},
+            {"tags": {"$elemMatch": {"$gt": "x", "$lt": "z"}}},
             {"$and": [{"queue": "a"}, {"status": "OPEN"}]},
             {"$or": [{"due": 3}, {"queue": "b"}]},
             {},

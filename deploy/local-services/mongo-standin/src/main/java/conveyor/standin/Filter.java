@@ -25,12 +25,14 @@ final class Filter {
 
     record End(Object value, boolean inclusive) { }
 
+    private record Clause(String field, Object wanted) { }
+
     record Range(Optional<End> lower, Optional<End> upper) { }
 
     private static final Set<String> LOGICAL = Set.of("$and", "$or", "$nor");
     private static final End ABOVE_NULL = new End(null, false);
 
-    private final List<Map.Entry<String, Object>> clauses = new ArrayList<>();
+    private final List<Clause> clauses = new ArrayList<>();
 
     Filter(Document query) {
         collect(query);
@@ -40,18 +42,29 @@ final class Filter {
         for (Map.Entry<String, Object> clause : query.entrySet()) {
             if (clause.getKey().equals("$and") && clause.getValue() instanceof Collection<?> parts) {
                 parts.forEach(part -> collect((Document) part));
-            } else if (!clause.getKey().startsWith("$")) {
-                clauses.add(clause);
+            } else {
+                add(clause.getKey(), clause.getValue());
             }
         }
     }
 
+    private void add(String field, Object wanted) {
+        if (field.startsWith("$")) {
+            return;
+        }
+        clauses.add(new Clause(field, wanted));
+        // What one element has together, the elements have apart.
+        if (wanted instanceof Document operators && operators.get("$elemMatch") instanceof Document element) {
+            element.forEach((name, value) -> add(field + "." + name, value));
+        }
+    }
+
     Optional<List<Object>> equalTo(String field) {
-        for (Map.Entry<String, Object> clause : clauses) {
-            if (!clause.getKey().equals(field)) {
+        for (Clause clause : clauses) {
+            if (!clause.field().equals(field)) {
                 continue;
             }
-            Object value = clause.getValue();
+            Object value = clause.wanted();
             if (isScalar(value)) {
                 return Optional.of(List.of(value));
             }
@@ -70,8 +83,8 @@ final class Filter {
     }
 
     Optional<Range> range(String field) {
-        for (Map.Entry<String, Object> clause : clauses) {
-            if (clause.getKey().equals(field) && clause.getValue() instanceof Document operators) {
+        for (Clause clause : clauses) {
+            if (clause.field().equals(field) && clause.wanted() instanceof Document operators) {
                 Optional<End> lower = end(operators, "$gt", "$gte");
                 Optional<End> upper = end(operators, "$lt", "$lte");
                 if (lower.isPresent() || upper.isPresent()) {
