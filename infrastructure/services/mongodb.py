@@ -29,6 +29,8 @@ _MEMORY_OPTIONS = [
     "-Xms1g",
     "-Xmx8g",
     "-Xmn256m",
+    # Without memory it would go on answering some requests and not others: rather none.
+    "-XX:+ExitOnOutOfMemoryError",
     # What has outlived one request is there to stay: to copy it once more, as young, is waste. One
     # thread, as the two cores have others to serve, and parallel ones spin while they wait.
     "-XX:+UseSerialGC",
