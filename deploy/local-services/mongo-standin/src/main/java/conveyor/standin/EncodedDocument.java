@@ -46,6 +46,10 @@ final class EncodedDocument {
         return new EncodedDocument(bytes);
     }
 
+    int length() {
+        return bytes.length;
+    }
+
     Document decoded() {
         return BsonDecoder.decodeBson(Unpooled.wrappedBuffer(bytes));
     }
@@ -68,6 +72,19 @@ final class EncodedDocument {
         for (walk.enter(0); walk.next(); walk.skip()) {
             if (bytes[walk.name] == '$') {
                 return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether a field on the first level has a dot in its name. */
+    boolean hasDottedName() {
+        Walk walk = new Walk();
+        for (walk.enter(0); walk.next(); walk.skip()) {
+            for (int place = walk.name; place < walk.value; place++) {
+                if (bytes[place] == '.') {
+                    return true;
+                }
             }
         }
         return false;

@@ -3,6 +3,7 @@ package conveyor.standin;
 import java.util.AbstractList;
 import java.util.List;
 import java.util.function.Function;
+import java.util.function.Predicate;
 
 import de.bwaldvogel.mongo.bson.Document;
 
@@ -24,6 +25,10 @@ final class EncodedDocuments extends AbstractList<Document> {
     /** The same documents, each decoded in this way when somebody looks at it. */
     EncodedDocuments seenAs(Function<EncodedDocument, Document> decoding) {
         return new EncodedDocuments(documents, decoding);
+    }
+
+    boolean any(Predicate<EncodedDocument> condition) {
+        return documents.stream().anyMatch(condition);
     }
 
     @Override

@@ -17,6 +17,8 @@ import io.netty.channel.Channel;
 /** Documents and unique indexes live in the file; the ordered indexes are built from them when it is opened. */
 final class IndexedH2Backend extends H2Backend {
 
+    private final Cursors cursors = new Cursors(getCursorRegistry());
+
     IndexedH2Backend(String file) {
         super(file);
     }
@@ -47,7 +49,8 @@ final class IndexedH2Backend extends H2Backend {
 
         @Override
         public Document handleCommand(Channel channel, String command, Document query, DatabaseResolver databases, Oplog oplog) {
-            return InsertReply.corrected(command, query, super.handleCommand(channel, command, query, databases, oplog));
+            return Commands.handle(this, cursors, command, query,
+                asked -> super.handleCommand(channel, command, asked, databases, oplog));
         }
     }
 }

@@ -11,6 +11,7 @@ import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.h2.H2Collection;
 import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.exception.MongoServerError;
 import de.bwaldvogel.mongo.oplog.Oplog;
 import org.h2.mvstore.MVMap;
 
@@ -24,8 +25,14 @@ final class IndexedH2Collection extends H2Collection {
 
     @Override
     public synchronized void addIndex(Index<Object> index) {
-        super.addIndex(index);
-        OrderedIndexes.companionOf(index).ifPresent(super::addIndex);
+        Optional<Index<Object>> companion = OrderedIndexes.missingCompanionOf(index, getIndexes());
+        companion.ifPresent(super::addIndex);
+        try {
+            super.addIndex(index);
+        } catch (MongoServerError refused) {
+            companion.map(Index::getName).ifPresent(super::dropIndex);
+            throw refused;
+        }
     }
 
     @Override
@@ -39,6 +46,12 @@ final class IndexedH2Collection extends H2Collection {
                                                  boolean isMulti, boolean isUpsert, Oplog oplog) {
         Document decoded = Replacement.in(update).map(EncodedDocument::decoded).orElse(update);
         return super.updateDocuments(selector, decoded, arrayFilters, isMulti, isUpsert, oplog);
+    }
+
+    /** Wrapped, since the library takes a selector with a field `query` for the envelope of old clients. */
+    @Override
+    public synchronized int deleteDocuments(Document selector, int limit, Oplog oplog) {
+        return super.deleteDocuments(new Document("$query", selector), limit, oplog);
     }
 
     @Override
@@ -57,6 +70,15 @@ final class IndexedH2Collection extends H2Collection {
         Document stillToSort = scan.get().sorted() ? null : orderBy;
         return matchDocumentsFromStream(
             scan.get().positions().map(this::getDocument), query, stillToSort, skip, limit, batchSize, fields);
+    }
+
+    /**
+     * Copies of what was found: the library changes what it found in place, and so would change what is stored, while
+     * another thread writes that to a file or to a client.
+     */
+    @Override
+    protected QueryResult createQueryResult(List<Document> found, int batchSize) {
+        return super.createQueryResult(found.stream().map(Document::cloneDeeply).toList(), batchSize);
     }
 
     /** Encoding every document once more only to know the collection's size would cost a third of the throughput. */

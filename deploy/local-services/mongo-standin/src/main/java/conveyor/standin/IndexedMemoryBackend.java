@@ -7,7 +7,6 @@ import de.bwaldvogel.mongo.MongoDatabase;
 import de.bwaldvogel.mongo.backend.AbstractMongoBackend;
 import de.bwaldvogel.mongo.backend.AbstractSynchronizedMongoDatabase;
 import de.bwaldvogel.mongo.backend.CollectionOptions;
-import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.DatabaseResolver;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
@@ -18,15 +17,17 @@ import io.netty.channel.Channel;
 
 final class IndexedMemoryBackend extends AbstractMongoBackend {
 
+    private final Cursors cursors = new Cursors(getCursorRegistry());
+
     @Override
     public MongoDatabase openOrCreateDatabase(String name) {
-        return new IndexedDatabase(name, getCursorRegistry());
+        return new IndexedDatabase(name);
     }
 
-    private static final class IndexedDatabase extends AbstractSynchronizedMongoDatabase<Integer> {
+    private final class IndexedDatabase extends AbstractSynchronizedMongoDatabase<Integer> {
 
-        IndexedDatabase(String name, CursorRegistry cursors) {
-            super(name, cursors);
+        IndexedDatabase(String name) {
+            super(name, getCursorRegistry());
             initializeNamespacesAndIndexes();
         }
 
@@ -57,7 +58,8 @@ final class IndexedMemoryBackend extends AbstractMongoBackend {
 
         @Override
         public Document handleCommand(Channel channel, String command, Document query, DatabaseResolver databases, Oplog oplog) {
-            return InsertReply.corrected(command, query, super.handleCommand(channel, command, query, databases, oplog));
+            return Commands.handle(this, cursors, command, query,
+                asked -> super.handleCommand(channel, command, asked, databases, oplog));
         }
     }
 }

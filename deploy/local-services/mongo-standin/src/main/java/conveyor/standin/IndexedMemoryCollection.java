@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.IntStream;
@@ -21,6 +22,7 @@ import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.exception.MongoServerError;
 import de.bwaldvogel.mongo.oplog.Oplog;
 
 /**
@@ -39,6 +41,9 @@ final class IndexedMemoryCollection extends AbstractSynchronizedMongoCollection<
     private final Deque<Integer> emptyPositions = new ArrayDeque<>();
     private Fields indexed = ONLY_ID;
 
+    /** Bytes of the largest document that ever was here, as a bound of what a reply may take. */
+    private volatile int largest;
+
     /** What is being added, where that is encoded already. */
     private EncodedDocument arriving;
 
@@ -48,8 +53,14 @@ final class IndexedMemoryCollection extends AbstractSynchronizedMongoCollection<
 
     @Override
     public synchronized void addIndex(Index<Integer> index) {
-        super.addIndex(index);
-        OrderedIndexes.companionOf(index).ifPresent(super::addIndex);
+        Optional<Index<Integer>> companion = OrderedIndexes.missingCompanionOf(index, getIndexes());
+        companion.ifPresent(super::addIndex);
+        try {
+            super.addIndex(index);
+        } catch (MongoServerError refused) {
+            companion.map(Index::getName).ifPresent(super::dropIndex);
+            throw refused;
+        }
         noteIndexedFields();
     }
 
@@ -88,11 +99,22 @@ final class IndexedMemoryCollection extends AbstractSynchronizedMongoCollection<
         EncodedDocument encoded = arriving == null ? EncodedDocument.of(document) : arriving;
         Integer position = emptyPositions.poll();
         if (position == null) {
-            documents.add(encoded);
-            return documents.size() - 1;
+            position = documents.size();
+            documents.add(null);
         }
-        documents.set(position, encoded);
+        put(position, encoded);
         return position;
+    }
+
+    private void put(Integer position, EncodedDocument document) {
+        documents.set(position, document);
+        if (document.length() > largest) {
+            largest = document.length();
+        }
+    }
+
+    int largestDocument() {
+        return largest;
     }
 
     @Override
@@ -131,13 +153,19 @@ final class IndexedMemoryCollection extends AbstractSynchronizedMongoCollection<
         Document after = replacement.decoded(indexed);
         getIndexes().forEach(index -> index.checkUpdate(before, after, this));
         getIndexes().forEach(index -> index.updateInPlace(before, after, position, this));
-        documents.set(position, replacement);
+        put(position, replacement);
         return true;
     }
 
     @Override
     protected void handleUpdate(Integer position, Document oldDocument, Document newDocument) {
-        documents.set(position, EncodedDocument.of(newDocument));
+        put(position, EncodedDocument.of(newDocument));
+    }
+
+    /** Wrapped, since the library takes a selector with a field `query` for the envelope of old clients. */
+    @Override
+    public synchronized int deleteDocuments(Document selector, int limit, Oplog oplog) {
+        return super.deleteDocuments(new Document("$query", selector), limit, oplog);
     }
 
     @Override
@@ -199,6 +227,16 @@ final class IndexedMemoryCollection extends AbstractSynchronizedMongoCollection<
     @Override
     protected Stream<DocumentWithPosition<Integer>> streamAllDocumentsWithPosition() {
         return unordered(new Document(), null).map(position -> new DocumentWithPosition<>(getDocument(position), position));
+    }
+
+    /** For aggregations: each document is decoded when its turn comes, not all at once. */
+    @Override
+    public Stream<Document> queryAllAsStream() {
+        return present().stream().map(EncodedDocument::decoded);
+    }
+
+    private synchronized List<EncodedDocument> present() {
+        return documents.stream().filter(Objects::nonNull).toList();
     }
 
     @Override

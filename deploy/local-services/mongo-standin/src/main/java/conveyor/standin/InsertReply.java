@@ -11,8 +11,8 @@ final class InsertReply {
 
     private InsertReply() { }
 
-    static Document corrected(String command, Document query, Document reply) {
-        if (command.equalsIgnoreCase("insert") && reply.get("writeErrors") instanceof List<?> errors && !errors.isEmpty()) {
+    static Document corrected(Document query, Document reply) {
+        if (reply.get("writeErrors") instanceof List<?> errors && !errors.isEmpty()) {
             int sent = ((Collection<?>) query.get("documents")).size();
             boolean ordered = Utils.isTrue(query.getOrDefault("ordered", true));
             int firstRefused = ((Number) ((Document) errors.get(0)).get("index")).intValue();

@@ -35,12 +35,23 @@ final class OrderedIndex<P> extends Index<P> {
     private final List<Comparator<Object>> comparators;
     private final List<FieldPath> paths;
     private final boolean[] ascending;
+    private final boolean refusesArrays;
 
     /** Whether any document has several keys, because of an array. Then two bounds may be met by two elements. */
     private boolean multikey;
 
     OrderedIndex(String name, List<IndexKey> keys) {
+        this(name, keys, false);
+    }
+
+    /** The companion of a unique index: that one loses count of documents with several keys. */
+    static <P> OrderedIndex<P> withoutArrays(String name, List<IndexKey> keys) {
+        return new OrderedIndex<>(name, keys, true);
+    }
+
+    private OrderedIndex(String name, List<IndexKey> keys, boolean refusesArrays) {
         super(name, keys, true);
+        this.refusesArrays = refusesArrays;
         this.comparators = keys.stream()
             .<Comparator<Object>>map(key -> key.isAscending() ? ValueComparator.asc() : ValueComparator.desc())
             .toList();
@@ -255,14 +266,17 @@ final class OrderedIndex<P> extends Index<P> {
         return null;
     }
 
+    /** Of uniqueness it knows nothing: that is the library's own index. */
     @Override
     public void checkAdd(Document document, MongoCollection<P> collection) {
-        // Never refuses: uniqueness is the library's own index.
+        if (refusesArrays && paths.stream().anyMatch(path -> path.in(document) instanceof Collection<?>)) {
+            throw new NotKnownError("an array in a field of a unique index");
+        }
     }
 
     @Override
     public void checkUpdate(Document oldDocument, Document newDocument, MongoCollection<P> collection) {
-        // Never refuses: uniqueness is the library's own index.
+        checkAdd(newDocument, collection);
     }
 
     @Override

@@ -16,10 +16,13 @@ final class OrderedIndexes {
 
     private OrderedIndexes() { }
 
-    /** A unique index is a hash that finds only whole keys; its companion answers everything else. */
-    static <P> Optional<Index<P>> companionOf(Index<P> index) {
-        return index instanceof AbstractUniqueIndex
-            ? Optional.of(new OrderedIndex<>(companionName(index.getName()), index.getKeys()))
+    /**
+     * A unique index is a hash that finds only whole keys; its companion answers everything else. Empty where there
+     * is one already.
+     */
+    static <P> Optional<Index<P>> missingCompanionOf(Index<P> index, List<Index<P>> indexes) {
+        return index instanceof AbstractUniqueIndex && companionNameOf(index.getName(), indexes).isEmpty()
+            ? Optional.of(OrderedIndex.withoutArrays(companionName(index.getName()), index.getKeys()))
             : Optional.empty();
     }
 

@@ -21,6 +21,9 @@ final class RequestDecoder extends MongoWireProtocolHandler {
     private static final int FLAGS = 16;
     private static final int SECTIONS = 20;
 
+    /** The client does not wait for an answer: it wrote with `w: 0`. */
+    private static final int MORE_TO_COME = 2;
+
     @Override
     protected ClientRequest decode(ChannelHandlerContext context, ByteBuf input) throws Exception {
         int start = input.readerIndex();
@@ -29,7 +32,17 @@ final class RequestDecoder extends MongoWireProtocolHandler {
         }
         int length = input.getIntLE(start);
         if (length > MAX_MESSAGE_SIZE_BYTES || input.readableBytes() < length
-            || input.getIntLE(start + OP_CODE) != OpCode.OP_MSG.getId() || input.getIntLE(start + FLAGS) != 0) {
+            || input.getIntLE(start + OP_CODE) != OpCode.OP_MSG.getId()) {
+            return super.decode(context, input);
+        }
+        int flags = input.getIntLE(start + FLAGS);
+        if ((flags & MORE_TO_COME) != 0) {
+            // The library does not know this flag.
+            input.setIntLE(start + FLAGS, flags & ~MORE_TO_COME);
+            MongoMessage message = (MongoMessage) decode(context, input);
+            return new UnansweredMessage(message);
+        }
+        if (flags != 0) {
             return super.decode(context, input);
         }
         ByteBuf message = input.slice(start, length);

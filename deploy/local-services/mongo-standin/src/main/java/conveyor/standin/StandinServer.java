@@ -3,7 +3,6 @@ package conveyor.standin;
 import java.util.concurrent.TimeUnit;
 
 import de.bwaldvogel.mongo.MongoBackend;
-import de.bwaldvogel.mongo.wire.MongoDatabaseHandler;
 import de.bwaldvogel.mongo.wire.MongoExceptionHandler;
 import de.bwaldvogel.mongo.wire.MongoWireMessageEncoder;
 import de.bwaldvogel.mongo.wire.MongoWireReplyEncoder;
@@ -39,7 +38,7 @@ final class StandinServer {
                         new MongoWireReplyEncoder(),
                         new MongoWireMessageEncoder(),
                         new RequestDecoder(),
-                        new MongoDatabaseHandler(backend, clients),
+                        new RequestHandler(backend, clients),
                         new MongoExceptionHandler());
                 }
             })
