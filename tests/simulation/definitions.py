@@ -111,6 +111,7 @@ class Shelf:
             for each in (CHAIN, CHAIN_2, DIAMOND, HELD, PIVOTED, PIVOT_HELD)
         ]
         self._all = {(each.name, each.version): each for each in compiled}
+        self.step_ids = frozenset(step.id for each in compiled for step in each.steps)
 
     def of(self, name: str, version: int) -> WorkflowDefinition:
         return self._all[name, version]

@@ -1,12 +1,15 @@
-"""Making a failing run smaller: fewer kinds of faults, fewer faults, fewer workflows, as long as it still fails."""
+"""Making a failing run smaller: fewer kinds of faults, fewer faults, fewer workflows, as long as it fails as it did."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tests.simulation.chances import Plan
 from tests.simulation.simulation import Outcome
+from tests.simulation.symptoms import symptom
 
 #: Runs that are tried at most.
 BUDGET = 250
@@ -14,10 +17,15 @@ BUDGET = 250
 Run = Callable[[Plan], Outcome]
 
 
-def shrink(outcome: Outcome, run: Run) -> Outcome:
-    """The smallest failing run that was found; the one given if none is smaller."""
+def shrink(
+    outcome: Outcome, run: Run, *, budget: int = BUDGET, deadline: float = math.inf
+) -> Outcome:
+    """The smallest run found that fails in the same way; the one given if none is smaller.
+
+    `deadline`: after that moment of `time.monotonic` no further run is tried.
+    """
     best = outcome
-    for smaller in _Candidates(outcome, run):
+    for smaller in _Candidates(outcome, run, budget, deadline):
         best = smaller
     return best
 
@@ -25,10 +33,12 @@ def shrink(outcome: Outcome, run: Run) -> Outcome:
 class _Candidates:
     """Failing runs, each smaller than the one before."""
 
-    def __init__(self, outcome: Outcome, run: Run) -> None:
+    def __init__(self, outcome: Outcome, run: Run, budget: int, deadline: float) -> None:
         self.best = outcome
         self._run = run
-        self._tried = 0
+        self._symptom = symptom(outcome.violations[0])
+        self._left = budget
+        self._deadline = deadline
 
     def __iter__(self) -> Iterator[Outcome]:
         yield from self._without_kinds()
@@ -38,13 +48,15 @@ class _Candidates:
         yield from self._single_faults()
 
     def _fails(self, plan: Plan) -> bool:
-        if self._tried >= BUDGET:
+        """In the same way: another violation is another story."""
+        if not self._left or time.monotonic() >= self._deadline:
             return False
-        self._tried += 1
+        self._left -= 1
         outcome = self._run(plan)
-        if outcome.violations:
+        is_same = bool(outcome.violations) and symptom(outcome.violations[0]) == self._symptom
+        if is_same:
             self.best = outcome
-        return bool(outcome.violations)
+        return is_same
 
     def _without_kinds(self) -> Iterator[Outcome]:
         for kind in sorted(set(self.best.kinds.values())):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -54,23 +56,50 @@ class Outcome:
 
     @property
     def command(self) -> str:
-        options = "".join(f" {option}" for option in self.plan.options)
-        return f"python -m tests.simulation --seed {self.seed}{options} --trace"
+        return command(self.seed, self.plan)
+
+
+def command(seed: int, plan: Plan, mutant: str | None = None) -> str:
+    """What replays a run, from the root of the repository after `make setup`."""
+    options = [f"--seed {seed}", *([f"--mutant {mutant}"] if mutant else []), *plan.options]
+    return f".venv/bin/python -m tests.simulation {' '.join(options)} --trace"
 
 
 def simulate(
     seed: int, *, keep_trace: bool = False, parts: Parts | None = None, plan: Plan | None = None
 ) -> Outcome:
-    """One run of the world, from its first to its last moment."""
+    """One run of the world, from its first to its last moment; never raises, so that a bug has its seed too."""
     trace = Trace(is_kept=keep_trace)
     parts, plan = parts or Parts(), plan or Plan()
     # Of a few seeds the engines keep few command ids, and are sent many commands.
     chances = Chances(seed, plan, trace)
     many = chances.stream("many").random() < MANY_COMMANDS
-    with quiet(trace), limits(chances, many=many), contextlib.ExitStack() as patched:
-        for owner, name, value in parts.patches:
-            patched.enter_context(mock.patch.object(owner, name, value, create=True))
-        return loop.run(_run(seed, chances, parts, plan, many=many))
+    try:
+        with quiet(trace), limits(chances, many=many), contextlib.ExitStack() as patched:
+            for owner, name, value in parts.patches:
+                patched.enter_context(mock.patch.object(owner, name, value, create=True))
+            return loop.run(_run(seed, chances, parts, plan, many=many))
+    except Exception as bug:  # noqa: BLE001 - a standstill, or a bug of the simulation itself
+        return _broken_off(seed, chances, plan, bug)
+
+
+def _broken_off(seed: int, chances: Chances, plan: Plan, bug: Exception) -> Outcome:
+    place = traceback.extract_tb(bug.__traceback__)[-1]
+    says = (
+        f"the run broke off: {bug!r} in {place.name} ({Path(place.filename).name}:{place.lineno})"
+    )
+    chances.trace.end(f"WRONG: {says}")
+    return Outcome(
+        seed=seed,
+        plan=plan,
+        violations=[says],
+        trace=chances.trace,
+        ends={},
+        virtual_seconds=0.0,
+        points=chances.points,
+        struck=dict(chances.struck),
+        kinds=chances.kinds,
+    )
 
 
 #: How many of the seeds send more commands to a workflow than their engines keep the ids of.
@@ -93,11 +122,11 @@ async def _run(seed: int, chances: Chances, parts: Parts, plan: Plan, *, many: b
     restless = await _come_to_rest(world)
     readers.stop()
     # What was found first ends a run; the rest of it may only follow from that.
-    found = world.watch.violations[:3] or [*_at_the_end(world), *restless]
+    found = world.watch.violations[:3] or _noted(trace, [*_at_the_end(world), *restless])
     ends: dict[str, int] = {}
     if not found:
         if world.dice.random() < _RECREATING:
-            found = await _works_on_another_topic(world)
+            found = _noted(trace, await _works_on_another_topic(world))
         for instance in Ledger(world).instances.values():
             ends[instance.status] = ends.get(instance.status, 0) + 1
     return Outcome(
@@ -113,6 +142,12 @@ async def _run(seed: int, chances: Chances, parts: Parts, plan: Plan, *, many: b
         checks=world.watch.checks,
         workflows=workflows,
     )
+
+
+def _noted(trace: Trace, found: list[str]) -> list[str]:
+    for each in found:
+        trace.note("check", f"WRONG: {each}")
+    return found
 
 
 def _at_the_end(world: World) -> list[str]:

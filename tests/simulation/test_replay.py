@@ -31,21 +31,20 @@ def test_a_seed_replays_to_the_byte() -> None:
 def test_the_printed_command_replays_the_run() -> None:
     """A process whose hashes fall differently prints the very trace of this one."""
     here = simulate(SEED, keep_trace=True)
-    environment = {
-        **os.environ,
-        "PYTHONHASHSEED": "1234",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "sdk")]),
-    }
+    interpreter, *arguments = here.command.split()
+    # Outside of the environment that `make setup` makes, with nothing set.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     replayed = subprocess.run(
-        [sys.executable, *here.command.split()[1:]],
+        [sys.executable, *arguments],
         cwd=ROOT,
-        env=environment,
+        env={**environment, "PYTHONHASHSEED": "1234"},
         capture_output=True,
         text=True,
         check=True,
     )
 
+    assert interpreter == ".venv/bin/python"
     assert replayed.stdout.splitlines()[:-1] == here.trace.lines
 
 

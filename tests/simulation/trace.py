@@ -18,6 +18,11 @@ class Trace:
             now = asyncio.get_running_loop().time()
             self.lines.append(f"{now:10.4f} {who:<12} {what}")
 
+    def end(self, what: str) -> None:
+        """The last line of a run that broke off: its time is over."""
+        if self.is_kept:
+            self.lines.append(f"{'':>10} {'check':<12} {what}")
+
     @property
     def digest(self) -> str:
         return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()

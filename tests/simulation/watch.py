@@ -38,6 +38,7 @@ from domain.instance import WorkflowInstance
 from domain.status import StepStatus, WorkflowStatus
 from domain.timers import timers_of
 from tests.simulation.effects import Effect
+from tests.simulation.trace import Trace
 
 #: Who tells outcomes in a participant's name, true or not.
 OPERATOR = "operator"
@@ -52,9 +53,12 @@ _AFTER_THE_END = (StepReplyIgnored, CommandRejected, IncidentRaised)
 class Watch:
     """One run's step checks; `violations` are sentences."""
 
-    def __init__(self, definition_of: DefinitionOf, partition_of: Callable[[str], int]) -> None:
+    def __init__(
+        self, definition_of: DefinitionOf, partition_of: Callable[[str], int], trace: Trace
+    ) -> None:
         self._definition_of = definition_of
         self._partition_of = partition_of
+        self._trace = trace
         self.violations: list[str] = []
         #: How many single comparisons were made.
         self.checks = 0
@@ -87,6 +91,7 @@ class Watch:
         self.decided: dict[str, Callable[[], dict[int, int]]] = {}
 
     def wrong(self, what: str) -> None:
+        self._trace.note("check", f"WRONG: {what}")
         self.violations.append(what)
 
     # -- the log ---------------------------------------------------------------------------------

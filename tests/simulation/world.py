@@ -120,7 +120,7 @@ class World:
         )
         self.network = network = Network(chances, weather, trace)
         self.broker = MemoryBroker(partitions=dice.choice((1, 2, 4)), now=virtual_now)
-        self.watch = Watch(SHELF.of, self.partition_of)
+        self.watch = Watch(SHELF.of, self.partition_of, trace)
         self.log = parts.replicated_log(chances, weather, parts.event_log(), self.watch)
         self.projections = parts.projections()
         self.hot_state = MemoryHotState("engine")
