@@ -34,6 +34,7 @@ class Kind(StrEnum):
     REBALANCE = "rebalance"
     WORKER_DIES = "worker-dies"
     WORKER_FREEZES = "worker-freezes"
+    LEASE_RUNS_OUT = "lease-runs-out"
     CLOCK_JUMPS = "clock-jumps"
     # Servers.
     RECORD_TWICE = "record-twice"

@@ -22,6 +22,7 @@ from domain.status import StepStatus, WorkflowStatus
 from tests.simulation.definitions import SHELF
 from tests.simulation.effects import Effect
 from tests.simulation.watch import is_claim
+from tests.simulation.workload import UNREADABLE, UNWRITABLE, garbage
 from tests.simulation.world import World
 
 
@@ -88,8 +89,7 @@ def violations(world: World) -> list[str]:
     if gaps:
         return [*found, *gaps]
     ledger = Ledger(world)
-    checks = (_causes, _decided, _outcomes, _publications, _requests, _projections, _memories)
-    for check in checks:
+    for check in _CHECKS:
         found.extend(check(ledger))
     effects: dict[str, list[Effect]] = defaultdict(list)
     for effect in world.watch.effects:
@@ -261,6 +261,68 @@ def _memories(ledger: Ledger) -> Iterator[str]:
             for workflow_id, hot in partition.instances.items():
                 if hot.instance != ledger.instances[workflow_id]:
                     yield f"{workflow_id}: {engine.process.name} holds another state than the log's"
+
+
+def _hot_states(ledger: Ledger) -> Iterator[str]:
+    """What fast readers are shown of an instance that was written when nothing failed is the fold of its log.
+
+    Redis may lack what was written before, or be behind: nobody repairs it (every step is checked by `watch`).
+    """
+    states, watch = ledger.world.hot_state.states, ledger.world.watch
+    for workflow_id, version in watch.calm.items():
+        instance, shown = ledger.instances[workflow_id], states.get(workflow_id)
+        written = watch.warm.get(workflow_id, 0)
+        if version != instance.version:
+            continue  # what is newer was projected by a call from before, as `_projections` makes sure
+        if written != instance.version:
+            yield f"{workflow_id}: shown at {written}, the log is at {instance.version}"
+        elif instance.status.is_terminal:
+            if shown is not None:
+                yield f"{workflow_id} is {instance.status}, and still hot"
+        elif shown is None or from_document(shown, SHELF.of) != instance:
+            yield f"{workflow_id}: the hot state is not the fold of the log"
+
+
+# -- what is no use ------------------------------------------------------------------------------
+
+
+def _dead_letters(ledger: Ledger) -> Iterator[str]:
+    """Every message that nobody can read is a dead letter that tells where it lay, and no other message is one.
+
+    One that can be read and not be written on is refused instead, in the log.
+    """
+    broker = ledger.world.broker
+    letters: defaultdict[tuple[str, int, int], list[bytes | None]] = defaultdict(list)
+    for log in broker.topic(topics.DEAD_LETTER).logs:
+        for letter in log.read(0, log.end):
+            told = {name: value.decode() for name, value in letter.record.headers}
+            place = (told["dlq-topic"], int(told["dlq-partition"]), int(told["dlq-offset"]))
+            letters[place].append(letter.record.value)
+            if letter.record.value not in UNREADABLE:
+                yield f"{told.get('ce_id')} of {place} is a dead letter: {told['dlq-reason']}"
+    decided = {entry.message_id for _, entry in ledger.entries()}
+    for name in (topics.COMMANDS, topics.REPLIES):
+        for partition, log in enumerate(broker.topic(name).logs):
+            for stored in log.read(0, log.end):
+                value, place = stored.record.value, (name, partition, stored.offset)
+                # An election gives an offset out again: letters of two records may name one place.
+                if value in UNREADABLE and value not in letters[place]:
+                    yield f"what lies at {place} cannot be read, and is no dead letter"
+                if value == UNWRITABLE and garbage(UNWRITABLE).message_id not in decided:
+                    yield f"what lies at {place} cannot be written on, and is not refused"
+
+
+_CHECKS = (
+    _causes,
+    _decided,
+    _outcomes,
+    _publications,
+    _requests,
+    _projections,
+    _memories,
+    _hot_states,
+    _dead_letters,
+)
 
 
 # -- sagas and effects ---------------------------------------------------------------------------

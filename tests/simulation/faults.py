@@ -48,13 +48,6 @@ class Process:
         self.frozen_since = None
         self._thawed.set()
 
-    def is_silent_for(self, seconds: float) -> bool:
-        """Others may take it for dead."""
-        if self.is_dead:
-            return True
-        since = self.frozen_since
-        return since is not None and asyncio.get_running_loop().time() - since >= seconds
-
 
 #: What becomes of a call that fails: it never arrives; it takes effect and its answer is lost; some of it
 #: takes effect; or the caller gives up first, and then it takes effect.
@@ -73,13 +66,16 @@ class Weather:
     lagging: float = 0.0
     #: Of requests to participants, that something between engine and participant holds them up.
     holding_up: float = 0.0
+    #: Of participants that hold keys, that they cannot renew their holds for longer than a lease.
+    cutting_off: float = 0.0
     #: component -> until when nothing of it answers
     outages: dict[str, float] = field(default_factory=dict[str, float])
     is_clear: bool = False
 
     def clear(self) -> None:
         self.is_clear = True
-        self.failing = self.duplicates = self.lagging = self.holding_up = 0.0
+        self.failing = self.duplicates = self.lagging = 0.0
+        self.holding_up = self.cutting_off = 0.0
         self.outages.clear()
 
 

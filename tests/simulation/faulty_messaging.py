@@ -36,7 +36,7 @@ class FaultyInbox:
         return self.inner.problem
 
     async def start(self, listener: InboxListener) -> None:
-        await self.inner.start(_Told(listener, self._watch.replies_end[self._process.name]))
+        await self.inner.start(_Told(listener, self._watch, self._process.name))
 
     async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
         await self._network.reach(self._process, "kafka")
@@ -76,17 +76,21 @@ class FaultyInbox:
 
 
 class _Told:
-    """A listener, and beside it who notes where the replies ended when a partition was assigned."""
+    """A listener, and beside it who notes where the replies and the log ended when a partition was assigned."""
 
-    def __init__(self, listener: InboxListener, replies_end: dict[int, int]) -> None:
+    def __init__(self, listener: InboxListener, watch: Watch, process: str) -> None:
         self._listener = listener
-        self._replies_end = replies_end
+        self._watch = watch
+        self._process = process
 
     async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
         for lane in lanes:
             if lane.topic == topics.REPLIES:
-                self._replies_end[lane.partition] = lane.end
-        return await self._listener.assigned(lanes)
+                self._watch.replies_end[self._process][lane.partition] = lane.end
+        versions = dict(self._watch.versions)
+        starts = await self._listener.assigned(lanes)
+        self._watch.took_over(self._process, {lane.partition for lane in lanes}, versions)
+        return starts
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         await self._listener.revoked(partitions)

@@ -199,13 +199,15 @@ class FaultyProjections:
 
     async def save(self, documents: Sequence[Document]) -> None:
         ordered = sorted(documents, key=lambda document: document["_id"])
+        is_calm = self._network.weather.is_clear
 
         def act(partly: bool) -> None:
             dice = self._network.dice
             arriving = [d for d in ordered if dice.random() < 0.5] if partly else ordered
             drive(self._projections.save(arriving))
             for document in arriving:
-                self._watch.projected(self._projections.documents[document["_id"]])
+                stored = self._projections.documents[document["_id"]]
+                self._watch.projected(stored, is_calm=is_calm)
             if not self._network.trace.is_kept:
                 return
             told = ", ".join(f"{d['_id']} v{d['version']}" for d in arriving)
@@ -238,13 +240,19 @@ class FaultyProjections:
 class FaultyHotState:
     """`HotState` of one engine."""
 
-    def __init__(self, hot_state: MemoryHotState, process: Process, network: Network) -> None:
+    def __init__(
+        self, hot_state: MemoryHotState, process: Process, network: Network, watch: Watch
+    ) -> None:
         self._hot_state = hot_state
         self._process = process
         self._network = network
+        self._watch = watch
 
     async def save(self, documents: Sequence[Document]) -> None:
         def act(partly: bool) -> None:
-            drive(self._hot_state.save(documents))
+            arriving = documents[: len(documents) // 2] if partly else documents
+            drive(self._hot_state.save(arriving))
+            for document in arriving:
+                self._watch.warmed(document, self._hot_state.states.get(document["_id"]))
 
         await self._network.write(self._process, "redis", act, "hot state")

@@ -38,7 +38,7 @@ from tests.simulation.watch import Watch
 
 T = TypeVar("T")
 
-#: A hold of a process that was silent so long passes to the next who asks.
+#: A hold that was not renewed for so long passes to the next who asks; it is renewed three times as often.
 LEASE_SECONDS = 2.0
 
 
@@ -46,6 +46,8 @@ LEASE_SECONDS = 2.0
 class _Hold:
     process: Process
     attempt: int
+    #: When its lease runs out.
+    until: float
 
 
 class KeyRecords:
@@ -62,8 +64,8 @@ class KeyRecords:
         return self.records.get(key, KeyRecord())
 
     def is_held(self, holder: _Hold, process: Process) -> bool:
-        """Somebody else has it, and is not taken for dead yet."""
-        return holder.process is not process and not holder.process.is_silent_for(LEASE_SECONDS)
+        """Somebody else has it, and its lease runs."""
+        return holder.process is not process and holder.until > _now()
 
     def is_lost(self, key: str, hold: _Hold | None) -> bool:
         """Somebody else holds it by now."""
@@ -78,18 +80,30 @@ class KeyRecords:
                 self.records[key] = cleared
 
 
-class FaultyKeyStore:
-    """`KeyStore` of one process."""
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
-    def __init__(self, shared: KeyRecords, process: Process, network: Network) -> None:
+
+class FaultyKeyStore:
+    """`KeyStore` of one process, whose holds last as long as it renews them: as the one in Redis does it."""
+
+    def __init__(
+        self, shared: KeyRecords, process: Process, network: Network, cut_off: Callable[[], None]
+    ) -> None:
+        """`cut_off`: its group hears of it no more either."""
         self._shared = shared
         self._process = process
         self._network = network
+        self._cut_off = cut_off
         self._held: dict[str, _Hold] = {}
+        self._renewing: asyncio.Task[None] | None = None
         #: What the handlers did and nobody sees yet, by key.
         self.staged: dict[str, Effect] = {}
 
     async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
+        if self._renewing is None:
+            self._renewing = asyncio.ensure_future(self._keep_renewing())
+
         def look() -> Mapping[str, KeyRecord]:
             return {
                 key: record
@@ -107,7 +121,8 @@ class FaultyKeyStore:
         if holder is not None and holder.process is not self._process:
             record = replace(record, claimed=holder.attempt or record.claimed)
             self._shared.records[key] = record
-        self._held[key] = self._shared.holds[key] = _Hold(self._process, attempt)
+        hold = _Hold(self._process, attempt, until=_now() + LEASE_SECONDS)
+        self._held[key] = self._shared.holds[key] = hold
         self.staged.pop(key, None)
         return record
 
@@ -116,6 +131,8 @@ class FaultyKeyStore:
 
         def act(partly: bool) -> frozenset[str]:
             lost = {key for key, hold in holds.items() if self._shared.is_lost(key, hold)}
+            for key in lost:
+                self._network.trace.note(self._process.name, f"holds {key} no more")
             for key, record in records.items():
                 if key not in lost:
                     self._shared.holds.pop(key, None)
@@ -136,6 +153,35 @@ class FaultyKeyStore:
 
     async def close(self) -> None:
         """Keys still held stay claimed."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    # -- leases ----------------------------------------------------------------------------------
+
+    async def _keep_renewing(self) -> None:
+        """A single renewal that fails does no harm: two more follow before the lease runs out."""
+        weather, chances = self._network.weather, self._network.chances
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            await self._process.checkpoint()
+            held = [hold for key, hold in self._held.items() if self._is_mine(key, hold)]
+            if held and chances.strikes(Kind.LEASE_RUNS_OUT, weather.cutting_off):
+                await self._stay_away(len(held))
+            elif not self._network.is_away("keys"):
+                for hold in held:
+                    hold.until = _now() + LEASE_SECONDS
+
+    async def _stay_away(self, keys: int) -> None:
+        """It works on, and nobody hears of it until its leases are over: not the store, not its group."""
+        seconds = LEASE_SECONDS * self._network.chances.stream("leases").uniform(0.7, 1.5)
+        self._network.trace.note(
+            self._process.name, f"cannot renew {keys} keys for {seconds:.2f} s"
+        )
+        self._cut_off()
+        await asyncio.sleep(seconds)
+
+    def _is_mine(self, key: str, hold: _Hold) -> bool:
+        return self._shared.holds.get(key) is hold
 
 
 class FaultyTransport:

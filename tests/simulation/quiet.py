@@ -20,6 +20,7 @@ from domain.decide import Decision, decide
 from domain.instance import WorkflowInstance
 from tests.simulation.chances import Chances, Kind
 from tests.simulation.trace import Trace
+from tests.simulation.watch import Bounds
 from tests.simulation.workload import POISON
 
 _UNTOLD = ("exc_info",)
@@ -51,10 +52,11 @@ def quiet(trace: Trace) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def limits(chances: Chances, *, many: bool) -> Iterator[None]:
+def limits(chances: Chances, *, many: bool) -> Iterator[Bounds]:
     """What the engine bounds is bounded more tightly, and deciding has a bug for whoever asks for it."""
     dice = chances.stream("limits")
     failing = dice.choice((0.0, 0.0, 0.02, 0.15))
+    bounds = Bounds(events=dice.choice((1000, 4)), bytes=dice.choice((1_000_000, 8_000)))
 
     def decide_or_fail(
         instance: WorkflowInstance | None, command: Command, now: datetime
@@ -69,11 +71,12 @@ def limits(chances: Chances, *, many: bool) -> Iterator[None]:
         for owner, name, value in (
             (hot, "COMMAND_IDS_KEPT", COMMAND_IDS_KEPT if many else 1000),
             (drafts, "MESSAGE_BYTES_MAX", MESSAGE_BYTES_MAX),
-            (drafts, "COMMIT_EVENTS_MAX", dice.choice((1000, 4))),
+            (drafts, "COMMIT_EVENTS_MAX", bounds.events),
+            (drafts, "COMMIT_BYTES_MAX", bounds.bytes),
             (drafts, "decide", decide_or_fail),
         ):
             patched.enter_context(mock.patch.object(owner, name, value))
-        yield
+        yield bounds
 
 
 def _virtual_seconds() -> float:

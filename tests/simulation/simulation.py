@@ -24,6 +24,7 @@ from tests.simulation.nemesis import torment
 from tests.simulation.quiet import limits, quiet
 from tests.simulation.readers import Readers
 from tests.simulation.trace import Trace
+from tests.simulation.watch import Bounds
 from tests.simulation.world import ENGINES, FAULT_SECONDS, SESSION_SECONDS, Parts, World
 
 #: Virtual seconds in which a healed world must come to rest.
@@ -75,10 +76,10 @@ def simulate(
     chances = Chances(seed, plan, trace)
     many = chances.stream("many").random() < MANY_COMMANDS
     try:
-        with quiet(trace), limits(chances, many=many), contextlib.ExitStack() as patched:
+        with quiet(trace), limits(chances, many=many) as bounds, contextlib.ExitStack() as patched:
             for owner, name, value in parts.patches:
                 patched.enter_context(mock.patch.object(owner, name, value, create=True))
-            return loop.run(_run(seed, chances, parts, plan, many=many))
+            return loop.run(_run(seed, chances, parts, plan, bounds, many=many))
     except Exception as bug:  # noqa: BLE001 - a standstill, or a bug of the simulation itself
         return _broken_off(seed, chances, plan, bug)
 
@@ -106,9 +107,12 @@ def _broken_off(seed: int, chances: Chances, plan: Plan, bug: Exception) -> Outc
 MANY_COMMANDS = 0.2
 
 
-async def _run(seed: int, chances: Chances, parts: Parts, plan: Plan, *, many: bool) -> Outcome:
+async def _run(
+    seed: int, chances: Chances, parts: Parts, plan: Plan, bounds: Bounds, *, many: bool
+) -> Outcome:
     trace = chances.trace
     world = World(chances, trace, parts, plan, many=many)
+    world.watch.bounds = bounds
     asyncio.get_running_loop().set_exception_handler(partial(_note_crash, world))
     readers = Readers(world)
     workflows = world.dice.choice((3, 8, 12))
@@ -188,6 +192,8 @@ async def _come_to_rest(world: World) -> list[str]:
             for keys in world.keys.values():
                 keys.clear_up()
         if _is_quiet(world) and not _operate(world):
+            # What serves readers only is written a moment after the projection.
+            await asyncio.sleep(_LOOK_SECONDS)
             return []
     return [f"no rest within {REST_SECONDS} s: {', '.join(_unrest(world)) or 'operators busy'}"]
 

@@ -7,7 +7,8 @@ violation ends a run.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from conveyor import topics
 from conveyor.messages import Record
@@ -15,7 +16,7 @@ from conveyor.messages import Record
 from application.codec.commands import TIMER_DUE, TIMER_SOURCE, timer_message
 from application.codec.events import PARTITION_CLAIMED, DefinitionOf, restore
 from application.codec.instances import from_document
-from application.outputs import outputs
+from application.outputs import entry_outputs, outputs
 from application.ports import Commit, Document, Entry
 from domain.commands import Purpose
 from domain.definition import WorkflowDefinition
@@ -50,6 +51,14 @@ _REPLY = "/request/reply"
 _AFTER_THE_END = (StepReplyIgnored, CommandRejected, IncidentRaised)
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a commit may hold before the last message that it takes (PROTOCOL rule 5)."""
+
+    events: int = 1000
+    bytes: int = 1_000_000
+
+
 class Watch:
     """One run's step checks; `violations` are sentences."""
 
@@ -59,13 +68,15 @@ class Watch:
         self._definition_of = definition_of
         self._partition_of = partition_of
         self._trace = trace
+        self.bounds = Bounds()
         self.violations: list[str] = []
         #: How many single comparisons were made.
         self.checks = 0
         #: Workflow id -> its state now, and at the end of each commit.
         self.instances: dict[str, WorkflowInstance] = {}
         self._states: dict[str, dict[int, WorkflowInstance]] = defaultdict(dict)
-        self._versions: dict[str, int] = {}
+        #: Aggregate -> the version that the log has.
+        self.versions: dict[str, int] = {}
         #: Workflow id -> the highest position applied per lane, as the log says.
         self._applied: dict[str, dict[tuple[str, int], tuple[int, int]]] = defaultdict(dict)
         self._applied_at: dict[tuple[str, int], dict[tuple[str, int], tuple[int, int]]] = {}
@@ -79,6 +90,10 @@ class Watch:
         self._expected: dict[str, dict[str, bytes]] = defaultdict(dict)
         self._published: dict[str, int] = defaultdict(int)
         self._projected: dict[str, int] = defaultdict(int)
+        #: Workflow id -> the version that was projected last when nothing failed any more.
+        self.calm: dict[str, int] = {}
+        #: Workflow id -> the newest version that fast readers were shown.
+        self.warm: dict[str, int] = {}
         self.effects: list[Effect] = []
         self._done: dict[str, Effect] = {}
         #: Told of each first publication of a workflow's event: its id and the version.
@@ -89,6 +104,8 @@ class Watch:
         self.replies_end: dict[str, dict[int, int]] = defaultdict(dict)
         #: Engine's name -> partition -> the next reply that it will decide, as it says itself.
         self.decided: dict[str, Callable[[], dict[int, int]]] = {}
+        #: Engine's name -> partition -> the instances that it has in memory, with their versions.
+        self.held: dict[str, Callable[[], dict[int, dict[str, int]]]] = {}
 
     def wrong(self, what: str) -> None:
         self._trace.note("check", f"WRONG: {what}")
@@ -99,15 +116,17 @@ class Watch:
     def appended(self, commit: Commit) -> None:
         """A majority has it: from now on it is true."""
         workflow_id = commit.workflow_id
-        following = self._versions.get(workflow_id, 0) + 1
+        following = self.versions.get(workflow_id, 0) + 1
         self.checks += 2
         if commit.first_version != following:
             self.wrong(f"{workflow_id}: a commit begins at {commit.first_version}, not {following}")
             return
-        self._versions[workflow_id] = commit.last_version
+        self.versions[workflow_id] = commit.last_version
         is_inbox = workflow_id.startswith("inbox:")
-        if not is_inbox and self._partition_of(workflow_id) != commit.partition:
-            self.wrong(f"{workflow_id} was decided on partition {commit.partition}")
+        if not is_inbox:
+            self._bounded(workflow_id, commit.entries)
+            if self._partition_of(workflow_id) != commit.partition:
+                self.wrong(f"{workflow_id} was decided on partition {commit.partition}")
         for entry in commit.entries:
             if not is_claim(entry):
                 self._entered(workflow_id, entry, is_inbox)
@@ -118,6 +137,14 @@ class Watch:
         for message in outputs(commit):
             if message.topic == topics.EVENTS:
                 expected[message.id] = message.data
+
+    def _bounded(self, workflow_id: str, entries: Sequence[Entry]) -> None:
+        """A commit that is full takes no further message (PROTOCOL rule 5)."""
+        self.checks += 2
+        events = sum(len(entry.events) for entry in entries[:-1])
+        size = sum(len(message.data) for e in entries[:-1] for message in entry_outputs(e))
+        if events >= self.bounds.events or size >= self.bounds.bytes:
+            self.wrong(f"{workflow_id}: a commit goes on after {events} events, {size} bytes")
 
     def _entered(self, workflow_id: str, entry: Entry, is_inbox: bool) -> None:
         """What one message led to."""
@@ -293,6 +320,19 @@ class Watch:
         if owned is not None and owned < end:
             self.wrong(f"{engine} sends a timer while replies {owned} to {end} are not decided")
 
+    def took_over(self, process: str, partitions: set[int], versions: Mapping[str, int]) -> None:
+        """A new owner holds nothing that is older than the log was when it began (PROTOCOL rule 12)."""
+        if process not in self.held:
+            return  # a participant
+        for partition, instances in self.held[process]().items():
+            for workflow_id, version in instances.items() if partition in partitions else ():
+                self.checks += 1
+                if version < versions.get(workflow_id, 0):
+                    self.wrong(
+                        f"{process} takes {workflow_id} over at version {version},"
+                        f" the log is at {versions[workflow_id]}"
+                    )
+
     # -- participants ----------------------------------------------------------------------------
 
     def happened(self, effect: Effect) -> None:
@@ -346,8 +386,8 @@ class Watch:
 
     # -- what follows the log --------------------------------------------------------------------
 
-    def projected(self, document: Document) -> None:
-        """The projection is the fold of the log up to its version."""
+    def projected(self, document: Document, *, is_calm: bool) -> None:
+        """The projection is the fold of the log up to its version; `is_calm`: nothing fails any more."""
         workflow_id, version = document["_id"], document["version"]
         self.checks += 3
         if version < self._projected[workflow_id]:
@@ -355,6 +395,8 @@ class Watch:
         self._projected[workflow_id] = version
         if workflow_id.startswith("inbox:"):
             return
+        if is_calm:
+            self.calm[workflow_id] = version
         state = self._states[workflow_id].get(version)
         if state is None:
             self.wrong(f"{workflow_id} is projected at version {version}, where no commit ends")
@@ -367,6 +409,25 @@ class Watch:
         }
         if applied != self._applied_at[workflow_id, version]:
             self.wrong(f"{workflow_id}: version {version} remembers other positions than the log")
+
+    def warmed(self, written: Document, shown: Document | None) -> None:
+        """Fast readers are shown the newest state that came, and nothing of what has ended."""
+        workflow_id = written["_id"]
+        self.checks += 2
+        newest = max(self.warm.get(workflow_id, 0), written["version"])
+        self.warm[workflow_id] = newest
+        state = self._states[workflow_id].get(newest)
+        if state is None:
+            self.wrong(f"{workflow_id} is hot at version {newest}, where no commit ends")
+        elif shown is None:
+            if not state.status.is_terminal:
+                self.wrong(f"{workflow_id} is {state.status} and not hot at version {newest}")
+        elif state.status.is_terminal:
+            self.wrong(f"{workflow_id} is {state.status} and still hot")
+        elif shown["version"] != newest:
+            self.wrong(f"{workflow_id} is hot at version {shown['version']}, and was at {newest}")
+        elif from_document(shown, self._definition_of) != state:
+            self.wrong(f"{workflow_id}: the hot state of version {newest} is not the fold")
 
     # -- readers ---------------------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 from conveyor import topics, types
-from conveyor.cloudevents import encode
-from conveyor.messages import Message, Record
+from conveyor.messages import Message
 
 from adapters.memory.broker import MemoryBroker
 from application.codec.times import rfc3339
@@ -53,19 +52,23 @@ POISON = "poison"
 _COPIES = 0.25
 
 
-#: Starts that cannot be read or written on, each in its own way.
+#: A start that can be read and not be written on: it is refused, as a command is.
+UNWRITABLE = b'{"definition":"chain","input":{"order":123456789012345678901234567890}}'
+#: Starts that are no use, each in its own way.
 _GARBAGE = (
     b"?",
     b'{"definition":"chain","input":{"order":1e999,"n":NaN},"idempotencyKey":"k"}',
-    b'{"definition":"chain","input":{"order":123456789012345678901234567890}}',
+    UNWRITABLE,
     b'{"definition":"chain","dueAt":"0001-01-01T00:00:00+14:00"}',
     b'{"definition":"chain","input":' + b"[" * 300 + b"]" * 300 + b"}",
 )
+#: Those that nobody can read.
+UNREADABLE = frozenset(_GARBAGE) - {UNWRITABLE}
 
 
-def garbage(value: bytes) -> Record:
+def garbage(value: bytes) -> Message:
     """A start with this payload."""
-    message = Message(
+    return Message(
         topic=topics.COMMANDS,
         key="garbage",
         type=types.START,
@@ -74,7 +77,6 @@ def garbage(value: bytes) -> Record:
         data=value,
         headers={"hops": b"x"},
     )
-    return encode(message)
 
 
 class Clients:

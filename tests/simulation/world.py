@@ -85,6 +85,7 @@ class Parts:
     event_log: type[MemoryEventLog] = MemoryEventLog
     replicated_log: type[ReplicatedLog] = ReplicatedLog
     projections: type[MemoryProjections] = MemoryProjections
+    hot_state: type[MemoryHotState] = MemoryHotState
     inbox: type[MemoryInbox] = MemoryInbox
     publisher: type[FaultyPublisher] = FaultyPublisher
     append: type[FaultyEventLog] = FaultyEventLog
@@ -109,6 +110,7 @@ class World:
             duplicates=dice.choice((0.0, 0.03, 0.15)),
             lagging=dice.choice((0.0, 0.1, 0.5)),
             holding_up=dice.choice((0.0, 0.03, 0.15)),
+            cutting_off=chances.stream("leases").choice((0.0, 0.1, 0.4)),
         )
         self.manners = Manners(
             slow=dice.choice((0.02, 0.1, 0.3)),
@@ -123,7 +125,7 @@ class World:
         self.watch = Watch(SHELF.of, self.partition_of, trace)
         self.log = parts.replicated_log(chances, weather, parts.event_log(), self.watch)
         self.projections = parts.projections()
-        self.hot_state = MemoryHotState("engine")
+        self.hot_state = parts.hot_state("engine")
         self.keys = {name: parts.keys(self.watch) for name in ("floor", "bank")}
         self.deployment = Deployment(at=dice.uniform(0.0, FAULT_SECONDS / 2))
         self.clients = Clients(self.broker, network, chances, plan, many=many)
@@ -176,7 +178,7 @@ class World:
             publisher=self._parts.publisher(self.broker, process, network, watch),
             event_log=self._parts.append(self.log, process, network),
             projections=FaultyProjections(self.projections, process, network, watch),
-            hot_state=FaultyHotState(self.hot_state, process, network),
+            hot_state=FaultyHotState(self.hot_state, process, network, watch),
             definitions=FaultyDefinitions(self.deployment, process, network, clock),
             telemetry=self.telemetry,
             clock=clock,
@@ -192,6 +194,7 @@ class World:
             ports, self._layout, self.partition_of, settings, random.Random(dice.random())
         )
         watch.decided[process.name] = partial(_replies_decided, processor)
+        watch.held[process.name] = partial(_held, processor)
         engine = Engine(process, clock, processor, self._run(processor.run()))
         self.engines.append(engine)
         return engine
@@ -199,7 +202,9 @@ class World:
     def start_worker(self, name: str) -> None:
         process, clock = self._process(name, (-0.3, 0.0, 0.2))
         shared = self.keys[name]
-        keys = FaultyKeyStore(shared, process, self.network)
+        keys = FaultyKeyStore(
+            shared, process, self.network, lambda: self.broker.group(name).expel(process.name)
+        )
         performer = Performer(
             process=process,
             keys=keys,
@@ -284,6 +289,13 @@ class World:
         for name in self.keys:
             if not any(worker.group == name for worker in self.workers):
                 self.start_worker(name)
+
+
+def _held(processor: Processor) -> dict[int, dict[str, int]]:
+    return {
+        number: {key: hot.instance.version for key, hot in partition.instances.items()}
+        for number, partition in processor.partitions.items()
+    }
 
 
 def _replies_decided(processor: Processor) -> dict[int, int]:

@@ -13,7 +13,7 @@ from conveyor.messages import Message, Record
 
 from application import queries
 from application.codec import commands
-from application.engine import loader, processor, projector, takeover
+from application.engine import drafts, loader, processor, projector, takeover
 from application.engine.batch import Batch
 from application.engine.claims import Claims
 from application.engine.drafts import Draft, Drafter, Work
@@ -22,9 +22,9 @@ from application.engine.hot import Hot, Memory, Partition
 from application.engine.loader import Loaded, Loader
 from application.engine.projector import Projector
 from application.engine.publication import Publication
-from application.engine.takeover import Takeover
+from application.engine.takeover import Taken, Takeover
 from application.outputs import entry_outputs, outputs
-from application.ports import Commit, Entry, InboxStart, LaneState
+from application.ports import Commit, Document, Entry, InboxStart, LaneState
 from domain import decide
 from domain.commands import FireTimer
 from domain.events import DomainEvent, StepReplyIgnored
@@ -155,6 +155,26 @@ def _evict_anything(partition: Partition, limit: int, _: datetime) -> None:
         partition.forget(workflow_id)
 
 
+async def _warm_nothing(_: Projector, __: Sequence[Document]) -> None:
+    """Fast readers are shown nothing."""
+
+
+_take_over = Takeover.take_over
+
+
+async def _with_the_caches_of_before(takeover: Any, lanes: Sequence[LaneState]) -> Taken:
+    """What it held of a partition when it lost it is there again, with its timers, unless it was read anew."""
+    taken = await _take_over(takeover, lanes)
+    before: dict[int, Partition] = takeover.__dict__.setdefault("before", {})
+    for partition in taken.partitions:
+        kept = before.get(partition.number)
+        for workflow_id, hot in kept.instances.items() if kept is not None else ():
+            if workflow_id not in partition.instances:
+                partition.put(replace(hot, armed=None))
+        before[partition.number] = partition
+    return taken
+
+
 _take = projector._take
 
 
@@ -200,6 +220,12 @@ def _first(first: datetime, _: datetime) -> datetime:
     return first
 
 
+def _put_back_unarmed(partition: Partition, hot: Hot) -> None:
+    partition.instances[hot.instance.id] = hot
+    if hot.instance.version > hot.projected:
+        partition.changed(hot.instance.id)
+
+
 def _keep_nothing(_: Partition, __: int) -> None:
     """Where the replies ended is not remembered."""
 
@@ -223,6 +249,13 @@ _sort = processor.sort
 
 def _of_the_key_alone(tenant: str, _: str, seed: str) -> str:
     return _derived_id(tenant, "any", seed)
+
+
+def _sort_without_letters(*arguments: Any) -> Any:
+    """What nobody can read is passed over."""
+    intake = _sort(*arguments)
+    intake.dead_letters.clear()
+    return intake
 
 
 def _take_where_it_lies(received: Any, partition_of: Any, is_here: Any, secret: bytes) -> Any:
@@ -258,6 +291,13 @@ MUTANTS = (
         6,
         "an instance is loaded, and what its projection lacks is not published",
         (loader, "outputs", _nothing),
+    ),
+    patched(
+        "commit-unbounded",
+        5,
+        "a commit takes whatever its batch has for an instance",
+        (drafts, "COMMIT_EVENTS_MAX", 1_000_000),
+        (drafts, "COMMIT_BYTES_MAX", 1_000_000_000),
     ),
     patched(
         "refusals-not-recorded",
@@ -341,6 +381,24 @@ MUTANTS = (
         (projector, "_take", _take_with_newest_offsets),
     ),
     patched(
+        "hot-state-not-written",
+        12,
+        "states are projected and not shown to fast readers",
+        (Projector, "_warm", _warm_nothing),
+    ),
+    patched(
+        "caches-outlive-assignment",
+        12,
+        "who gets a partition back goes on with what it held of it before",
+        (Takeover, "take_over", _with_the_caches_of_before),
+    ),
+    patched(
+        "timers-not-registered",
+        13,
+        "an instance that is loaded does not register its timers",
+        (Partition, "put_back", _put_back_unarmed),
+    ),
+    patched(
         "timers-told-by-clock",
         13,
         "a timer that fires early by the decider's clock is dropped",
@@ -412,6 +470,12 @@ MUTANTS = (
         20,
         "a workflow is read from its projection alone",
         (queries, "Loader", _ProjectionOnly),
+    ),
+    patched(
+        "dead-letter-dropped",
+        0,
+        "what nobody can read is passed over without a dead letter",
+        (processor, "sort", _sort_without_letters),
     ),
     patched(
         "instance-not-pinned",

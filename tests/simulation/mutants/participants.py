@@ -40,6 +40,13 @@ class _Shared(KeyRecords):
         return False
 
 
+class _Possessive(KeyRecords):
+    """A process that lost its hold saves all the same."""
+
+    def is_lost(self, *_: Any) -> bool:
+        return False
+
+
 # -- rule 1 --------------------------------------------------------------------------------------
 
 
@@ -208,6 +215,12 @@ MUTANTS = (
         rule=2,
         what="requests of one key are handled by two processes at a time",
         parts=Parts(keys=_Shared),
+    ),
+    Mutant(
+        name="lost-hold-saves",
+        rule=2,
+        what="a process saves a key though its hold has passed to another one",
+        parts=Parts(keys=_Possessive),
     ),
     patched(
         "expired-is-begun",

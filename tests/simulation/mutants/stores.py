@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from conveyor.messages import Message, Record
 
 from adapters.memory.event_log import MemoryEventLog
+from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from application.ports import Commit, Document, Received, Unavailable
@@ -82,6 +83,14 @@ class _Careless(MemoryProjections):
             self.documents[document["_id"]] = document
 
 
+class _CarelessHot(MemoryHotState):
+    """As that, for fast readers."""
+
+    async def save(self, documents: Sequence[Document]) -> None:
+        self._versions.clear()
+        await super().save(documents)
+
+
 class _Local(ReplicatedLog):
     """Reads show what the primary has, whoever else has it."""
 
@@ -100,6 +109,13 @@ class _Hopeful(FaultyEventLog):
             return await super().append(commits)
         except Unavailable:
             return [True] * len(commits)
+
+
+class _Unheeding(FaultyEventLog):
+    """The answers per commit are not looked at: what the fence refused is taken as written too."""
+
+    async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
+        return [True for _ in await super().append(commits)]
 
 
 class _Tailless(FaultyEventLog):
@@ -178,6 +194,12 @@ MUTANTS = (
         parts=Parts(projections=_Careless),
     ),
     Mutant(
+        name="hot-state-overwritten-by-older",
+        rule=12,
+        what="a hot state is written whatever version is there",
+        parts=Parts(hot_state=_CarelessHot),
+    ),
+    Mutant(
         name="load-without-tail",
         rule=12,
         what="an instance is loaded from its projection alone",
@@ -188,6 +210,12 @@ MUTANTS = (
         rule=14,
         what="reads show commits that no majority has",
         parts=Parts(replicated_log=_Local),
+    ),
+    Mutant(
+        name="refused-append-taken-as-written",
+        rule=14,
+        what="an append that the fence refused is taken as done",
+        parts=Parts(append=_Unheeding),
     ),
     Mutant(
         name="unknown-append-taken-as-written",
