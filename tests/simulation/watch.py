@@ -123,10 +123,9 @@ class Watch:
             return
         self.versions[workflow_id] = commit.last_version
         is_inbox = workflow_id.startswith("inbox:")
-        if not is_inbox:
-            self._bounded(workflow_id, commit.entries)
-            if self._partition_of(workflow_id) != commit.partition:
-                self.wrong(f"{workflow_id} was decided on partition {commit.partition}")
+        if not is_inbox and self._partition_of(workflow_id) != commit.partition:
+            self.wrong(f"{workflow_id} was decided on partition {commit.partition}")
+        self._bounded(workflow_id, commit.entries)
         for entry in commit.entries:
             if not is_claim(entry):
                 self._entered(workflow_id, entry, is_inbox)
