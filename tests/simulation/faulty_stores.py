@@ -249,8 +249,11 @@ class FaultyHotState:
         self._watch = watch
 
     async def save(self, documents: Sequence[Document]) -> None:
+        # Engines have them in sets.
+        ordered = sorted(documents, key=lambda document: document["_id"])
+
         def act(partly: bool) -> None:
-            arriving = documents[: len(documents) // 2] if partly else documents
+            arriving = ordered[: len(ordered) // 2] if partly else ordered
             drive(self._hot_state.save(arriving))
             for document in arriving:
                 self._watch.warmed(document, self._hot_state.states.get(document["_id"]))

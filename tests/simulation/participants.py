@@ -131,7 +131,7 @@ class FaultyKeyStore:
 
         def act(partly: bool) -> frozenset[str]:
             lost = {key for key, hold in holds.items() if self._shared.is_lost(key, hold)}
-            for key in lost:
+            for key in sorted(lost):
                 self._network.trace.note(self._process.name, f"holds {key} no more")
             for key, record in records.items():
                 if key not in lost:

@@ -28,9 +28,10 @@ def test_a_seed_replays_to_the_byte() -> None:
 
 
 @pytest.mark.simulation
-def test_the_printed_command_replays_the_run() -> None:
+@pytest.mark.parametrize("seed", [SEED, 59, 79])
+def test_the_printed_command_replays_the_run(seed: int) -> None:
     """A process whose hashes fall differently prints the very trace of this one."""
-    here = simulate(SEED, keep_trace=True)
+    here = simulate(seed, keep_trace=True)
     interpreter, *arguments = here.command.split()
     # Outside of the environment that `make setup` makes, with nothing set.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
