@@ -340,7 +340,7 @@ class LaneState:
     topic_id: str
     #: The group's committed offset, None if it has none.
     committed: int | None
-    #: The offset after the last message.
+    #: `Inbox.handed_out` comes to this offset once all that lay here then was taken.
     end: int
 
 
@@ -374,6 +374,13 @@ class Inbox(Protocol):
         """What is there, at most `limit`, oldest first per lane; waits for the first one only.
 
         Raises `Unavailable` when the broker is away (call again).
+        """
+        ...
+
+    def handed_out(self, lane: TopicPartition) -> int:
+        """No message below this offset is still to be taken from the lane.
+
+        It may be above the last message's: not every offset holds a message.
         """
         ...
 

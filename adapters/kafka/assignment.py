@@ -24,6 +24,14 @@ class Lane:
     topic_id: str
     #: The offset after the last message handed on.
     next_offset: int
+    #: Where the client last came to the lane's end. Markers of transactions take offsets as well, and are never
+    #: handed on.
+    end_seen: int = 0
+
+    @property
+    def read_to(self) -> int:
+        """No message below is still to be read."""
+        return max(self.next_offset, self.end_seen)
 
 
 class Assignment:

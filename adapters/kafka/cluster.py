@@ -16,6 +16,7 @@ from typing import cast
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -78,7 +79,7 @@ class Cluster:
         return found
 
     def ends(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
-        """The offset after the last message of each partition."""
+        """The offset after the last message of each partition; what is in an open transaction is none yet."""
         return self._offsets(places, OffsetSpec.latest())
 
     def log_starts(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
@@ -103,7 +104,10 @@ class Cluster:
     ) -> dict[tuple[str, int], int]:
         answers: Mapping[TopicPartition, Future[ListOffsetsResultInfo]]
         answers = self._admin.list_offsets(
-            dict.fromkeys(places, which), request_timeout=TIMEOUT_SECONDS
+            dict.fromkeys(places, which),
+            # What a consumer gets to see.
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=TIMEOUT_SECONDS,
         )
         return {
             (place.topic, place.partition): answer.result().offset

@@ -18,6 +18,8 @@ COMMIT_TOO_LATE = (
     KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
 )
 ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
+#: No failure: everything that the partition holds was read.
+END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001
 #: A partition is between two leaders, or so new that its leader does not know it yet.
 LEADER_CHANGES = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 #: This client cannot go on; only a new one can.

@@ -23,7 +23,13 @@ from confluent_kafka import TopicPartition as Place
 from adapters.kafka.assignment import Assignment, Lane
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.commits import Commits
-from adapters.kafka.errors import FATAL, OUT_OF_RANGE, ClientErrors, unavailable
+from adapters.kafka.errors import (
+    END_OF_PARTITION,
+    FATAL,
+    OUT_OF_RANGE,
+    ClientErrors,
+    unavailable,
+)
 from adapters.kafka.lanes import inbox_layouts, read_lanes
 from adapters.kafka.received import BrokerMessage, received
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
@@ -85,6 +91,15 @@ class KafkaInbox:
         del self._ready[:limit]
         return taken
 
+    def handed_out(self, lane: TopicPartition) -> int:
+        read = self._assignment.lanes.get((self._settings.on_broker(lane.topic), lane.partition))
+        ready = (
+            each.position.offset
+            for each in self._ready
+            if (each.position.topic, each.position.partition) == lane
+        )
+        return next(ready, read.read_to if read is not None else 0)
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         if next_offsets:
             places = [
@@ -122,9 +137,8 @@ class KafkaInbox:
 
     def _fill(self, limit: int, wait_seconds: float) -> None:
         self._try_open()
-        first = self._wait_for_one(0.0 if self._ready or self._fault else wait_seconds)
-        if first:
-            self._accept(first)
+        self._wait_for_one(0.0 if self._ready or self._fault else wait_seconds)
+        if self._ready:
             self._accept(self._consumer.consume(max(1, limit - len(self._ready)), 0))
         if self._client_errors.all_down:
             self._look_for_brokers()
@@ -132,26 +146,30 @@ class KafkaInbox:
             fault, self._fault = self._fault, None
             raise fault
 
-    def _wait_for_one(self, wait_seconds: float) -> Sequence[BrokerMessage]:
+    def _wait_for_one(self, wait_seconds: float) -> None:
         """One only: `consume` waits its whole time-out unless it gets all it asks for."""
         deadline = time.monotonic() + wait_seconds
         while True:
             self._commits.serve()
             left = deadline - time.monotonic()
             first = self._consumer.consume(1, max(0.0, min(left, _SLICE_SECONDS)))
-            if first or self._fault or left <= _SLICE_SECONDS:
-                return first
+            self._accept(first)
+            if self._ready or self._fault or (not first and left <= _SLICE_SECONDS):
+                return
 
     def _accept(self, messages: Sequence[BrokerMessage]) -> None:
         lanes = self._assignment.lanes
         failed: list[tuple[KafkaError, BrokerMessage]] = []
         for message in messages:
             error = message.error()
-            if error is not None:
-                failed.append((error, message))
-                continue
             lane = lanes.get((message.topic() or "", message.partition() or 0))
             offset = message.offset() or 0
+            if error is not None:
+                if error.code() != END_OF_PARTITION:
+                    failed.append((error, message))
+                elif lane is not None:
+                    lane.end_seen = offset
+                continue
             # The client may hand out what it had fetched before a rebalance or restart.
             if lane is None or offset < lane.next_offset:
                 continue

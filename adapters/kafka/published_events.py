@@ -7,11 +7,12 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from adapters.kafka.cluster import TIMEOUT_SECONDS, Cluster
 from adapters.kafka.errors import (
+    END_OF_PARTITION,
     LEADER_CHANGES,
     ClientErrors,
     TopicMismatchError,
@@ -27,7 +28,6 @@ _WAIT_SECONDS = 0.5
 _RETRY_SECONDS = 0.05
 #: A broker that gives nothing for so long is away.
 _SILENCE_SECONDS = 30.0
-_END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -115,6 +115,6 @@ class KafkaPublishedEvents:
 def _is_record(message: BrokerMessage) -> bool:
     """False at the end of a partition. Raises `Unavailable`."""
     error = message.error()
-    if error is not None and error.code() != _END_OF_PARTITION:
+    if error is not None and error.code() != END_OF_PARTITION:
         raise unavailable(error)
     return error is None

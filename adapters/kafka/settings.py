@@ -60,6 +60,8 @@ class KafkaSettings:
             "group.protocol": self.group_protocol,
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
+            # The end may be behind offsets that hold no message: markers of a participant's transactions.
+            "enable.partition.eof": True,
             # A frozen broker is noticed within this time.
             "socket.timeout.ms": 10_000,
             # What starts to be read anew waits for the fetch under way.

@@ -63,6 +63,9 @@ class MemoryInbox:
                 return taken
             await self._bell.wait(remaining)
 
+    def handed_out(self, lane: TopicPartition) -> int:
+        return self._next.get(lane, 0)
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         self._group.commit(self._member, next_offsets)
 

@@ -39,6 +39,10 @@ class SqliteInbox:
             received.extend(_received(taken))
         return received
 
+    def handed_out(self, lane: TopicPartition) -> int:
+        consumer = self._consumer
+        return consumer.position(self._store.topics[lane.topic]) if consumer is not None else 0
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         starts = [
             InboxStart(lane.topic, lane.partition, self._store.topics[lane.topic].id, offset)

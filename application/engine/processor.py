@@ -118,10 +118,9 @@ class Processor:
             return 0.0
         now = self._ports.clock.now()
         wait = self._projector.wait_seconds(self.partitions.values(), now)
-        for partition in self.partitions.values():
-            due = partition.next_timer()
-            if due is not None:
-                wait = min(wait, (due - now).total_seconds())
+        due = self._timekeeper.next_due(self.partitions.values())
+        if due is not None:
+            wait = min(wait, (due - now).total_seconds())
         return max(0.0, wait)
 
     async def _begin_again(self, trouble: Unavailable) -> None:

@@ -12,6 +12,7 @@ from application.codec.commands import timer_message
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.hot import Partition
 from application.engine.loader import Loader
+from domain.position import TopicPartition
 
 #: Instances loaded at once when looking ahead.
 PAGE = 1000
@@ -37,14 +38,26 @@ class Timekeeper:
             await self.read_ahead(behind)
         messages: list[Message] = []
         for partition in owned:
-            # A reply that lies here already must win over the time-out of its step.
-            if partition.decided.get(topics.REPLIES, 0) < partition.replies_end:
+            if self._is_held_back(partition):
                 continue
             for hot, firings in partition.take_due(now, self._settings.timer_resend):
                 workflow_id = hot.instance.id
                 messages.extend(timer_message(self._secret, workflow_id, each) for each in firings)
         if messages:
             await self._ports.publisher.publish(messages)
+
+    def next_due(self, partitions: Iterable[Partition]) -> datetime | None:
+        """When the next timer may be sent; None as long as there is none."""
+        moments = (each.next_timer() for each in partitions if not self._is_held_back(each))
+        return min((due for due in moments if due is not None), default=None)
+
+    def _is_held_back(self, partition: Partition) -> bool:
+        """A reply that lay here at the assignment must win over the time-out of its step.
+
+        Whatever was handed out is decided, between one batch and the next.
+        """
+        lane = TopicPartition(topics.REPLIES, partition.number)
+        return self._ports.inbox.handed_out(lane) < partition.replies_end
 
     async def read_ahead(self, partitions: Iterable[Partition]) -> None:
         """Load the instances that have a timer soon and are not in memory."""

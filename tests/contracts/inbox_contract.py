@@ -75,13 +75,15 @@ def command(number: int, *, key: str = "wf-1", topic: str = topics.COMMANDS) -> 
     )
 
 
-async def take_until(inbox: Inbox, done: Callable[[list[Received]], bool]) -> list[Received]:
+async def take_until(
+    inbox: Inbox, done: Callable[[list[Received]], bool], *, limit: int = 100
+) -> list[Received]:
     """Take until the condition holds for all that was taken."""
     taken: list[Received] = []
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not done(taken):
         assert time.monotonic() < deadline, f"only {len(taken)} messages came"
-        taken += await inbox.take(100, 0.2)
+        taken += await inbox.take(limit, 0.2)
     return taken
 
 
@@ -243,6 +245,22 @@ class InboxContract(ABC):
 
         assert max(len(batch) for batch in batches) <= 4
         assert ids([each for batch in batches for each in batch]) == [f"cmd-{n}" for n in range(10)]
+
+    async def test_all_is_handed_out_once_it_was_taken(
+        self, site: InboxSite, listener: RecordingListener
+    ) -> None:
+        """What is still to come is not counted; when all was taken, the lane's end is reached."""
+        await site.put(*(command(number) for number in range(10)))
+        await site.inbox.start(listener)
+
+        taken = await take_until(site.inbox, lambda taken: len(taken) > 0, limit=4)
+        place = place_of(taken[0])
+        assert site.inbox.handed_out(place) == taken[-1].position.offset + 1
+        await take_exactly(site.inbox, 10 - len(taken))
+
+        ends = {place: lane.end for place, lane in listener.lanes.items()}
+        assert ends[place] == 10
+        assert {place: site.inbox.handed_out(place) for place in ends} == ends
 
     async def test_a_cancelled_take_loses_nothing(
         self, site: InboxSite, listener: RecordingListener

@@ -48,6 +48,9 @@ class FaultyInbox:
             self._network.trace.note(self._process.name, f"took {told}")
         return taken
 
+    def handed_out(self, lane: TopicPartition) -> int:
+        return self.inner.handed_out(lane)
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         self._sent += 1
         number, generation = self._sent, self.inner.generation

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import Producer
 from conveyor import topics
 from conveyor.messages import MalformedEvent, Message, Record
 from structlog.testing import capture_logs
@@ -21,6 +22,7 @@ from tests.contracts.inbox_contract import (
     RecordingListener,
     command,
     ids,
+    place_of,
     take_exactly,
     take_until,
 )
@@ -181,3 +183,65 @@ async def test_a_key_lands_where_the_engine_expects_it(
         assert received.record.key is not None
         expected = partition_for(received.record.key, PARTITIONS)
         assert received.position.partition == received.record.partition == expected
+
+
+async def test_a_lane_is_read_to_its_end_also_behind_the_marker_of_a_transaction(
+    inbox: KafkaInbox, settings: KafkaSettings, broker_topics: Topics
+) -> None:
+    """A marker takes an offset and no message follows it; the offsets to commit stay those of the messages."""
+    listener = RecordingListener()
+    producer = transactional(settings)
+    produce(settings, producer, command(1, topic=topics.REPLIES))
+    await asyncio.to_thread(producer.commit_transaction)
+    await inbox.start(listener)
+
+    [reply] = await take_exactly(inbox, 1)
+    place = place_of(reply)
+    await take_until(inbox, lambda _: inbox.handed_out(place) == 2)
+
+    assert listener.lanes[place].end == 2
+    await inbox.commit({place: reply.position.offset + 1})
+    await inbox.restart([place.partition])
+    await take_until(inbox, lambda _: inbox.handed_out(place) == 2)
+    assert listener.lanes[place].committed == 1
+    await broker_topics.put(command(2, topic=topics.REPLIES))
+    assert [each.position.offset for each in await take_exactly(inbox, 1)] == [2]
+
+
+async def test_what_is_in_an_open_transaction_is_not_waited_for(
+    inbox: KafkaInbox, settings: KafkaSettings, broker_topics: Topics
+) -> None:
+    """It is not there until the transaction is committed, and then it comes."""
+    listener = RecordingListener()
+    await broker_topics.put(command(1, topic=topics.REPLIES))
+    producer = transactional(settings)
+    produce(settings, producer, command(2, topic=topics.REPLIES))
+    await asyncio.to_thread(producer.flush)
+    await inbox.start(listener)
+
+    [reply] = await take_exactly(inbox, 1)
+    place = place_of(reply)
+
+    assert listener.lanes[place].end == inbox.handed_out(place) == 1
+    await asyncio.to_thread(producer.commit_transaction)
+    assert ids(await take_exactly(inbox, 1)) == ["cmd-2"]
+
+
+def transactional(settings: KafkaSettings) -> Producer:
+    """A participant's producer, with its transaction begun."""
+    producer = Producer(
+        {
+            **settings.client(),
+            "transactional.id": f"{settings.topic_prefix}participant",
+            "partitioner": "murmur2_random",
+        }
+    )
+    producer.init_transactions()
+    producer.begin_transaction()
+    return producer
+
+
+def produce(settings: KafkaSettings, producer: Producer, record: Record) -> None:
+    producer.produce(
+        settings.on_broker(record.topic), record.value, record.key, headers=list(record.headers)
+    )
