@@ -122,7 +122,7 @@ class EventLog(Protocol):
         ...
 
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the ids of which no commit exists, by a linearizable read (PROTOCOL rule 14)."""
+        """Those of the ids of which no commit exists, by a read that misses none (PROTOCOL rule 14)."""
         ...
 
 

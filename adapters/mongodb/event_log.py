@@ -12,8 +12,12 @@ from pymongo.read_concern import ReadConcern
 
 from adapters.mongodb.commits import from_stored, to_stored
 from adapters.mongodb.connection import (
+    Collection as MongoCollection,
+)
+from adapters.mongodb.connection import (
     Database,
     durable,
+    is_standalone,
     reaching_the_store,
     refused_as_duplicates,
 )
@@ -28,8 +32,8 @@ class MongoEventLog:
     """`EventLog` on MongoDB."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._commits = durable(database, "workflow_events")
-        self._linearizable = self._commits.with_options(read_concern=ReadConcern("linearizable"))
 
     async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
         written = [True] * len(commits)
@@ -80,23 +84,32 @@ class MongoEventLog:
         return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
     async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+        commits = await self._with_nothing_missed()
         # One read each: linearizability is promised only for one document found by a unique key.
-        exist = await asyncio.gather(*(self._exists(workflow) for workflow in workflow_ids))
+        exist = await asyncio.gather(*(_exists(commits, workflow) for workflow in workflow_ids))
         known = {workflow for workflow, exists in zip(workflow_ids, exist, strict=True) if exists}
         return frozenset(workflow_ids) - known
 
-    async def _exists(self, workflow_id: str) -> bool:
-        with reaching_the_store():
-            first = await self._linearizable.find_one(
-                {"_id": commit_id(workflow_id, 1)}, {"_id": 1}
-            )
-        return first is not None
+    async def _with_nothing_missed(self) -> MongoCollection:
+        """A primary that was replaced and does not know it yet answers no linearizable read.
+
+        A standalone server refuses such reads, and nobody replaces it: any of its reads misses nothing.
+        """
+        if await is_standalone(self._database):
+            return self._commits
+        return self._commits.with_options(read_concern=ReadConcern("linearizable"))
 
     async def _find(self, condition: Document, **options: Any) -> list[Commit]:
         with reaching_the_store():
             cursor = self._commits.find(condition, batch_size=_DOCUMENTS_PER_REPLY, **options)
             documents = await cursor.to_list()
         return [from_stored(document) for document in documents]
+
+
+async def _exists(commits: MongoCollection, workflow_id: str) -> bool:
+    with reaching_the_store():
+        first = await commits.find_one({"_id": commit_id(workflow_id, 1)}, {"_id": 1})
+    return first is not None
 
 
 def _caused_since(start: Position) -> Document:
