@@ -21,6 +21,8 @@ from domain.timers import Timer, next_due, timers_of
 COMMAND_IDS_KEPT = 1000
 #: The longest wait before a timer is sent again, in first waits.
 RESENDS_MAX_FACTOR = 64
+#: Entries of the timer heap that may be of no use before it is built anew.
+_STALE_TIMERS_KEPT = 1000
 
 Lane = tuple[str, int]
 Order = tuple[int, int]
@@ -200,6 +202,8 @@ class Partition:
         self.replies_end: int = 0
         #: Up to when the projection's timers were read.
         self.timers_read_until: datetime | None = None
+        #: One entry counts for each instance that has a timer, the one that `armed` names. Others stay when their
+        #: instance leaves or is read again, until they are due or too many.
         self._heap: list[tuple[datetime, str]] = []
 
     def is_behind(self) -> bool:
@@ -254,6 +258,11 @@ class Partition:
     def _push(self, due: datetime, hot: Hot) -> None:
         hot.armed = due
         heapq.heappush(self._heap, (due, hot.instance.id))
+        if len(self._heap) > 2 * len(self.instances) + _STALE_TIMERS_KEPT:
+            self._heap = [
+                (h.armed, id_) for id_, h in self.instances.items() if h.armed is not None
+            ]
+            heapq.heapify(self._heap)
 
     def next_timer(self) -> datetime | None:
         return self._heap[0][0] if self._heap else None
