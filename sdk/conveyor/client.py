@@ -61,7 +61,7 @@ class ConveyorClient:
     """Publishes commands and waits for their outcomes; `async with` opens and closes it.
 
     `source` is the sender's CloudEvents source (`/order-service`): source and command id together
-    are what makes a repeated command the same command. Every method may raise
+    are what makes a repeated command the same command; white space in it raises ValueError. Every method may raise
     `OutcomeUnknownError` after `timeout_seconds`, and `ServerUnavailableError`.
     """
 
@@ -74,6 +74,8 @@ class ConveyorClient:
         timeout_seconds: float = 10.0,
         properties: Mapping[str, str] | None = None,
     ) -> None:
+        if source.split() != [source]:
+            raise ValueError(f"source {source!r} is empty or has white space")
         self._source = source
         self._timeout_seconds = timeout_seconds
         self._writer = KafkaWriter(bootstrap_servers, properties or {}, topic_prefix)

@@ -115,6 +115,11 @@ def _message(
     event_id, source, event_type = pop("id", None), pop("source", None), pop("type", None)
     if version != "1.0" or not (event_id and source and event_type):
         raise _refusal(specversion=version, id=event_id, source=source, type=event_type)
+    if source.split() != [source]:
+        raise MalformedEvent(
+            "MALFORMED_EVENT",
+            f"source {source!r} has white space, which no URI reference has; write %20",
+        )
     time, subject, dataschema = pop("time", None), pop("subject", None), pop("dataschema", None)
     if subject == "" or dataschema == "":
         raise MalformedEvent("MALFORMED_EVENT", "subject and dataschema must not be empty")

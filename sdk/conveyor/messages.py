@@ -33,7 +33,10 @@ class Message:
 
     @property
     def message_id(self) -> str:
-        """What tells a producer's copy from a new message: CloudEvents make source + id unique."""
+        """What tells a producer's copy from a new message: CloudEvents make source + id unique.
+
+        A source has no white space, so that the id is what follows the first space.
+        """
         return f"{self.source} {self.id}"
 
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from conveyor.cloudevents import encode
 from conveyor.dead_letters import dead_letter
@@ -65,7 +66,7 @@ class ParticipantRunner:
         self._transport = transport
         self._keys = key_store
         self._instance = instance or f"{participant.name}-{socket.gethostname()}-{os.getpid()}"
-        self._source = f"/participants/{participant.name}"
+        self._source = f"/participants/{quote(participant.name)}"
         self._max_in_flight = max_in_flight
         self._batch_size = batch_size
         self._grace_seconds = grace_seconds

@@ -154,6 +154,13 @@ async def test_no_outcome(site: KafkaSite) -> None:
     assert unknown.value.command_id == "cmd-7"
 
 
+@pytest.mark.parametrize("source", ["", "/my shop", "/shop "])
+def test_a_source_that_the_engine_would_refuse_is_refused_at_once(source: str) -> None:
+    """Its commands would all be dead letters."""
+    with pytest.raises(ValueError, match="source"):
+        ConveyorClient("localhost:9092", source=source)
+
+
 async def test_a_repeated_start_is_the_same_command(
     site: KafkaSite, client: ConveyorClient, commands: TopicReader
 ) -> None:

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 text = st.text(min_size=1, max_size=20)
+sources = text.filter(lambda source: source.split() == [source])
 extension_names = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True).filter(
     lambda name: (
         name
@@ -43,7 +44,7 @@ def messages() -> st.SearchStrategy[Message]:
         topic=st.just("orchestration.workflow.commands"),
         key=text,
         type=text,
-        source=text,
+        source=sources,
         id=text,
         data=documents.map(lambda document: json.dumps(document).encode()),
         subject=st.none() | text,
@@ -187,6 +188,10 @@ def test_other_time_zones_become_utc() -> None:
     [
         (with_headers(ce_id=None), "MISSING_ATTRIBUTE"),
         (with_headers(ce_source=b""), "MISSING_ATTRIBUTE"),
+        *(
+            (with_headers(ce_source=source.encode()), "MALFORMED_EVENT")
+            for source in ("/my shop", " /shop", "/shop\n", "/my\u2003shop", " ")
+        ),
         (with_headers(ce_specversion=None), "MISSING_ATTRIBUTE"),
         (with_headers(ce_specversion=b"0.3"), "UNSUPPORTED_SPECVERSION"),
         (with_headers(ce_time=b"yesterday"), "MALFORMED_EVENT"),
@@ -220,6 +225,7 @@ def test_refuses_what_is_no_event(record: Record, code: str) -> None:
         (b'{"specversion":"1.0","source":"/s","type":"t"}', "MISSING_ATTRIBUTE"),
         (b'{"id":"1","source":"/s","type":"t"}', "MISSING_ATTRIBUTE"),
         (b'{"specversion":"0.3","id":"1","source":"/s","type":"t"}', "UNSUPPORTED_SPECVERSION"),
+        (b'{"specversion":"1.0","id":"1","source":"/my s","type":"t"}', "MALFORMED_EVENT"),
         (b'{"specversion":"1.0","id":1,"source":"/s","type":"t"}', "MALFORMED_EVENT"),
         (
             b'{"specversion":"1.0","id":"1","source":"/s","type":"t","time":"x"}',

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conveyor import topics, types
+from conveyor.cloudevents import decode, encode
 from conveyor.errors import (
     RetryableError,
     ServerUnavailableError,
@@ -117,6 +118,18 @@ async def test_the_reply(stock: Stock, transport: MemoryTransport, keys: MemoryK
         "snapshot": None,
         "instance": "inv-01",
     }
+
+
+async def test_the_source_of_a_reply_is_a_uri_reference(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """A participant may have any name; a source with white space would be refused."""
+    stock.participant.name = "main stock"
+    async with running(stock.participant, transport, keys):
+        [reply] = await replies_to(transport, step_request())
+
+    assert reply.source == "/participants/main%20stock"
+    assert decode(encode(reply)).source == reply.source
 
 
 async def test_the_context(stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore) -> None:
