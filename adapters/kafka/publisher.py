@@ -47,6 +47,8 @@ class KafkaPublisher:
             if self._session is session:
                 log.warning("producer replaced", action="publisher.replaced", detail=error.detail)
                 self._session = _Session(self._settings)
+                # What it still holds would otherwise go out beside what comes again.
+                session.end(CLOSED)
             raise
 
     async def close(self) -> None:

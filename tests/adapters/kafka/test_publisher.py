@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 from conveyor import topics
@@ -117,3 +119,43 @@ async def test_more_messages_than_the_client_holds(
 
     assert sum((await broker_topics.ends(topics.EVENTS)).values()) == 1_000
     await publisher.close()
+
+
+@pytest.mark.kafka
+async def test_nothing_of_a_call_that_failed_goes_out_later(
+    settings: KafkaSettings, broker_topics: Topics
+) -> None:
+    """What the client still held when a message of an unknown topic failed is dropped, and its thread ends."""
+    settings = replace(
+        settings,
+        properties={
+            # The error comes long before the rest is written: one message at a time.
+            "topic.metadata.propagation.max.ms": "10",
+            "batch.num.messages": "1",
+            "max.in.flight": "1",
+        },
+    )
+    publisher = KafkaPublisher(settings)
+    await publisher.publish([event(0)])
+    threads = publisher_threads()
+    unknown = Record(topic="no.such.topic", key=b"wf-1", value=b"x")
+
+    with pytest.raises(Unavailable):
+        await publisher.publish([unknown, *(event(number) for number in range(20_000))])
+    await publisher.publish([event(0)])
+    written = await events_written(broker_topics)
+    for _ in range(100):
+        await publisher.publish([event(0)])
+
+    assert written < 20_000
+    assert await events_written(broker_topics) == written + 100
+    assert publisher_threads() == threads
+    await publisher.close()
+
+
+async def events_written(broker_topics: Topics) -> int:
+    return sum((await broker_topics.ends(topics.EVENTS)).values())
+
+
+def publisher_threads() -> int:
+    return sum(thread.name.startswith("kafka-publisher") for thread in threading.enumerate())
