@@ -99,7 +99,7 @@ class EventLog(Protocol):
         ...
 
     async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
-        """For each id the commits that follow that version without a gap (found by exact commit id), in order.
+        """For each id the commits that follow that version without a gap, in order.
 
         Ids with nothing newer may be absent from the answer. Reads what a majority holds (PROTOCOL rule 14).
         """

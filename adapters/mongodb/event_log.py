@@ -26,6 +26,8 @@ from domain.position import Position
 
 #: Big enough that a read of a batch is one round trip.
 _DOCUMENTS_PER_REPLY = 1000
+#: Most chains end after a commit or two; what goes on is one of the few that nobody projected for long.
+_STEPS_OF_SHORT_CHAINS = 4
 
 
 class MongoEventLog:
@@ -50,13 +52,33 @@ class MongoEventLog:
 
     async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
         chains: dict[str, list[Commit]] = {}
-        wanted = [commit_id(workflow, version + 1) for workflow, version in after.items()]
+        wanted = {workflow: version + 1 for workflow, version in after.items()}
+        steps = 0
         while wanted:
-            found = await self._find({"_id": {"$in": wanted}})
-            for commit in found:
-                chains.setdefault(commit.workflow_id, []).append(commit)
-            wanted = [commit_id(commit.workflow_id, commit.last_version + 1) for commit in found]
+            long = steps >= _STEPS_OF_SHORT_CHAINS
+            found = await (self._ranges(wanted) if long else self._firsts(wanted))
+            wanted = _lengthened(chains, wanted, found)
+            steps += 1
         return chains
+
+    async def _firsts(self, wanted: Mapping[str, int]) -> Sequence[Commit]:
+        """The commits of these workflows that begin at these versions: one read for all."""
+        ids = [commit_id(workflow, version) for workflow, version in wanted.items()]
+        return await self._find({"_id": {"$in": ids}})
+
+    async def _ranges(self, wanted: Mapping[str, int]) -> Sequence[Commit]:
+        """The next commits of these workflows from these versions on, in order: one read for each."""
+        found = await asyncio.gather(
+            *(
+                self._find(
+                    {"workflowId": workflow, "firstVersion": {"$gte": version}},
+                    sort=[("firstVersion", ASCENDING)],
+                    limit=_DOCUMENTS_PER_REPLY,
+                )
+                for workflow, version in wanted.items()
+            )
+        )
+        return [commit for commits in found for commit in commits]
 
     async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
         found = await asyncio.gather(*(self._find(_caused_since(start)) for start in starts))
@@ -104,6 +126,19 @@ class MongoEventLog:
             cursor = self._commits.find(condition, batch_size=_DOCUMENTS_PER_REPLY, **options)
             documents = await cursor.to_list()
         return [from_stored(document) for document in documents]
+
+
+def _lengthened(
+    chains: dict[str, list[Commit]], wanted: Mapping[str, int], found: Sequence[Commit]
+) -> dict[str, int]:
+    """Each chain with what continues it; answers where those go on that were continued."""
+    reached: dict[str, int] = {}
+    for commit in found:
+        workflow_id = commit.workflow_id
+        if commit.first_version == reached.get(workflow_id, wanted[workflow_id]):
+            chains.setdefault(workflow_id, []).append(commit)
+            reached[workflow_id] = commit.last_version + 1
+    return reached
 
 
 async def _exists(commits: MongoCollection, workflow_id: str) -> bool:

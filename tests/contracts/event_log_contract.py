@@ -127,6 +127,20 @@ class EventLogContract(ABC):
 
         assert [found.first_version for found in chains["wf-1"]] == [1]
 
+    async def test_a_long_chain_is_read_to_its_end_and_not_beyond_a_gap(
+        self, log: EventLog
+    ) -> None:
+        """However many commits follow, beside others whose chain is short."""
+        chain = [commit("wf-1", 2 * number + 1, events=2) for number in range(100)]
+        beyond = commit("wf-1", 202)
+        short = [commit("wf-2", 1), commit("wf-2", 2)]
+        await self.append(log, [*chain, beyond, *short])
+
+        chains = await log.read({"wf-1": 0, "wf-2": 0})
+
+        assert list(chains["wf-1"]) == chain
+        assert list(chains["wf-2"]) == short
+
     async def test_read_of_what_is_known_is_empty(self, log: EventLog) -> None:
         """Nothing is newer than the newest version."""
         await self.append(log, [commit("wf-1", 1, events=2)])
