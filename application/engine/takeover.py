@@ -89,7 +89,7 @@ class Takeover:
 
         First comes the claim: who had a partition before refuses nothing there from then on.
         """
-        unprojected = await self._claims.claim(partitions)
+        await self._project_refusals(partitions, await self._claims.claim(partitions))
         positions = [
             Position(
                 lane.topic_id,
@@ -103,14 +103,29 @@ class Takeover:
         commits = await self._ports.event_log.since(positions)
         touched = {c.workflow_id: c.partition for c in commits if not _is_inbox(c)}
         loaded = await self._loader.load(list(touched))
+        tails: list[Commit] = []
         for item in loaded.values():
-            unprojected.extend(item.tail)
-        again = {commit.id: commit for commit in (*commits, *unprojected)}
+            tails.extend(item.tail)
+        again = {commit.id: commit for commit in (*commits, *tails)}
         ordered = sorted(again.values(), key=lambda c: (c.workflow_id, c.first_version))
         messages = [message for commit in ordered for message in outputs(commit)]
         await self._ports.publisher.publish(messages)
         for workflow_id, item in loaded.items():
             partitions[touched[workflow_id]].put_back(item.hot)
+
+    async def _project_refusals(
+        self, partitions: Mapping[int, Partition], unprojected: Sequence[Commit]
+    ) -> None:
+        """Whatever this takeover comes to: its claim, and those of others that failed, are not to be read again.
+
+        What nobody has projected may never have been published, and goes out first (PROTOCOL rule 12).
+        """
+        await self._ports.publisher.publish([m for commit in unprojected for m in outputs(commit)])
+        await self._ports.projections.save(
+            [partition.refusals.document(number) for number, partition in partitions.items()]
+        )
+        for partition in partitions.values():
+            partition.refusals.projected = partition.refusals.version
 
 
 def _is_inbox(commit: Commit) -> bool:

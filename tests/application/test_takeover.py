@@ -13,8 +13,10 @@ from conveyor.messages import Message, Record
 from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.publisher import MemoryPublisher
 from application.engine.claims import Claims
+from application.engine.environment import ProcessorSettings
 from application.engine.hot import Memory, Partition
 from application.engine.loader import Loader, remembered
+from application.engine.processor import Processor
 from application.outputs import outputs
 from application.ports import (
     Commit,
@@ -27,8 +29,10 @@ from domain.position import Position
 from tests.application.installation import (
     DEFINITION,
     GROUP,
+    Connection,
     Engine,
     Installation,
+    at_once,
     refuses,
     until,
 )
@@ -217,6 +221,42 @@ async def test_recovery_publishes_what_was_appended_and_not_sent(
 
     assert "orchestration.workflow.started" in installation.outcomes("m1")
     assert installation.decided_for("m1") == ["wf-1"]
+
+
+class Unread(Connection):
+    """A log of which what later messages caused cannot be read: no takeover gets beyond its claim."""
+
+    async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
+        raise Unavailable("eventStore", "not now")
+
+
+async def test_a_takeover_that_fails_leaves_nothing_that_the_next_must_read(
+    installation: Installation,
+) -> None:
+    """Its claim is projected at once, with the refusals before it, which go out first (PROTOCOL rule 12)."""
+    cause = Position(installation.broker.topic(topics.COMMANDS).id, topics.COMMANDS, 0, 0, 0)
+    data = {"eventId": "inbox:0:1", "aggregateId": "wf-1", "occurredAt": "2026-11-21T02:30:00Z"}
+    refusal = RecordedEvent(types.COMMAND_REJECTED, data)
+    await installation.log.append(
+        [Commit("inbox:0", 1, 0, (Entry(cause, "/shop m1", (refusal,)),))]
+    )
+    log = Unread(installation.log, at_once)
+    ports = installation.ports("engine", log)
+    settings = ProcessorSettings(retry_wait_seconds=0.01)
+    processor = Processor(ports, installation._layout, lambda _: 0, settings)
+
+    task = asyncio.ensure_future(processor.run())
+    await until(lambda: len(log.appended) > 3)
+    processor.stop()
+    await task
+
+    claims = len(log.appended)
+    projected = await installation.projections.load(["inbox:0"])
+    assert projected["inbox:0"]["version"] == 1 + claims
+    assert await log.read({"inbox:0": 1 + claims}) == {}
+    assert installation.outcomes("m1") == {types.COMMAND_REJECTED}
+    [events] = installation.broker.topic(topics.EVENTS).logs
+    assert events.end == 1
 
 
 class Hidden(MemoryEventLog):

@@ -19,7 +19,7 @@ from application.engine.environment import ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import LaneState, Received
 from domain.position import TopicPartition
-from tests.application.test_takeover import GROUP, Installation, until
+from tests.application.installation import GROUP, Installation, until
 from tests.documents import document, step
 
 DEFINITION = compile_definition(
