@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import orjson
 
@@ -14,6 +13,7 @@ from application.codec.instances import from_document, to_document
 from application.codec.times import parse_time
 from application.ports import Commit, Document, Entry, RecordedEvent, StoredCommit, commit_id
 from application.verification.findings import Finding, Kind, shown
+from application.verification.memory import ExpectedMemory
 from application.verification.publications import Seen, added, digest_of
 from domain.evolve import HistoryError, evolve
 from domain.instance import WorkflowInstance
@@ -32,8 +32,8 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-#: What the engine remembers of messages; a fold cannot tell commands from replies, nor what they held.
-_NOT_FOLDED = ("commandIds", "size")
+#: What the engine remembers of messages, of which `ExpectedMemory` judges what the log tells.
+_REMEMBERED = ("applied", "commandIds", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,7 @@ class History:
     _is_compared: bool = False
     _is_foldable: bool = True
     _instance: WorkflowInstance | None = None
-    _applied: dict[tuple[str, int], tuple[int, int]] = field(
-        default_factory=dict[tuple[str, int], tuple[int, int]]
-    )
+    _memory: ExpectedMemory = field(default_factory=ExpectedMemory)
 
     def __post_init__(self) -> None:
         self._is_foldable = not self._is_inbox
@@ -159,8 +157,7 @@ class History:
                 continue
             if self.version > self.projected and self.behind_since is None:
                 self.behind_since = occurred_at
-        cause = entry.cause
-        self._applied[cause.lane] = max(cause.order, self._applied.get(cause.lane, cause.order))
+        self._memory.add(entry)
 
     def _check_event(self, event: RecordedEvent, *, is_claim: bool) -> None:
         data = event.data
@@ -203,12 +200,14 @@ class History:
     def _compare(self, document: Document, partition: int) -> None:
         """The projection with the fold at its version."""
         self._is_compared = True
-        if self._is_foldable and self._instance is not None:
-            different = self._differences(document, self._instance, partition)
-        elif self._is_inbox:
-            different = [] if _applied(document) == self._applied else ["engine.applied"]
-        else:
+        if not self._is_inbox and (not self._is_foldable or self._instance is None):
             return
+        try:
+            different = list(self._memory.differences(document["engine"]))
+            if not different and self._instance is not None:
+                different = self._differences(document, self._instance, partition)
+        except _UNREADABLE as fault:
+            different = [_told(fault)]
         if different:
             detail = f"at version {self.version} not the fold of the log: {', '.join(different)}"
             self._found(Kind.PROJECTION, detail)
@@ -217,20 +216,15 @@ class History:
         self, document: Document, instance: WorkflowInstance, partition: int
     ) -> list[str]:
         """The fields of the document that are not as they should be."""
-        try:
-            if _applied(document) != self._applied:
-                return ["engine.applied"]
-            engine: Document = document["engine"]
-            taken = {name: engine[name] for name in ("applied", *_NOT_FOLDED)}
-            expected: Document = orjson.loads(
-                orjson.dumps(to_document(instance, partition, taken), default=dict)
-            )
-            names = sorted(expected.keys() | document.keys())
-            different = [name for name in names if expected.get(name) != document.get(name)]
-            if not different and from_document(document, self.definition_of) != instance:
-                return ["what is read from it"]
-        except _UNREADABLE as fault:
-            return [_told(fault)]
+        engine: Document = document["engine"]
+        taken = {name: engine[name] for name in _REMEMBERED}
+        expected: Document = orjson.loads(
+            orjson.dumps(to_document(instance, partition, taken), default=dict)
+        )
+        names = sorted(expected.keys() | document.keys())
+        different = [name for name in names if expected.get(name) != document.get(name)]
+        if not different and from_document(document, self.definition_of) != instance:
+            return ["what is read from it"]
         return different
 
     def _at_the_end(self) -> Iterator[Finding]:
@@ -251,14 +245,6 @@ class History:
 
     def _found(self, kind: Kind, detail: str) -> None:
         self.findings.append(Finding(self.workflow_id, kind, detail))
-
-
-def _applied(document: Document) -> dict[tuple[str, int], tuple[int, int]]:
-    places: list[dict[str, Any]] = document["engine"]["applied"]
-    return {
-        (place["topicId"], place["partition"]): (place["leaderEpoch"], place["offset"])
-        for place in places
-    }
 
 
 def _told(fault: Exception) -> str:

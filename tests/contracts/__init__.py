@@ -14,4 +14,6 @@ pytest.register_assert_rewrite(
     "tests.contracts.publisher_contract",
     "tests.contracts.queries_contract",
     "tests.contracts.verification_contract",
+    "tests.contracts.verification_site",
+    "tests.contracts.verified_memory_contract",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ from domain.definition import WorkflowDefinition
 from domain.events import CommandRejected, DomainEvent
 from domain.evolve import evolve
 from domain.instance import WorkflowInstance
-from tests.contracts.samples import position
+from tests.contracts.samples import COMMANDS, REPLIES, position
 from tests.domain.goldens import DEFINITIONS, SAGAS
 from tests.domain.sagas import T0
 
@@ -97,20 +97,32 @@ def commits_of(workflow_id: str, history: Sequence[DomainEvent]) -> list[Commit]
 
 
 def commit_of(workflow_id: str, first_version: int, events: Sequence[RecordedEvent]) -> Commit:
-    """A commit of these events: the first by one message, the others by a second one."""
+    """A commit of these events: the first by a command, the others by a reply."""
     entries = [
-        Entry(position(first_version * 10 + place), f"/orders {first_version}-{place}", part)
-        for place, part in enumerate((tuple(events[:1]), tuple(events[1:])))
+        Entry(
+            position(first_version * 10 + place, topic=topic),
+            f"/orders {first_version}-{place}",
+            part,
+        )
+        for place, (topic, part) in enumerate(
+            ((COMMANDS, tuple(events[:1])), (REPLIES, tuple(events[1:])))
+        )
         if part
     ]
     return Commit(workflow_id, first_version, 0, tuple(entries))
 
 
 def refusals(began: datetime) -> list[Commit]:
-    """A takeover's claim, and commands to workflows that do not exist: one commit each."""
+    """A takeover's claim, and some refusals after it."""
     claim = record_claim(0, "inbox:0", 1, began)
     commits = [Commit("inbox:0", 1, 0, (Entry(position(-1), "/conveyor inbox:0:1", (claim,)),))]
-    for version in (2, 3, 4):
+    return [*commits, *refused(range(2, 5), began)]
+
+
+def refused(versions: Iterable[int], began: datetime) -> list[Commit]:
+    """Commands to workflows that do not exist: one commit each."""
+    commits: list[Commit] = []
+    for version in versions:
         event = CommandRejected(
             occurred_at=began,
             actor="/orders",
@@ -119,8 +131,8 @@ def refusals(began: datetime) -> list[Commit]:
             code="NOT_FOUND",
             detail="there is no such workflow",
         )
-        refused = record_refusal(event, f"wf-unknown-{version}", "inbox:0", version)
-        commits.append(commit_of("inbox:0", version, [refused]))
+        refusal = record_refusal(event, f"wf-unknown-{version}", "inbox:0", version)
+        commits.append(commit_of("inbox:0", version, [refusal]))
     return commits
 
 

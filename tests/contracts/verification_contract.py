@@ -5,7 +5,7 @@ Each test writes a store that is damaged in one way and names all that must be f
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -20,63 +20,23 @@ from application.ports import (
     Commit,
     Document,
     Entry,
-    PublishedEvents,
     RecordedEvent,
     StoredCommit,
-    StoreScan,
 )
 from application.verification.findings import Kind, Report
-from application.verification.verifier import Verifier
 from infrastructure.clock import SystemClock
 from tests.contracts.histories import (
     StoreContent,
     content,
     content_of,
-    find_definition,
     projection,
     publications,
 )
 from tests.contracts.samples import commit, workflow
+from tests.contracts.verification_site import VerificationSite
+from tests.contracts.verified_memory_contract import VerifiedMemoryContract
 from tests.domain.goldens import ORDER, SAGAS
 from tests.domain.sagas import Saga
-
-Found = list[tuple[str | None, Kind]]
-
-
-class VerificationSite(ABC):
-    """One run mode's store and events topic."""
-
-    scan: StoreScan
-    published: PublishedEvents
-
-    @abstractmethod
-    async def write(
-        self,
-        commits: Sequence[Commit],
-        documents: Sequence[Document],
-        messages: Sequence[Message | Record],
-    ) -> None:
-        """Write these, each message as a publication of its own."""
-
-    @abstractmethod
-    async def drop_events(self, count: int) -> None:
-        """Retention takes the oldest records of the topic's first partition."""
-
-    async def write_all(self, content: StoreContent) -> None:
-        await self.write(content.commits, content.documents, content.messages)
-
-    async def verify(
-        self, settle: timedelta = timedelta(), clock: SystemClock | None = None
-    ) -> Report:
-        verifier = Verifier(self.scan, self.published, find_definition, clock or SystemClock())
-        return await verifier.run(settle)
-
-    async def found(self, content: StoreContent) -> Found:
-        """What is found in a store of this content."""
-        await self.write_all(content)
-        report = await self.verify()
-        assert report.is_clean is not any(kind.is_damage for kind in report.counts)
-        return [(finding.workflow_id, finding.kind) for finding in report.findings]
 
 
 class Meanwhile(SystemClock):
@@ -91,7 +51,7 @@ class Meanwhile(SystemClock):
 
 
 @pytest.mark.contract
-class VerificationContract(ABC):
+class VerificationContract(VerifiedMemoryContract):
     """Subclass it as `Test...` and define the fixture `site`: empty, closed afterwards."""
 
     @pytest.fixture
@@ -337,13 +297,6 @@ class VerificationContract(ABC):
         stored.document_of(workflow_id).update(fields)
 
         assert await site.found(stored) == [(workflow_id, Kind.PROJECTION)]
-
-    async def test_an_applied_position_that_is_too_high(self, site: VerificationSite) -> None:
-        """An engine would take messages for applied that are not."""
-        stored = content()
-        stored.document_of("wf-running")["engine"]["applied"][0]["offset"] += 100
-
-        assert await site.found(stored) == [("wf-running", Kind.PROJECTION)]
 
     async def test_a_claim_need_not_be_projected(self, site: VerificationSite) -> None:
         """An engine that died right after a takeover left nothing to be missed."""

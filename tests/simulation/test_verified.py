@@ -10,12 +10,15 @@ import pytest
 from conveyor import topics
 
 from adapters.memory.verification import MemoryPublishedEvents, MemoryStoreScan
+from application.engine import hot
+from application.verification import memory
 from application.verification.findings import Kind, Report
 from application.verification.verifier import Verifier
 from domain.definition import WorkflowDefinition
 from tests.simulation import simulation
 from tests.simulation.definitions import SHELF
 from tests.simulation.mutants import parts_of
+from tests.simulation.quiet import COMMAND_IDS_KEPT
 from tests.simulation.world import Parts, World
 
 pytestmark = pytest.mark.simulation
@@ -39,6 +42,9 @@ def world_of(seed: int, monkeypatch: pytest.MonkeyPatch, parts: Parts) -> World:
     worlds: list[World] = []
     monkeypatch.setattr(simulation, "violations", lambda world: worlds.append(world) or [])
     simulation.simulate(seed, parts=parts)
+    # The run was over when its limits were lifted; its verifier keeps to them.
+    kept = COMMAND_IDS_KEPT if worlds[0].clients.many else hot.COMMAND_IDS_KEPT
+    monkeypatch.setattr(memory, "COMMAND_IDS_KEPT", kept)
     return worlds[0]
 
 

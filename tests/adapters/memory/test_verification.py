@@ -13,7 +13,8 @@ from adapters.memory.projections import MemoryProjections
 from adapters.memory.publisher import MemoryPublisher
 from adapters.memory.verification import MemoryPublishedEvents, MemoryStoreScan
 from application.ports import Commit, Document
-from tests.contracts.verification_contract import VerificationContract, VerificationSite
+from tests.contracts.verification_contract import VerificationContract
+from tests.contracts.verification_site import VerificationSite
 
 
 class MemorySite(VerificationSite):

@@ -25,7 +25,8 @@ from application.ports import Commit, Document, Unavailable
 from application.verification.findings import Kind
 from tests.adapters.kafka.conftest import delete_topics, unique_settings
 from tests.contracts.histories import content
-from tests.contracts.verification_contract import VerificationContract, VerificationSite
+from tests.contracts.verification_contract import VerificationContract
+from tests.contracts.verification_site import VerificationSite
 
 pytestmark = [pytest.mark.mongo, pytest.mark.kafka]
 

@@ -27,7 +27,8 @@ from adapters.sqlite.verification import (
 from application.ports import Commit, Document
 from application.verification.findings import Kind
 from tests.contracts.histories import content
-from tests.contracts.verification_contract import VerificationContract, VerificationSite, listed
+from tests.contracts.verification_contract import VerificationContract, listed
+from tests.contracts.verification_site import VerificationSite
 
 
 class SqliteSite(VerificationSite):
