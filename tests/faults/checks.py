@@ -161,9 +161,6 @@ def effects_are_true(
     evidence: Evidence, instances: Mapping[str, WorkflowInstance]
 ) -> Iterator[str]:
     """The warehouse did each step once, what the saga believes and no other, and undid it backwards."""
-    if evidence.effects is None:
-        yield from _history_is_true(evidence, instances)
-        return
     for key, count in Counter(evidence.effects).items():
         if count > 1:
             yield f"{key}: the effect happened {count} times"
@@ -190,17 +187,3 @@ def _is_true(
         yield f"{instance.id}: {instance.status}, performed {done}, undone {undone}"
     if instance.status == COMPLETED and list(done) != chain:
         yield f"{instance.id}: COMPLETED, performed {done}"
-
-
-def _history_is_true(
-    evidence: Evidence, instances: Mapping[str, WorkflowInstance]
-) -> Iterator[str]:
-    """Without a journal: what the log says was done and undone."""
-    for workflow_id, instance in instances.items():
-        events = _events(evidence.commits[workflow_id])
-        yield from _is_true(instance, _steps(events, "Executed"), _steps(events, "Compensated"))
-
-
-def _steps(events: Sequence[RecordedEvent], what: str) -> list[str]:
-    name = f"WorkflowStep{what}Event"
-    return [event.data["stepId"] for event in events if event.data["eventType"] == name]

@@ -12,16 +12,18 @@ import pytest
 
 from tests.faults import servers
 from tests.faults.plant import Plant, Servers, plant
-from tests.faults.tally import Tally, table
+from tests.faults.report import Run
+from tests.faults.tally import Tally
 
 #: Draws the moments; the processes then run as they run, so it repeats a plan and not a run.
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
 
-_ROWS = pytest.StashKey[list[Tally]]()
+_RUN = pytest.StashKey[Run]()
+_ROW = pytest.StashKey[Tally]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_ROWS] = []
+    config.stash[_RUN] = Run(SEED)
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 def tally(request: pytest.FixtureRequest) -> Tally:
     """This test's row of the table."""
     row = Tally(request.node.name.removeprefix("test_").replace("_", " "))
-    request.config.stash[_ROWS].append(row)
-    request.node.stash[_ROWS] = [row]
+    request.config.stash[_RUN].rows.append(row)
+    request.node.stash[_ROW] = row
     return row
 
 
@@ -44,20 +46,27 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.when == "call":
-        for row in item.stash.get(_ROWS, []):
-            row.outcome = report.outcome
+    row = item.stash.get(_ROW, None)
+    if report.when == "call" and row is not None:
+        row.outcome = report.outcome
+        item.config.stash[_RUN].loads.append(os.getloadavg()[0])
     return report
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    rows = config.stash.get(_ROWS, [])
-    if rows:
-        terminalreporter.section(f"faults, drawn with FAULTS_SEED={SEED}")
-        for line in table(rows):
-            terminalreporter.write_line(line)
+    run = config.stash.get(_RUN, Run(SEED))
+    if not run.rows:
+        return
+    stats = terminalreporter.stats
+    outcomes = {
+        name: len(stats[name]) for name in ("passed", "failed", "error", "skipped") if name in stats
+    }
+    unshown = {report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", [])}
+    terminalreporter.section("faults: the last run, for docs/faults.md")
+    for line in run.report(outcomes, unshown):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conveyor import topics
+from conveyor.keys import UNDO_SUFFIX, KeyState, loads
 from conveyor.messages import Message
 from pymongo import AsyncMongoClient
 
@@ -23,6 +24,10 @@ from tests.acceptance.courses import Record
 from tests.acceptance.sites import Site
 
 _ALL = 1_000_000
+_KEYS = """
+SELECT i.id || '/' || k.step, k.record FROM participant_keys AS k
+JOIN instances AS i ON i.number = k.instance ORDER BY k.rowid
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,8 @@ class Evidence:
     projections: Mapping[str, Document]
     #: In the order of the topic, copies included.
     published: Sequence[Published]
-    #: Idempotency keys in the order in which the warehouse did the effects; None: it kept no journal.
-    effects: Sequence[str] | None
+    #: Idempotency keys in the order in which the warehouse did the effects: its journal, or its key records.
+    effects: Sequence[str]
 
 
 def of_site(site: Site, records: Sequence[Record]) -> Evidence:
@@ -94,9 +99,18 @@ async def _from_sqlite(file: Path) -> Evidence:
         ids = [row[0] for row in await store.query("SELECT id FROM instances", ())]
         log = SqliteEventLog(EngineSession(store))
         commits, projections = await _read(log, SqliteProjections(store), ids)
-        return Evidence(commits, projections, await _published(store), None)
+        return Evidence(commits, projections, await _published(store), await _performed(store))
     finally:
         await store.close()
+
+
+async def _performed(store: SqliteStore) -> Sequence[str]:
+    """Keys whose effect was performed, in the order in which participants first answered for them."""
+    rows = await store.query(_KEYS, ())
+    performed = [key for key, record in rows if loads(record).state is KeyState.PERFORMED]
+    # What was never performed needs no undo: its record says "performed" without an effect.
+    undone = {f"{key}{UNDO_SUFFIX}" for key in performed}
+    return [key for key in performed if not key.endswith(UNDO_SUFFIX) or key in undone]
 
 
 async def _published(store: SqliteStore) -> Sequence[Published]:

@@ -21,7 +21,7 @@ from tests.faults.checks import folds, violations
 from tests.faults.evidence import Evidence, of_site
 from tests.faults.load import Load
 from tests.faults.servers import Server
-from tests.faults.tally import Tally
+from tests.faults.tally import Fault, Tally
 from tests.faults.verification import findings
 
 #: The events topic is read to its end before it is compared with the log.
@@ -39,6 +39,11 @@ class Servers:
     kafka: Server
     mongo: Server
     redis: Server
+
+    @property
+    def named(self) -> Mapping[str, Server]:
+        """By their names in reports."""
+        return {"broker": self.kafka, "document store": self.mongo, "redis": self.redis}
 
     @classmethod
     def started(cls, stack: ExitStack, folder: Path, mongo: Server) -> Self:
@@ -60,6 +65,11 @@ class Process:
     url: str | None
     settings: Mapping[str, str]
     program: Program
+
+    @property
+    def role(self) -> str:
+        """What it is counted as: the first word of its name."""
+        return self.name.partition("-")[0]
 
     def freeze(self) -> None:
         self.program.process.send_signal(signal.SIGSTOP)
@@ -127,14 +137,14 @@ class Plant:
         self._until_ready(process)
 
     def kill(self, process: Process) -> None:
-        """SIGKILL, counted by the first word of its name."""
+        """SIGKILL."""
         process.program.kill()
-        self.tally.fault(f"kill -9 {process.name.partition('-')[0]}")
+        self.tally.add(Fault.KILL, process.role)
 
     @contextmanager
     def frozen(self, process: Process) -> Generator[None]:
         """SIGSTOP, then SIGCONT."""
-        self.tally.fault(f"STOP {process.name.partition('-')[0]}")
+        self.tally.add(Fault.FREEZE, process.role)
         process.freeze()
         try:
             yield
@@ -152,7 +162,7 @@ class Plant:
         for instance in folds(evidence).values():
             self.tally.ends[str(instance.status)] += 1
             self.tally.events += instance.version
-        self.tally.effects += len(evidence.effects or ())
+        self.tally.effects += len(evidence.effects)
         self.tally.violations += len(found)
         assert found == []
         return evidence

@@ -1,10 +1,35 @@
-"""What was done to the system and what came of it, counted for the table of `make faults`."""
+"""What was done to the system and what came of it, counted for the report of `make faults`."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """A kind of fault; the value is its name in the report."""
+
+    #: SIGKILL of a process.
+    KILL = "kill -9"
+    #: SIGSTOP of a process, then SIGCONT.
+    FREEZE = "STOP"
+    #: SIGTERM of a process, then a start.
+    RESTART = "restart"
+    #: Connections to a server, or what goes over them, are cut, refused or held.
+    CONNECTION = "connections"
+    #: Space is taken away from a file.
+    DISK = "disk"
+    #: A write-ahead log ends elsewhere, or otherwise.
+    LOG = "log"
+    #: A record that no receiver can carry out.
+    POISON = "poison"
+    #: A record that came on another partition too.
+    COPY = "copy"
+
+
+#: A kind, and what it was done to or how.
+Sort = tuple[Fault, str]
 
 
 @dataclass(slots=True)
@@ -12,51 +37,16 @@ class Tally:
     """The row of one test."""
 
     test: str
-    #: Sort of fault -> how often.
-    faults: Counter[str] = field(default_factory=Counter[str])
+    faults: Counter[Sort] = field(default_factory=Counter[Sort])
     #: End -> how many sagas.
     ends: Counter[str] = field(default_factory=Counter[str])
     events: int = 0
-    #: Lines of the warehouse's journal.
+    #: What was really done, by the warehouse's journal or its key records.
     effects: int = 0
     violations: int = 0
     #: `passed`, `failed` or `skipped`.
     outcome: str = "failed"
 
-    def fault(self, sort: str, count: int = 1) -> None:
-        """One more of a sort."""
-        self.faults[sort] += count
-
-
-_HEADS = ("test", "faults", "sagas", "ended", "events", "effects", "violations", "outcome")
-
-
-def table(rows: Iterable[Tally]) -> list[str]:
-    """The rows and their sum, as lines of a Markdown table."""
-    rows = list(rows)
-    total = Tally("all", outcome="")
-    for row in rows:
-        total.faults += row.faults
-        total.ends += row.ends
-        total.events += row.events
-        total.effects += row.effects
-        total.violations += row.violations
-    lines = [_HEADS, tuple("---" for _ in _HEADS), *map(_cells, [*rows, total])]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
-def _cells(row: Tally) -> tuple[str, ...]:
-    return (
-        row.test,
-        _counts(row.faults),
-        str(row.ends.total()),
-        _counts(row.ends),
-        str(row.events),
-        str(row.effects),
-        str(row.violations),
-        row.outcome,
-    )
-
-
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counter.items())) or "none"
+    def add(self, fault: Fault, what: str, count: int = 1) -> None:
+        """One more fault of a kind."""
+        self.faults[fault, what] += count

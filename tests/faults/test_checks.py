@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,7 +11,8 @@ from random import Random
 import pytest
 
 from tests.faults.checks import violations
-from tests.faults.embedded import Customers, dev
+from tests.faults.customers import Customers
+from tests.faults.embedded import dev, until_ended
 from tests.faults.evidence import Evidence, Published, of_file
 from tests.faults.load import COMPENSATED, Order, orders
 
@@ -23,30 +24,14 @@ COMPLETES, COMPENSATES = "order-1", "order-0"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """What ten orders leave, with the journal that a warehouse would have kept."""
+    """What ten orders leave."""
     folder: Path = tmp_path_factory.mktemp("sound")
     file = folder / "conveyor.db"
     customers = Customers(ORDERS)
     with dev(folder, file) as (program, url), customers.ordering(url):
-        customers.until_ended(url)
+        until_ended(url, customers)
         program.stop()
-    evidence = of_file(file, folder / "copy")
-    return replace(evidence, effects=list(_effects(evidence)))
-
-
-def _effects(evidence: Evidence) -> Iterator[str]:
-    for workflow_id, commits in evidence.commits.items():
-        for commit in commits:
-            for entry in commit.entries:
-                for event in entry.events:
-                    key = f"{workflow_id}/{event.data.get('stepId')}/1"
-                    match event.data["eventType"]:
-                        case "WorkflowStepExecutedEvent":
-                            yield key
-                        case "WorkflowStepCompensatedEvent":
-                            yield f"{key}/undo"
-                        case _:
-                            pass
+    return of_file(file, folder / "copy")
 
 
 def test_a_sound_run_has_no_violations(sound: Evidence) -> None:
@@ -104,32 +89,32 @@ def _projected_wrongly(evidence: Evidence) -> Evidence:
 
 
 def _effect_twice(evidence: Evidence) -> Evidence:
-    return replace(evidence, effects=[*(evidence.effects or ()), f"{COMPLETES}/pick-items/1"])
+    return replace(evidence, effects=[*evidence.effects, f"{COMPLETES}/pick-items/1"])
 
 
 def _effect_without_a_saga(evidence: Evidence) -> Evidence:
-    return replace(evidence, effects=[*(evidence.effects or ()), "nobody/pick-items/1"])
+    return replace(evidence, effects=[*evidence.effects, "nobody/pick-items/1"])
 
 
 def _effect_missing(evidence: Evidence) -> Evidence:
     gone = f"{COMPLETES}/pack-items/1"
-    return replace(evidence, effects=[key for key in evidence.effects or () if key != gone])
+    return replace(evidence, effects=[key for key in evidence.effects if key != gone])
 
 
 def _undone_forwards(evidence: Evidence) -> Evidence:
     undos = [
         key
-        for key in evidence.effects or ()
+        for key in evidence.effects
         if key.startswith(f"{COMPENSATES}/") and key.endswith("/undo")
     ]
-    others = [key for key in evidence.effects or () if key not in undos]
+    others = [key for key in evidence.effects if key not in undos]
     return replace(evidence, effects=[*others, *reversed(undos)])
 
 
 def _never_undone(evidence: Evidence) -> Evidence:
     kept = [
         key
-        for key in evidence.effects or ()
+        for key in evidence.effects
         if not (key.startswith(f"{COMPENSATES}/") and key.endswith("/undo"))
     ]
     return replace(evidence, effects=kept)

@@ -14,7 +14,7 @@ from infrastructure.services.process import free_port
 from tests.acceptance.programs import until
 from tests.faults import servers
 from tests.faults.plant import Plant, Servers, all_partitions, plant
-from tests.faults.tally import Tally
+from tests.faults.tally import Fault, Tally
 from tests.faults.wire import Wire
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
@@ -71,7 +71,7 @@ def test_connections_break(
         for name in rng.sample([*wired.wires, *wired.wires], 6):
             works.load.send(WAVE)
             works.load.until_a_random_moment(WAVE * 5)
-            tally.fault(f"{name} {sort}")
+            tally.add(Fault.CONNECTION, f"to {name} {sort}")
             _break(wired.wires[name], sort, works)
         works.load.until_ended(240)
 
@@ -115,7 +115,7 @@ def test_an_append_arrives_after_its_partition_has_gone(
         works.load.send(WAVE)
         until("an append is on its way", lambda: _is_append(wire.held), 30)
         with works.frozen(sleeper):
-            tally.fault("append held")
+            tally.add(Fault.CONNECTION, "append held")
             until("the other engine has it all", lambda: all_partitions(heir), 30)
             works.load.until_ended()
             wire.release()

@@ -17,9 +17,10 @@ import httpx
 import pytest
 
 from tests.acceptance.programs import Program, until
-from tests.faults.embedded import Customers, conclude, dev, left_by_a_death
+from tests.faults.customers import Customers
+from tests.faults.embedded import conclude, dev, left_by_a_death, until_ended
 from tests.faults.load import orders
-from tests.faults.tally import Tally
+from tests.faults.tally import Fault, Tally
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -86,13 +87,13 @@ def _take_what_is_free(descriptor: int, folder: Path) -> None:
 
 def test_a_size_limit_is_reached(tmp_path: Path, rng: Random, tally: Tally) -> None:
     """At the limit nothing is half-written and health says why; without it the same process goes on."""
-    tally.fault("file size limit")
+    tally.add(Fault.DISK, "size limit")
     _goes_on(tmp_path, tmp_path / "conveyor.db", limited, rng, tally)
 
 
 def test_a_disk_is_full(disk: Path, tmp_path: Path, rng: Random, tally: Tally) -> None:
     """The same on a disk that something else has filled."""
-    tally.fault("disk full")
+    tally.add(Fault.DISK, "full")
     _goes_on(tmp_path, disk / "conveyor.db", filled, rng, tally)
 
 
@@ -106,14 +107,14 @@ def test_killed_while_the_disk_is_full(
         customers.until_a_random_moment(rng.randint, ORDERS // 3)
         with filled(program, file):
             _until_told(url, program)
-            tally.fault("disk full")
-            tally.fault("kill -9 embedded")
+            tally.add(Fault.DISK, "full")
+            tally.add(Fault.KILL, "embedded")
             program.kill()
     found = left_by_a_death(file, tmp_path / "copy", customers)
     tally.violations += len(found)
     assert found == []
     with dev(tmp_path, file) as (program, url), customers.ordering(url):
-        customers.until_ended(url)
+        until_ended(url, customers)
         assert program.stop() == 0
 
     conclude(file, tmp_path / "copy", customers, tally)
@@ -137,7 +138,7 @@ def _goes_on(
                 until("customers are refused", lambda: customers.refused.total() > refused + 10)
                 assert len(customers.answered) == answered
             until("health is well again", lambda: _status(url) == "UP", 60, [program])
-            customers.until_ended(url)
+            until_ended(url, customers)
         assert program.stop() == 0
 
     assert "SQLite" in str(told["components"])

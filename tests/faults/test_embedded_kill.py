@@ -9,10 +9,11 @@ import pytest
 
 from infrastructure.services.process import free_port
 from tests.acceptance.programs import running
-from tests.faults.embedded import Customers, conclude, dev, left_by_a_death
+from tests.faults.customers import Customers
+from tests.faults.embedded import conclude, dev, left_by_a_death, until_ended
 from tests.faults.load import orders
 from tests.faults.moments import pass_by
-from tests.faults.tally import Tally
+from tests.faults.tally import Fault, Tally
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -31,14 +32,14 @@ def test_the_embedded_mode_is_killed_at_random_moments(
         with dev(tmp_path, file) as (program, url), customers.ordering(url):
             customers.until_a_random_moment(rng.randint, 2 * ORDERS // KILLS)
             program.kill()
-            tally.fault("kill -9 embedded")
+            tally.add(Fault.KILL, "embedded")
         found = left_by_a_death(file, tmp_path / "copy", customers)
         tally.violations += len(found)
         assert found == []
         _die_while_starting(tmp_path, file, rng.uniform(0, 1))
-        tally.fault("kill -9 while starting")
+        tally.add(Fault.KILL, "embedded while starting")
     with dev(tmp_path, file) as (program, url), customers.ordering(url):
-        customers.until_ended(url)
+        until_ended(url, customers)
         assert program.stop() == 0
 
     conclude(file, tmp_path / "copy", customers, tally)

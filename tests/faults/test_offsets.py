@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from tests.acceptance.sites import COMMANDS, PARTITIONS, START, Site
 from tests.faults.plant import Servers, plant
-from tests.faults.tally import Tally
+from tests.faults.tally import Fault, Tally
 from tests.faults.wire import Wire
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -35,7 +35,7 @@ def test_offsets_follow_what_they_stand_for(
             works.load.send(WAVE)
             works.load.until_a_random_moment(WAVE * 3)
             if round % 2:
-                tally.fault("store's answers lost")
+                tally.add(Fault.CONNECTION, "to document store answers lost")
                 with wire.deaf():
                     works.load.send(WAVE // 2)
                     works.load.watch(rng.uniform(0.3, 2))

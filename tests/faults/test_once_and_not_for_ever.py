@@ -12,6 +12,7 @@ from tests.acceptance.programs import until
 from tests.acceptance.sites import COMMANDS, PARTITIONS, START, start_data
 from tests.faults.load import COMPENSATED, Order
 from tests.faults.plant import Plant
+from tests.faults.tally import Fault
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -36,7 +37,7 @@ def test_one_message_reaches_several_engines(works: Plant) -> None:
         for partition in range(PARTITIONS):
             # Neither key nor subject: the id is derived, and three of four lie on a wrong partition.
             producer.produce(topic, value, partition=partition, headers=headers)
-            works.tally.fault("copy on another partition")
+            works.tally.add(Fault.COPY, "on another partition")
         if place == 50:
             assert producer.flush(30) == 0
             works.load.until_a_random_moment(100)

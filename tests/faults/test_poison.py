@@ -11,6 +11,7 @@ from tests.acceptance.programs import until
 from tests.acceptance.sites import COMMANDS, DEAD_LETTERS, REPLIES
 from tests.faults.plant import Plant
 from tests.faults.poison import Place, Poison
+from tests.faults.tally import Fault
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -37,7 +38,7 @@ def test_poison_among_the_messages(works: Plant) -> None:
         works.load.until_ended()
         until("a dead letter for each", lambda: poison.places <= _places(letters))
 
-        works.tally.fault("poison", len(poison.places))
+        works.tally.add(Fault.POISON, "records", len(poison.places))
         assert _places(letters) == poison.places
         assert all(letter.headers["dlq-reason"] for letter in letters.records)
     works.conclude()
@@ -72,6 +73,6 @@ def test_poison_for_a_participant(works: Plant) -> None:
         works.load.until_ended()
         until("a dead letter for each", lambda: poison.places <= _places(letters))
 
-        works.tally.fault("poison", len(poison.places))
+        works.tally.add(Fault.POISON, "records", len(poison.places))
         assert _places(letters) == poison.places
     works.conclude()

@@ -12,7 +12,7 @@ import pytest
 from tests.faults import servers
 from tests.faults.plant import Plant, Servers, plant
 from tests.faults.servers import Server
-from tests.faults.tally import Tally
+from tests.faults.tally import Fault, Tally
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
@@ -26,7 +26,7 @@ def test_the_broker_is_killed_and_comes_back(works: Plant, own_servers: Servers)
     for _ in range(3):
         works.load.send(WAVE)
         works.load.until_a_random_moment(WAVE * 8)
-        works.tally.fault("kill -9 broker")
+        works.tally.add(Fault.KILL, "broker")
         own_servers.kafka.kill()
         works.load.send(WAVE // 2, flush=False)
         own_servers.kafka.start()
@@ -42,7 +42,7 @@ def test_redis_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> N
     for _ in range(4):
         works.load.send(WAVE)
         works.load.until_a_random_moment(WAVE * 8)
-        works.tally.fault("kill -9 redis")
+        works.tally.add(Fault.KILL, "redis")
         own_servers.redis.kill()
         works.load.send(WAVE // 2)
         works.load.watch(works.rng.uniform(0.2, 2))
@@ -64,7 +64,7 @@ def test_servers_are_frozen_in_turns(works: Plant, own_servers: Servers) -> None
     for name in works.rng.sample([*named, *named], 6):
         works.load.send(WAVE)
         works.load.until_a_random_moment(WAVE * 5)
-        works.tally.fault(f"STOP {name}")
+        works.tally.add(Fault.FREEZE, name)
         with named[name].frozen():
             works.load.watch(works.rng.uniform(0.5, 4))
     works.load.until_ended(240)
@@ -78,7 +78,7 @@ def test_the_broker_is_frozen_longer_than_all_patience(works: Plant, own_servers
     works.load.send(WAVE)
     works.load.until_a_random_moment(WAVE * 5)
 
-    works.tally.fault("STOP broker for 25 s")
+    works.tally.add(Fault.FREEZE, "broker for 25 s")
     with own_servers.kafka.frozen():
         works.load.watch(25)
     works.load.send(WAVE)
@@ -97,7 +97,7 @@ def test_a_document_store_on_file_is_restarted(tmp_path: Path, rng: Random, tall
             for _ in range(2):
                 works.load.send(WAVE)
                 works.load.until_a_random_moment(WAVE * 8)
-                tally.fault("restart document store")
+                tally.add(Fault.RESTART, "document store")
                 store.stop()
                 works.load.send(WAVE // 2)
                 works.load.watch(works.rng.uniform(0.2, 2))
@@ -128,7 +128,7 @@ def test_a_real_mongod_is_killed(mongod: Server, tmp_path: Path, rng: Random, ta
         for _ in range(4):
             works.load.send(WAVE)
             works.load.until_a_random_moment(WAVE * 8)
-            tally.fault("kill -9 mongod")
+            tally.add(Fault.KILL, "mongod")
             mongod.kill()
             works.load.send(WAVE // 2)
             mongod.start()

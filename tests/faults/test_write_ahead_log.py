@@ -11,10 +11,11 @@ import pytest
 
 from application.outputs import outputs
 from application.ports import Commit
-from tests.faults.embedded import Customers, broken, conclude, dev
+from tests.faults.customers import Customers
+from tests.faults.embedded import broken, conclude, dev, until_ended
 from tests.faults.evidence import Evidence, copied, of_file
 from tests.faults.load import Order, orders
-from tests.faults.tally import Tally
+from tests.faults.tally import Fault, Tally
 
 pytestmark = [pytest.mark.timeout(120)]
 
@@ -37,7 +38,7 @@ def test_a_write_ahead_log_is_cut(tmp_path: Path, rng: Random, tally: Tally) -> 
     for number, length in enumerate(rng.randint(0, size) for _ in range(CUTS)):
         copy = copied(file, tmp_path / "cut")
         _spoil(_log_of(copy), length, rng if number % 2 else None)
-        tally.fault("log overwritten" if number % 2 else "log cut")
+        tally.add(Fault.LOG, "overwritten" if number % 2 else "cut")
         evidence = of_file(copy, workshop)
         found = [*broken(evidence), *_not_a_prefix(evidence, whole)]
         tally.violations += len(found)
@@ -53,10 +54,10 @@ def _goes_on(file: Path, folder: Path, ordered: Sequence[Order], rng: Random, ta
     """A service on a file that was cut: customers ask again for what was lost, and all ends well."""
     copy = copied(file, folder / "cut")
     _spoil(_log_of(copy), rng.randint(0, _log_of(copy).stat().st_size), None)
-    tally.fault("log cut")
+    tally.add(Fault.LOG, "cut")
     again = Customers(ordered)
     with dev(folder, copy) as (program, url), again.ordering(url):
-        again.until_ended(url)
+        until_ended(url, again)
         assert program.stop() == 0
 
     conclude(copy, folder / "copy", again, tally)
