@@ -17,17 +17,21 @@ from tests.faults.tally import Fault, Tally
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
 WAVE = 50
+#: Sessions last 6 s here, claims of participants 10 s, requests to servers and steps less than this.
+LONG_SECONDS = 25
 
 
-def test_the_broker_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> None:
-    """After kill -9 of the only broker, and a start on the same folder, nothing acknowledged is missing."""
+@pytest.mark.parametrize("fault", [Fault.KILL, Fault.RESTART])
+def test_the_broker_goes_and_comes_back(works: Plant, own_servers: Servers, fault: Fault) -> None:
+    """After kill -9 or SIGTERM of the only broker, and a start on its folder, nothing acknowledged is missing."""
     _staffed(works)
+    end = own_servers.kafka.kill if fault is Fault.KILL else own_servers.kafka.stop
 
     for _ in range(3):
         works.load.send(WAVE)
         works.load.until_a_random_moment(WAVE * 8)
-        works.tally.add(Fault.KILL, "broker")
-        own_servers.kafka.kill()
+        works.tally.add(fault, "broker")
+        end()
         works.load.send(WAVE // 2, flush=False)
         own_servers.kafka.start()
     works.load.until_ended(240)
@@ -55,11 +59,7 @@ def test_redis_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> N
 def test_servers_are_frozen_in_turns(works: Plant, own_servers: Servers) -> None:
     """Broker, document store and Redis stop answering for drawn times, in a drawn order, and go on."""
     _staffed(works)
-    named = {
-        "broker": own_servers.kafka,
-        "document store": own_servers.mongo,
-        "redis": own_servers.redis,
-    }
+    named = own_servers.named
 
     for name in works.rng.sample([*named, *named], 6):
         works.load.send(WAVE)
@@ -72,15 +72,21 @@ def test_servers_are_frozen_in_turns(works: Plant, own_servers: Servers) -> None
     works.conclude()
 
 
-def test_the_broker_is_frozen_longer_than_all_patience(works: Plant, own_servers: Servers) -> None:
-    """A broker that is away for longer than sessions, requests and steps may take: the work goes on."""
+@pytest.mark.parametrize("name", ["broker", "document store", "redis"])
+def test_a_server_is_frozen_longer_than_all_patience(
+    works: Plant, own_servers: Servers, name: str
+) -> None:
+    """One that is away for longer than sessions, requests, steps and claims may take: the work goes on."""
     _staffed(works)
+    # When claims have run out, there must be somebody to take them.
+    works.warehouse("warehouse-2")
     works.load.send(WAVE)
     works.load.until_a_random_moment(WAVE * 5)
 
-    works.tally.add(Fault.FREEZE, "broker for 25 s")
-    with own_servers.kafka.frozen():
-        works.load.watch(25)
+    works.tally.add(Fault.FREEZE, f"{name} for {LONG_SECONDS} s")
+    with own_servers.named[name].frozen():
+        works.load.send(WAVE, flush=False)
+        works.load.watch(LONG_SECONDS)
     works.load.send(WAVE)
     works.load.until_ended(240)
 
