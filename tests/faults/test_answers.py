@@ -1,7 +1,8 @@
-"""An interface never shows an older state than one that a command was answered with."""
+"""Under load and over deaths, an interface shows what it answered, and nothing that it took is lost."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
 
@@ -10,26 +11,32 @@ import pytest
 
 from tests.acceptance.programs import until
 from tests.acceptance.sites import order as order_input
-from tests.faults.load import COMPENSATED, COMPLETED, Order
+from tests.faults.customers import Customers
+from tests.faults.load import COMPENSATED, Order, orders
 from tests.faults.plant import Plant, Process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 ORDERS = 32
+#: Of others' orders, which customers send all at once.
+WAVE = 20
+DEATHS = 4
 WORKFLOWS = "/api/v1/workflows"
 
 
 def test_what_was_answered_is_shown_at_once(works: Plant) -> None:
-    """PUT is answered, GET on this and the other API shows it at once; while engines and APIs die."""
+    """PUT is answered, GET on this and the other API shows it at once; while others order, and engines and APIs die."""
     works.warehouse()
-    processes = [
-        *(works.engine("engine-1"), works.engine("engine-2")),
-        *(apis := [works.api("api-1"), works.api("api-2")]),
-    ]
+    engines = [works.engine("engine-1"), works.engine("engine-2")]
+    apis = [works.api("api-1"), works.api("api-2")]
+    customers = Customers()
     answered = 0
     with ExitStack() as stack:
         clients = [stack.enter_context(_client(api)) for api in apis]
+        stack.enter_context(customers.ordering(*(str(api.url) for api in apis)))
         for number in range(ORDERS):
+            if number % 4 == 0:
+                _want(works, customers, f"wave-{number}", WAVE)
             is_cancelled = number % 2 == 0
             late = {"failStep": "pick-items", "times": 0, "latencyMs": 1500 * is_cancelled}
             order = Order(f"order-{number}", late, COMPENSATED)
@@ -41,18 +48,26 @@ def test_what_was_answered_is_shown_at_once(works: Plant) -> None:
                 lambda order=order, wanted=wanted: _steps(clients, order.id) >= wanted,
             )
             if number % 6 == 5:
-                with works.frozen(processes[0]):
+                with works.frozen(engines[0]):
                     answered += _put_and_look(works.rng, clients, order.id, action)
             else:
                 answered += _put_and_look(works.rng, clients, order.id, action)
             if number % 8 == 7:
-                victim = works.rng.choice(processes)
+                victim = works.rng.choice(apis if number % 16 == 7 else engines)
                 works.kill(victim)
                 works.again(victim)
-        works.load.until_ended()
+        customers.until_answered()
+    works.load.until_ended()
 
     works.conclude()
     assert answered > ORDERS // 2
+
+
+def _want(works: Plant, customers: Customers, prefix: str, count: int) -> None:
+    """One more wave of orders at the APIs."""
+    wave = orders(works.rng, prefix, count)
+    works.load.orders += wave
+    customers.want(wave)
 
 
 def _client(api: Process) -> httpx.Client:
@@ -107,23 +122,28 @@ def test_an_api_dies_after_it_took_an_order(works: Plant) -> None:
     works.warehouse()
     works.engine("engine-1")
     apis = [works.api("api-1"), works.api("api-2")]
-    orders = [Order(f"order-{number}", {}, COMPLETED) for number in range(90)]
-    works.load.orders += orders
+    customers = Customers()
 
-    with ExitStack() as stack:
-        clients = [stack.enter_context(_client(api)) for api in apis]
-        for number, order in enumerate(orders):
-            _post(clients, works.rng, order)
-            if number % 40 == 20:
-                victim = works.rng.choice(apis)
-                works.kill(victim)
-                # Nothing of what the dead one had answered is lost.
-                for known in works.rng.sample(orders[: number + 1], 10):
-                    _post(clients, works.rng, known)
-                works.again(victim)
-            if number % 40 == 35:
-                with works.frozen(works.rng.choice(apis)):
-                    works.load.watch(works.rng.uniform(0.2, 1))
+    with customers.ordering(*(str(api.url) for api in apis)):
+        for number in range(DEATHS):
+            _want(works, customers, f"wave-{number}", 3 * WAVE)
+            customers.until_a_random_moment(works.rng.randint, 2 * WAVE)
+            victim, survivor = works.rng.sample(apis, 2)
+            works.kill(victim)
+            known = [*customers.answered]
+            _assert_known(survivor, works.rng.sample(known, min(len(known), 10)))
+            works.again(victim)
+            customers.until_a_random_moment(works.rng.randint, WAVE)
+            with works.frozen(works.rng.choice(apis)):
+                works.load.watch(works.rng.uniform(0.2, 1))
+        customers.until_answered()
     works.load.until_ended()
 
     works.conclude()
+
+
+def _assert_known(api: Process, order_ids: Sequence[str]) -> None:
+    """Nothing of what any API had answered is lost with it."""
+    with _client(api) as client:
+        found = {each: client.get(f"{WORKFLOWS}/{each}").status_code for each in order_ids}
+    assert found == dict.fromkeys(order_ids, 200)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance.programs import until
-from tests.faults.plant import Plant, all_partitions
+from tests.acceptance.sites import Site
+from tests.faults.plant import Plant, Process, all_partitions
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 WAVE = 60
+#: What the names of participants' key records begin with in Redis.
+KEYS = "workflow:idempotency:"
 
 
 def test_engines_are_killed_again_and_again(works: Plant) -> None:
@@ -67,17 +70,50 @@ def test_a_participant_sleeps_longer_than_its_claims(works: Plant) -> None:
     """What a frozen warehouse had claimed is done by another; awake again it repeats no effect."""
     works.engine("engine-1")
     sleeper = works.warehouse("warehouse-1")
-    other: list[object] = []
+    works.load.send(WAVE)
+    [owner] = until("claims", lambda: set(_claims(works.site).values()))
 
-    for _ in range(2):
+    for round in range(2):
         works.load.send(WAVE)
         works.load.until_a_random_moment(WAVE * 5)
+        claimed = until("claims at a stop", lambda: _stopped_with_claims(works, sleeper, owner), 60)
         with works.frozen(sleeper):
-            if not other:
-                other.append(works.warehouse("warehouse-2"))
+            if round == 0:
+                works.warehouse("warehouse-2")
             works.load.send(WAVE)
             works.load.until_ended(180)
+            # Who sleeps cannot have let them go: another took them.
+            until("takers", lambda claimed=claimed: claimed.isdisjoint(_claimed_by(works, owner)))
     works.load.send(WAVE)
     works.load.until_ended()
 
     works.conclude()
+
+
+def _stopped_with_claims(works: Plant, sleeper: Process, owner: str) -> set[str] | None:
+    """Keys that it holds and, stopped as it is now, cannot let go; None: it holds none and goes on."""
+    sleeper.freeze()
+    held = _claimed_by(works, owner)
+    # What it had sent before it was stopped has been carried out now.
+    held &= _claimed_by(works, owner)
+    if held:
+        return held
+    sleeper.thaw()
+    works.courses.read()
+    if works.load.have_ended():
+        works.load.send(WAVE)
+    return None
+
+
+def _claimed_by(works: Plant, owner: str) -> set[str]:
+    return {key for key, holder in _claims(works.site).items() if holder == owner}
+
+
+def _claims(site: Site) -> dict[str, str]:
+    """Idempotency keys that are held -> by which process."""
+    holders: dict[str, str] = {}
+    for key in site.redis.scan_iter(f"{KEYS}*", count=10_000):
+        holder, _, _ = str(site.redis.get(key) or "").partition("|")
+        if holder:
+            holders[key] = holder
+    return holders
