@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -45,6 +41,10 @@ class Server:
         """On the folder and port of before; answers when this returns."""
         self._service.stop()
         self._service = self._start()
+
+    def remove(self) -> None:
+        """For good."""
+        self.stop()
 
     @contextmanager
     def frozen(self) -> Generator[None]:
@@ -99,36 +99,3 @@ def _answers(port: int) -> bool:
             return bool(client.ping())  # pyright: ignore[reportUnknownMemberType]
     except RedisError:
         return False
-
-
-def real_mongod() -> str | None:
-    """The program of a MongoDB, where one is installed."""
-    return shutil.which("mongod")
-
-
-def mongod(program: str, folder: Path) -> Server:
-    """A MongoDB with its journal."""
-    return Server(partial(_start_mongod, program, folder, free_port()))
-
-
-def _start_mongod(program: str, folder: Path, port: int) -> LocalService:
-    folder.mkdir(exist_ok=True)
-    address = f"mongodb://{LOCALHOST}:{port}"
-    return start_process(
-        "mongod",
-        [program, "--dbpath", str(folder), "--port", str(port), "--bind_ip", LOCALHOST],
-        address=address,
-        folder=folder,
-        removes_folder=False,
-        answers=lambda: accepts_connections(port) and _pings(address),
-        deadline_seconds=60,
-    )
-
-
-def _pings(uri: str) -> bool:
-    try:
-        with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
-            client.admin.command("ping")
-    except PyMongoError:
-        return False
-    return True

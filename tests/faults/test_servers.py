@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from tests.faults import servers
+from tests.faults.mongod import real_mongod
 from tests.faults.plant import Plant, Servers, plant
 from tests.faults.servers import Server
 from tests.faults.tally import Fault, Tally
@@ -115,13 +116,14 @@ def test_a_document_store_on_file_is_restarted(tmp_path: Path, rng: Random, tall
 
 @pytest.fixture
 def mongod(tmp_path: Path) -> Iterator[Server]:
-    """A real MongoDB, where one is installed; where not, the report says so."""
-    program = servers.real_mongod()
-    if program is None:
-        pytest.skip("no mongod is installed: kill -9 of a real MongoDB was not shown by this run")
-    store = servers.mongod(program, tmp_path / "mongod")
+    """A real MongoDB, where there is one; where not, the report says so."""
+    store = real_mongod(tmp_path / "mongod")
+    if store is None:
+        pytest.skip(
+            "neither a mongod is installed nor its image there: kill -9 of a real MongoDB was not shown"
+        )
     yield store
-    store.stop()
+    store.remove()
 
 
 def test_a_real_mongod_is_killed(mongod: Server, tmp_path: Path, rng: Random, tally: Tally) -> None:
