@@ -56,16 +56,16 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    run = config.stash.get(_RUN, Run(SEED))
+    run = config.stash[_RUN]
     if not run.rows:
         return
     stats = terminalreporter.stats
     outcomes = {
         name: len(stats[name]) for name in ("passed", "failed", "error", "skipped") if name in stats
     }
-    unshown = {report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", [])}
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", [])}
     terminalreporter.section("faults: the last run, for docs/faults.md")
-    for line in run.report(outcomes, unshown):
+    for line in run.report(outcomes, reasons):
         terminalreporter.write_line(line)
 
 

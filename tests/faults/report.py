@@ -17,23 +17,40 @@ _WIDTH = 120
 _HEADS = ("test", "faults", "sagas", "ended", "events", "effects", "violations", "outcome")
 
 
+def commit() -> str:
+    """What is tested: the commit that is checked out, and whether it was changed since."""
+    head = _git("rev-parse", "--short", "HEAD")
+    return f"{head} with changes" if _git("status", "--porcelain") else head
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=_CHECKOUT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
 @dataclass(slots=True)
 class Run:
     """Some tests of this folder, run together."""
 
     seed: int
+    #: As it was when the run began: somebody may commit meanwhile.
+    commit: str = field(default_factory=commit)
     rows: list[Tally] = field(default_factory=list[Tally])
     #: The machine's load after each test.
     loads: list[float] = field(default_factory=list[float])
 
-    def report(self, outcomes: Mapping[str, int], unshown: Collection[str]) -> list[str]:
-        """`outcomes`: passed, failed, ... -> how many tests; `unshown`: why tests were skipped."""
+    def report(self, outcomes: Mapping[str, int], reasons: Collection[str]) -> list[str]:
+        """`outcomes`: passed, failed, ... -> how many tests; `reasons`: why tests were skipped."""
         load = f", load {min(self.loads):.0f} to {max(self.loads):.0f}" if self.loads else ""
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-        where = f"Commit {commit()}, seed {self.seed}, {os.cpu_count()} processors{load}: {told}."
+        where = (
+            f"Commit {self.commit}, seed {self.seed}, {os.cpu_count()} processors{load}: {told}."
+        )
         return [
             *textwrap.wrap(f"{where} {self._ends()}", _WIDTH),
-            *(f"Not shown: {reason}." for reason in sorted(unshown)),
+            *(f"Skipped: {reason}." for reason in sorted(reasons)),
             "",
             *_table(("kind of fault", "how often"), self._kinds()),
             "",
@@ -56,19 +73,6 @@ class Run:
             for (fault, _), count in row.faults.items():
                 counts[fault] += count
         return [(str(fault), f"{counts[fault]:,}") for fault in Fault if counts[fault]]
-
-
-def commit() -> str:
-    """What is tested: the commit that is checked out, and whether it was changed since."""
-    head = _git("rev-parse", "--short", "HEAD")
-    return f"{head} with changes" if _git("status", "--porcelain") else head
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=_CHECKOUT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 def _cells(row: Tally) -> tuple[str, ...]:
