@@ -123,8 +123,9 @@ def fold_refusals(refusals: Refusals, commit: Commit) -> None:
 def remembered(memory: Memory, entry: Entry) -> Memory:
     """The memory after an entry of the log.
 
-    The log does not tell commands from replies, so replies' ids count here too: that only makes the
-    window of newest ids fill sooner, and what left it is looked up in the log. Timers are told by their source,
+    The topic of its cause does not make a message a command, since a command is taken on either topic, so replies'
+    ids count here too: that only makes the window of newest ids fill sooner, and what left it is looked up in the
+    log. Timers are told by their source,
     claims by their event; a claim is caused by what was done before it, so it applies nothing new.
     """
     first = entry.events[0]

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     ENGINE_DIES = "engine-dies"
     ENGINE_FREEZES = "engine-freezes"
     REBALANCE = "rebalance"
+    PARTITION_LOST = "partition-lost"
     WORKER_DIES = "worker-dies"
     WORKER_FREEZES = "worker-freezes"
     LEASE_RUNS_OUT = "lease-runs-out"

@@ -27,6 +27,8 @@ class Process:
         self.name = name
         self.is_dead = False
         self.frozen_since: float | None = None
+        #: The broker has not answered its last publication.
+        self.has_unsent = False
         self._thawed = asyncio.Event()
 
     async def checkpoint(self) -> None:
@@ -68,6 +70,8 @@ class Weather:
     holding_up: float = 0.0
     #: Of participants that hold keys, that they cannot renew their holds for longer than a lease.
     cutting_off: float = 0.0
+    #: Of calls for messages, that one of the caller's partitions is lost to it, and given to it again.
+    losing: float = 0.0
     #: component -> until when nothing of it answers
     outages: dict[str, float] = field(default_factory=dict[str, float])
     is_clear: bool = False
@@ -75,7 +79,7 @@ class Weather:
     def clear(self) -> None:
         self.is_clear = True
         self.failing = self.duplicates = self.lagging = 0.0
-        self.holding_up = self.cutting_off = 0.0
+        self.holding_up = self.cutting_off = self.losing = 0.0
         self.outages.clear()
 
 

@@ -40,6 +40,7 @@ class FaultyInbox:
 
     async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
         await self._network.reach(self._process, "kafka")
+        await self._lose_one()
         limit = min(limit, self._network.dice.choice((1, 3, 10, 1000)))
         taken = await self.inner.take(limit, wait_seconds)
         await self._process.checkpoint()
@@ -50,6 +51,21 @@ class FaultyInbox:
 
     def handed_out(self, lane: TopicPartition) -> int:
         return self.inner.handed_out(lane)
+
+    async def _lose_one(self) -> None:
+        """A partition is lost alone: what concerns the others must not go with it.
+
+        Rather when something was not sent: a broker that comes back with less fails producers and consumers alike.
+        """
+        chances, losing = self._network.chances, self._network.weather.losing
+        if losing and self._process.has_unsent:
+            losing = 0.5
+        self._process.has_unsent = False
+        partitions = sorted(self.inner._open())
+        if partitions and chances.strikes(Kind.PARTITION_LOST, losing):
+            lost = chances.stream("losing").choice(partitions)
+            self._network.trace.note(self._process.name, f"loses partition {lost}")
+            await self.inner._lose({lost})
 
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         self._sent += 1
@@ -138,7 +154,9 @@ class FaultyPublisher:
             for record in self._beginnings(records) if partly else records:
                 self.write(record)
 
+        self._process.has_unsent = True
         await self._network.write(self._process, "kafka", act, f"publish {len(records)}")
+        self._process.has_unsent = False
 
     @staticmethod
     def encoded(messages: Sequence[Message | Record]) -> list[Record]:

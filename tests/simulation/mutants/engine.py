@@ -20,6 +20,7 @@ from application.engine.drafts import Draft, Drafter, Work
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.hot import Hot, Memory, Partition
 from application.engine.loader import Loaded, Loader
+from application.engine.processor import Processor
 from application.engine.projector import Projector
 from application.engine.publication import Publication
 from application.engine.takeover import Taken, Takeover
@@ -35,6 +36,12 @@ from tests.simulation.definitions import SHELF
 from tests.simulation.mutants.mutant import patched
 
 # -- rule 6 and 15: what is published ------------------------------------------------------------
+
+
+async def _lost_with_the_outcome(engine: Processor, partitions: Sequence[int]) -> None:
+    await engine._publication.abandon()
+    await engine._projector.abandon()
+    engine._forget(partitions)
 
 
 def _nothing(_: Commit) -> list[Message]:
@@ -291,6 +298,12 @@ MUTANTS = (
         6,
         "an instance is loaded, and what its projection lacks is not published",
         (loader, "outputs", _nothing),
+    ),
+    patched(
+        "failure-forgotten-with-a-partition",
+        6,
+        "what was not published is forgotten when another partition is lost",
+        (Processor, "lost", _lost_with_the_outcome),
     ),
     patched(
         "commit-unbounded",
