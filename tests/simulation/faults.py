@@ -27,7 +27,7 @@ class Process:
         self.name = name
         self.is_dead = False
         self.frozen_since: float | None = None
-        #: The broker has not answered its last publication.
+        #: A publication has failed.
         self.has_unsent = False
         self._thawed = asyncio.Event()
 

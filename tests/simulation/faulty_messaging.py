@@ -11,7 +11,7 @@ from conveyor.messages import Message, Record
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox
 from adapters.partitioner import partition_for
-from application.ports import InboxListener, LaneState, Received, RecordedEvent
+from application.ports import InboxListener, LaneState, Received, RecordedEvent, Unavailable
 from domain.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.faults import Network, Process
@@ -154,9 +154,11 @@ class FaultyPublisher:
             for record in self._beginnings(records) if partly else records:
                 self.write(record)
 
-        self._process.has_unsent = True
-        await self._network.write(self._process, "kafka", act, f"publish {len(records)}")
-        self._process.has_unsent = False
+        try:
+            await self._network.write(self._process, "kafka", act, f"publish {len(records)}")
+        except Unavailable:
+            self._process.has_unsent = True
+            raise
 
     @staticmethod
     def encoded(messages: Sequence[Message | Record]) -> list[Record]:

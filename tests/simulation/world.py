@@ -111,7 +111,7 @@ class World:
             lagging=dice.choice((0.0, 0.1, 0.5)),
             holding_up=dice.choice((0.0, 0.03, 0.15)),
             cutting_off=chances.stream("leases").choice((0.0, 0.1, 0.4)),
-            losing=chances.stream("losing").choice((0.0, 0.0, 0.01, 0.05)),
+            losing=chances.stream("losing").choice((0.0, 0.0, 0.001, 0.01)),
         )
         self.manners = Manners(
             slow=dice.choice((0.02, 0.1, 0.3)),
