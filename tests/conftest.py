@@ -38,7 +38,9 @@ _TESTS = Path(__file__).parent
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
-settings.register_profile("fresh", max_examples=500, deadline=None, print_blob=True)
+settings.register_profile(
+    "fresh", max_examples=500, deadline=None, derandomize=False, print_blob=True
+)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
 
