@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 _CHUNK = 65536
+_ROUNDS = 10
 
 
 def _nothing(_: bytes) -> None:
@@ -50,28 +51,44 @@ class TcpProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+            await _some_rounds()  # what was accepted last has its pipe then
         await self.cut()
 
     async def cut(self) -> None:
         """Break every connection, with what is held of it; new ones are still accepted."""
-        pipes = list(self._pipes)
-        for pipe in pipes:
-            pipe.cancel()
-        await asyncio.gather(*pipes, return_exceptions=True)
+        while pipes := list(self._pipes):  # one that was connecting may leave two
+            for pipe in pipes:
+                pipe.cancel()
+            await asyncio.gather(*pipes, return_exceptions=True)
+        await _some_rounds()  # and what was closed is gone
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._start(self._connect(reader, writer), writer)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.close()
-            return
-        self._start(_forward(reader, server_writer, self.requests_pass, self._requested))
-        self._start(_forward(server_reader, writer, self.replies_pass, self._replied))
+        except BaseException as error:
+            await _closed(writer)
+            if isinstance(error, OSError):
+                return
+            raise
+        up = _forward(reader, server_writer, self.requests_pass, self._requested)
+        down = _forward(server_reader, writer, self.replies_pass, self._replied)
+        self._start(up, server_writer)
+        self._start(down, writer)
 
-    def _start(self, forwarding: Coroutine[Any, Any, None]) -> None:
-        pipe = asyncio.ensure_future(forwarding)
+    def _start(self, work: Coroutine[Any, Any, None], writer: asyncio.StreamWriter) -> None:
+        """In the end the writer is closed, also by work that is cancelled before it begins."""
+        pipe = asyncio.ensure_future(work)
         self._pipes.add(pipe)
-        pipe.add_done_callback(self._pipes.discard)
+
+        def done(_: asyncio.Task[None]) -> None:
+            self._pipes.discard(pipe)
+            if pipe.cancelled():
+                writer.close()
+
+        pipe.add_done_callback(done)
 
 
 async def _forward(
@@ -89,6 +106,16 @@ async def _forward(
     except ConnectionError:
         pass
     finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        await _closed(writer)
+
+
+async def _some_rounds() -> None:
+    """Of the event loop: what is ready has happened."""
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
