@@ -164,7 +164,7 @@ class Plant:
             self.tally.events += instance.version
         self.tally.effects += len(evidence.effects)
         self.tally.violations += len(found)
-        assert found == []
+        assert not found, "\n".join(map(str, found))
         return evidence
 
     def _last_words(self) -> str:
