@@ -87,6 +87,15 @@ def commit_id(workflow_id: str, first_version: int) -> str:
     return f"{workflow_id}:{first_version:06d}"
 
 
+#: Before the number of a partition: the aggregate of refusals to workflows that do not exist (PROTOCOL rule 8).
+INBOX_PREFIX = "inbox:"
+
+
+def is_inbox(aggregate_id: str) -> bool:
+    """Whether it is a partition's inbox, no workflow: an aggregate with very many commits."""
+    return aggregate_id.startswith(INBOX_PREFIX)
+
+
 class EventLog(Protocol):
     """The truth. Durable when `append` returns, or, where log and topics are one store, when the
     `PublishEventPort.publish` that follows returns (nothing is visible before that either)."""

@@ -19,9 +19,8 @@ from adapters.mongodb.guarded_writes import GuardedWrite, write_guarded
 from adapters.mongodb.json_in_bson import encode
 from adapters.mongodb.workflow_documents import from_stored, to_stored
 from application.codec.times import rfc3339
-from application.ports import Document, InboxLayout, InboxStart
+from application.ports import Document, InboxLayout, InboxStart, is_inbox
 
-_INBOX_PREFIX = "inbox:"
 _LAYOUT_ID = "layout"
 
 #: How many ids are remembered as stored; one that is forgotten costs a refused insert, no more.
@@ -37,8 +36,8 @@ class MongoProjections:
         self._stored: dict[str, None] = {}
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
-        inbox_ids = [key for key in ids if key.startswith(_INBOX_PREFIX)]
-        workflow_ids = [key for key in ids if not key.startswith(_INBOX_PREFIX)]
+        inbox_ids = [key for key in ids if is_inbox(key)]
+        workflow_ids = [key for key in ids if not is_inbox(key)]
         found = [
             *await _load(self._workflows, workflow_ids),
             *await _load(self._inbox, inbox_ids),
@@ -49,7 +48,7 @@ class MongoProjections:
         workflows: list[Document] = []
         inboxes: list[Document] = []
         for document in documents:
-            of_inbox = document["_id"].startswith(_INBOX_PREFIX)
+            of_inbox = is_inbox(document["_id"])
             (inboxes if of_inbox else workflows).append(document)
         await self._save(self._workflows, workflows)
         await self._save(self._inbox, inboxes)

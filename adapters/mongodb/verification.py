@@ -10,12 +10,12 @@ from pymongo import ASCENDING
 from adapters.mongodb.commits import from_stored as commit_from_stored
 from adapters.mongodb.connection import Collection, Database, durable, reaching_the_store
 from adapters.mongodb.workflow_documents import from_stored
-from application.ports import Commit, Document, StoredCommit
+from application.ports import INBOX_PREFIX, Commit, Document, StoredCommit
 
 _COMMITS_AT_ONCE = 1_000
 _BY_VERSION = [("workflowId", ASCENDING), ("firstVersion", ASCENDING)]
 #: All ids that begin with `inbox:`; `;` follows `:`. The collection has other documents as well.
-_INBOXES = ("inbox:", "inbox;")
+_INBOXES = (INBOX_PREFIX, "inbox;")
 
 
 class MongoStoreScan:

@@ -29,7 +29,7 @@ from conveyor.messages import Message, Record
 from adapters.sqlite.schema import commit_key, split_key
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
-from application.ports import Commit, Entry, RecordedEvent, Unavailable
+from application.ports import Commit, Entry, RecordedEvent, Unavailable, is_inbox
 from domain.position import Position
 
 _INSERT_COMMITS = "INSERT INTO commits (key, last_version, partition, entries) VALUES {values}"
@@ -85,9 +85,6 @@ _WITH_COMMITS = """
 SELECT i.id FROM json_each(?) AS wanted JOIN instances AS i ON i.id = wanted.value
 WHERE EXISTS (SELECT 1 FROM commits WHERE key > i.number << 32 AND key < (i.number + 1) << 32)
 """
-
-#: Aggregates that may have very many commits, of which one is looked for by its message.
-_INBOX_PREFIX = "inbox:"
 
 #: Instances whose last version is kept in memory; when there are more, all are forgotten.
 _REMEMBERED = 16_384
@@ -149,7 +146,7 @@ class EngineSession:
             key = commit_key(number, commit.first_version)
             rows.append((key, commit.last_version, commit.partition, encode_entries(commit)))
             causes.extend((*lane, offset, key) for lane, offset in _highest_causes(commit).items())
-            if commit.workflow_id.startswith(_INBOX_PREFIX):
+            if is_inbox(commit.workflow_id):
                 answered.extend((number, entry.message_id, key) for entry in commit.entries)
         statements = [Statement(_INSERT_COMMITS, rows), Statement(_INSERT_CAUSES, causes)]
         if answered:
@@ -218,7 +215,7 @@ class SqliteEventLog:
 
     async def _mentioning(self, workflow_id: str, message_ids: Collection[str]) -> list[Any]:
         """Rows of the commits of which an entry may be of these messages."""
-        if workflow_id.startswith(_INBOX_PREFIX):
+        if is_inbox(workflow_id):
             return await self._store.by_keys(_ANSWERING, list(message_ids), workflow_id)
         wanted = orjson.dumps([orjson.dumps(each).decode() for each in message_ids]).decode()
         return await self._store.query(_MENTIONING, (workflow_id, wanted))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from application.codec.events import DefinitionOf
 from application.codec.instances import from_document, to_document
-from application.ports import Document
+from application.ports import INBOX_PREFIX, Document
 from domain.commands import FireTimer
 from domain.definition import WorkflowDefinition
 from domain.instance import WorkflowInstance
@@ -153,7 +153,7 @@ class Hot:
 
 def inbox_id(partition: int) -> str:
     """The aggregate that holds refusals of commands to workflows that do not exist (PROTOCOL rule 8)."""
-    return f"inbox:{partition}"
+    return f"{INBOX_PREFIX}{partition}"
 
 
 @dataclass(slots=True)

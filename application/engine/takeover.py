@@ -13,7 +13,7 @@ from application.engine.hot import Partition
 from application.engine.loader import Loader
 from application.engine.timekeeper import Timekeeper
 from application.outputs import outputs
-from application.ports import Commit, InboxLayout, InboxStart, LaneState
+from application.ports import Commit, InboxLayout, InboxStart, LaneState, is_inbox
 from domain.position import Position, TopicPartition
 
 
@@ -101,7 +101,7 @@ class Takeover:
             for lane in lanes
         ]
         commits = await self._ports.event_log.since(positions)
-        touched = {c.workflow_id: c.partition for c in commits if not _is_inbox(c)}
+        touched = {c.workflow_id: c.partition for c in commits if not is_inbox(c.workflow_id)}
         loaded = await self._loader.load(list(touched))
         tails: list[Commit] = []
         for item in loaded.values():
@@ -126,7 +126,3 @@ class Takeover:
         )
         for partition in partitions.values():
             partition.refusals.projected = partition.refusals.version
-
-
-def _is_inbox(commit: Commit) -> bool:
-    return commit.workflow_id.startswith("inbox:")

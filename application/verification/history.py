@@ -11,7 +11,15 @@ import orjson
 from application.codec.events import CATALOG, PARTITION_CLAIMED, DefinitionOf, restore
 from application.codec.instances import from_document, to_document
 from application.codec.times import parse_time
-from application.ports import Commit, Document, Entry, RecordedEvent, StoredCommit, commit_id
+from application.ports import (
+    Commit,
+    Document,
+    Entry,
+    RecordedEvent,
+    StoredCommit,
+    commit_id,
+    is_inbox,
+)
 from application.verification.findings import Finding, Kind, shown
 from application.verification.memory import ExpectedMemory
 from application.verification.publications import Seen, added, digest_of
@@ -20,7 +28,6 @@ from domain.instance import WorkflowInstance
 from domain.status import IllegalTransition, StepStatus
 
 #: Aggregates of these names hold refusals: their events are of other workflows, and add up to no instance.
-INBOX_PREFIX = "inbox:"
 
 #: What a stored document that was tampered with makes the codec and the domain raise.
 _UNREADABLE = (
@@ -85,7 +92,7 @@ class History:
 
     @property
     def _is_inbox(self) -> bool:
-        return self.workflow_id.startswith(INBOX_PREFIX)
+        return is_inbox(self.workflow_id)
 
     def add(self, stored: StoredCommit) -> None:
         """The next commit."""
