@@ -11,7 +11,6 @@ import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.h2.H2Collection;
 import de.bwaldvogel.mongo.bson.Document;
-import de.bwaldvogel.mongo.exception.MongoServerError;
 import de.bwaldvogel.mongo.oplog.Oplog;
 import org.h2.mvstore.MVMap;
 
@@ -25,14 +24,7 @@ final class IndexedH2Collection extends H2Collection {
 
     @Override
     public synchronized void addIndex(Index<Object> index) {
-        Optional<Index<Object>> companion = OrderedIndexes.missingCompanionOf(index, getIndexes());
-        companion.ifPresent(super::addIndex);
-        try {
-            super.addIndex(index);
-        } catch (MongoServerError refused) {
-            companion.map(Index::getName).ifPresent(super::dropIndex);
-            throw refused;
-        }
+        OrderedIndexes.add(index, getIndexes(), super::addIndex, super::dropIndex);
     }
 
     @Override

@@ -22,7 +22,6 @@ import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.bson.Document;
-import de.bwaldvogel.mongo.exception.MongoServerError;
 import de.bwaldvogel.mongo.oplog.Oplog;
 
 /**
@@ -53,14 +52,7 @@ final class IndexedMemoryCollection extends AbstractSynchronizedMongoCollection<
 
     @Override
     public synchronized void addIndex(Index<Integer> index) {
-        Optional<Index<Integer>> companion = OrderedIndexes.missingCompanionOf(index, getIndexes());
-        companion.ifPresent(super::addIndex);
-        try {
-            super.addIndex(index);
-        } catch (MongoServerError refused) {
-            companion.map(Index::getName).ifPresent(super::dropIndex);
-            throw refused;
-        }
+        OrderedIndexes.add(index, getIndexes(), super::addIndex, super::dropIndex);
         noteIndexedFields();
     }
 

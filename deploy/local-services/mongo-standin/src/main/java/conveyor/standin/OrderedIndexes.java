@@ -4,10 +4,12 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 import de.bwaldvogel.mongo.backend.AbstractUniqueIndex;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.exception.MongoServerError;
 
 /** What the memory and the H2 collection share: the use of the ordered indexes among their indexes. */
 final class OrderedIndexes {
@@ -16,11 +18,23 @@ final class OrderedIndexes {
 
     private OrderedIndexes() { }
 
+    /** Add an index, and its companion where one is missing: both or none. */
+    static <P> void add(Index<P> index, List<Index<P>> indexes, Consumer<Index<P>> adding, Consumer<String> dropping) {
+        Optional<Index<P>> companion = missingCompanionOf(index, indexes);
+        companion.ifPresent(adding);
+        try {
+            adding.accept(index);
+        } catch (MongoServerError refused) {
+            companion.map(Index::getName).ifPresent(dropping);
+            throw refused;
+        }
+    }
+
     /**
      * A unique index is a hash that finds only whole keys; its companion answers everything else. Empty where there
      * is one already.
      */
-    static <P> Optional<Index<P>> missingCompanionOf(Index<P> index, List<Index<P>> indexes) {
+    private static <P> Optional<Index<P>> missingCompanionOf(Index<P> index, List<Index<P>> indexes) {
         return index instanceof AbstractUniqueIndex && companionNameOf(index.getName(), indexes).isEmpty()
             ? Optional.of(OrderedIndex.withoutArrays(companionName(index.getName()), index.getKeys()))
             : Optional.empty();
