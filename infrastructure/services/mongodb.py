@@ -73,12 +73,13 @@ def start_mongo(
         address=address,
         folder=state,
         removes_folder=folder is None,
-        answers=lambda: accepts_connections(bound_port) and _pings(address),
+        answers=lambda: accepts_connections(bound_port) and answers_ping(address),
         deadline_seconds=_START_SECONDS,
     )
 
 
-def _pings(uri: str) -> bool:
+def answers_ping(uri: str) -> bool:
+    """Whether a MongoDB answers there."""
     try:
         with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
             client.admin.command("ping")

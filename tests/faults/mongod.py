@@ -9,13 +9,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from infrastructure.services import LocalService
 from infrastructure.services.containers import docker_has_images
+from infrastructure.services.mongodb import answers_ping
 from infrastructure.services.process import (
     LOCALHOST,
     accepts_connections,
@@ -46,7 +43,7 @@ def _start_mongod(program: str, folder: Path, port: int) -> LocalService:
         address=address,
         folder=folder,
         removes_folder=False,
-        answers=lambda: accepts_connections(port) and _pings(address),
+        answers=lambda: accepts_connections(port) and answers_ping(address),
         deadline_seconds=_START_SECONDS,
     )
 
@@ -88,17 +85,8 @@ class MongodContainer(Server):
         _docker("rm", "--force", "--volumes", self._name)
 
     def _until_it_answers(self) -> None:
-        until(f"{self._name} answers", lambda: _pings(self.address), _START_SECONDS)
+        until(f"{self._name} answers", lambda: answers_ping(self.address), _START_SECONDS)
 
 
 def _docker(*arguments: str) -> None:
     subprocess.run(["docker", *arguments], check=True, capture_output=True, timeout=_START_SECONDS)
-
-
-def _pings(uri: str) -> bool:
-    try:
-        with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
-            client.admin.command("ping")
-    except PyMongoError:
-        return False
-    return True
