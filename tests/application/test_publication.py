@@ -106,6 +106,7 @@ async def test_who_waits_for_the_last_does_not_ask_for_the_next() -> None:
     await next_one
     await waiting
 
+    assert broker.called == [[message("1")], [message("2")]]
     (await broker.next_answer()).set_result(None)
     await publication.finish()
 
