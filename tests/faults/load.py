@@ -12,6 +12,7 @@ from tests.acceptance.programs import Program, until
 from tests.acceptance.sites import START, Site, start_data
 from tests.faults.moments import pass_by
 
+COMPENSATE = "orchestration.workflow.compensate"
 COMPLETED = "COMPLETED"
 COMPENSATED = "COMPENSATED"
 #: What document stores handle in a way of their own, also when an engine loads it again.
@@ -96,11 +97,42 @@ class Load:
     def have_ended(self) -> bool:
         return self._courses.ended(self.ids) == len(self.ids)
 
+    def are_undoing(self) -> bool:
+        """Some sagas are on their way back."""
+        self._courses.read()
+        return any("compensation.started" in self._courses.types(each) for each in self.ids)
+
+    def stuck(self) -> list[str]:
+        """Sagas that have ended with an undo that failed in all its attempts."""
+        self._courses.read()
+        return [each for each in self.ids if self._undos_of(each)[-1:] == [False]]
+
+    def _compensate_again(
+        self, stuck: Sequence[str], seconds: float, programs: Sequence[Program]
+    ) -> None:
+        before = {each: len(self._undos_of(each)) for each in stuck}
+        for each in stuck:
+            self._site.command(each, COMPENSATE, {"reason": "its participant is back"})
+        self._site.flush()
+
+        def have_ended() -> bool:
+            self._courses.read()
+            return all(len(self._undos_of(each)) > before[each] for each in stuck)
+
+        until(f"{len(stuck)} undos tried again", have_ended, seconds, programs)
+
+    def _undos_of(self, workflow_id: str) -> list[bool]:
+        """How each of its compensations has ended."""
+        ends = self._courses.of_type(workflow_id, "compensation.completed")
+        return [end["success"] for end in ends]
+
     def until_ended(self, seconds: float = 120.0, programs: Sequence[Program] = ()) -> None:
-        """Read until every saga has ended."""
+        """Read until every saga has ended; as an operator, have undone what is stuck."""
         self._site.flush()
         try:
             self._courses.until_ended(self.ids, seconds, programs)
+            while stuck := self.stuck():
+                self._compensate_again(stuck, seconds, programs)
         except AssertionError as failed:
             failed.add_note(self._last_words())
             raise

@@ -66,6 +66,21 @@ def test_participants_are_killed_again_and_again(works: Plant) -> None:
     works.conclude()
 
 
+def test_all_participants_are_away_longer_than_every_attempt(works: Plant) -> None:
+    """Steps time out and are undone; an undo without answer waits for an operator, who has it tried again."""
+    works.engine("engine-1")
+    warehouse = works.warehouse("warehouse-1")
+    works.load.send(WAVE)
+    until("undos", works.load.are_undoing, 60)
+
+    works.kill(warehouse)
+    until("undos without answer", works.load.stuck, 120)
+    works.again(warehouse)
+    works.load.until_ended(180)
+
+    works.conclude()
+
+
 def test_a_participant_sleeps_longer_than_its_claims(works: Plant) -> None:
     """What a frozen warehouse had claimed is done by another; awake again it repeats no effect."""
     works.engine("engine-1")
