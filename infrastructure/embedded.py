@@ -16,7 +16,6 @@ from adapters.sqlite.participant import (
     SqliteKeyStore,
     SqliteParticipantTransport,
 )
-from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.gateway import CommandGateway
 from infrastructure.initialise import initialise_embedded
@@ -31,6 +30,7 @@ from infrastructure.running import (
 )
 from infrastructure.serve import refuse_open_host
 from infrastructure.settings import Settings
+from infrastructure.trimming import run_file_trimming
 from infrastructure.warehouse import build_warehouse
 from infrastructure.wiring import embedded
 
@@ -61,7 +61,8 @@ async def run_dev(
             group.create_task(engine.run(stop))
             group.create_task(run_gateway(gateway, stop))
             group.create_task(run_http(app, host, port, stop))
-            group.create_task(_trim(mode.store, settings, stop))
+            interval = settings.scheduler.outbox_cleanup_interval_ms / 1000
+            group.create_task(run_file_trimming(mode.store, interval, stop))
             if with_warehouse:
                 group.create_task(_run_warehouse(mode.store, stop))
             if orders_per_second > 0:
@@ -87,13 +88,3 @@ async def _send_orders(gateway: CommandGateway, per_second: float, stop: asyncio
             await asyncio.wait_for(stop.wait(), 1 / per_second)
         except TimeoutError:
             continue
-
-
-async def _trim(store: SqliteStore, settings: Settings, stop: asyncio.Event) -> None:
-    """Records that every reader has read go, now and then."""
-    interval = settings.scheduler.outbox_cleanup_interval_ms / 1000
-    while not stop.is_set():
-        try:
-            await asyncio.wait_for(stop.wait(), interval)
-        except TimeoutError:
-            await trim(store)

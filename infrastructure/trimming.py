@@ -1,4 +1,4 @@
-"""The inbox topics are trimmed now and then, beside the engine (PROTOCOL rule 16)."""
+"""Topics are trimmed now and then, beside the engine (PROTOCOL rule 16)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 
 import structlog
 
+from adapters.sqlite.retention import trim
+from adapters.sqlite.store import SqliteStore
 from application.ports import InboxTrimmer, Projections, Unavailable
 
 log = structlog.get_logger("conveyor")
@@ -50,6 +52,22 @@ async def trim_once(trimmer: InboxTrimmer, projections: Projections) -> None:
         failures={f"{topic}/{number}": why for (topic, number), why in trimmed.failures.items()},
         advice=_ADVICE,
     )
+
+
+async def run_file_trimming(
+    store: SqliteStore, interval_seconds: float, stop: asyncio.Event
+) -> None:
+    """Of the embedded mode: records that every reader has read go. A round that fails is left to the next one."""
+    while not await _is_set_within(stop, interval_seconds):
+        try:
+            await trim(store)
+        except Unavailable as away:
+            log.warning(
+                "the topics were not trimmed; tried again next time",
+                action="topics.not_trimmed",
+                component=away.component,
+                detail=away.detail,
+            )
 
 
 async def _is_set_within(stop: asyncio.Event, seconds: float) -> bool:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from conveyor import topics
+from conveyor.topics import EVENTS
 from structlog.testing import capture_logs
 
 from adapters.memory.projections import MemoryProjections
+from adapters.sqlite.projections import save_offsets
+from adapters.sqlite.publisher import SqlitePublisher
+from adapters.sqlite.store import SqliteStore
 from application.ports import InboxStart, Trimmed, Unavailable
 from domain.position import TopicPartition
-from infrastructure.trimming import run_trimming
+from infrastructure.trimming import run_file_trimming, run_trimming
+from tests.contracts.publisher_contract import event
 
 START = InboxStart(topics.COMMANDS, 0, "id-1", 7)
 OUTCOMES: Sequence[Trimmed | Unavailable] = (
@@ -70,3 +76,25 @@ async def test_a_process_that_stops_does_not_wait_for_the_next_round() -> None:
     await asyncio.wait_for(run_trimming(trimmer, MemoryProjections(), 3600, stop), 10)
 
     assert trimmer.asked == []
+
+
+async def test_a_file_that_cannot_be_written_ends_no_process(tmp_path: Path) -> None:
+    """A round on a full disk is left to the next one."""
+    store = SqliteStore(tmp_path / "conveyor.db")
+    await SqlitePublisher(store).publish([event(1), event(2)])
+    await store.write([save_offsets("reader", [InboxStart(EVENTS, 0, store.topics[EVENTS].id, 2)])])
+    store._writer._connection.execute("PRAGMA query_only = ON")
+    stop = asyncio.Event()
+
+    with capture_logs() as logs:
+        rounds = asyncio.create_task(run_file_trimming(store, 0.01, stop))
+        async with asyncio.timeout(10):
+            while len(logs) < 2:
+                assert not rounds.done()
+                await asyncio.sleep(0.01)
+        stop.set()
+        await rounds
+    await store.close()
+
+    assert {line["action"] for line in logs} == {"topics.not_trimmed"}
+    assert "readonly" in logs[0]["detail"]
