@@ -104,9 +104,13 @@ class EngineSession:
         self._fault: str | None = None
 
     def require_running(self) -> None:
-        """Raises `Unavailable` after a failed publication, until the inbox was restarted."""
-        if self._fault is not None:
-            raise Unavailable("eventStore", f"{self._fault}; restart the partitions")
+        """Raises `Unavailable` after a failed publication, or when what was taken from the inbox could not
+        be written, until the inbox was restarted."""
+        fault = self._fault
+        if self.store.is_halted:
+            fault = fault or "messages that were taken could not be written"
+        if fault is not None:
+            raise Unavailable("eventStore", f"{fault}; restart the partitions")
 
     def restart(self) -> None:
         """Forget everything that is not in the file."""
@@ -114,6 +118,7 @@ class EngineSession:
         self.unwritten.clear()
         self.last_versions.clear()
         self._fault = None
+        self.store.go_on()
 
     def write(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
         """Write the commits that are pending now and these messages as one group."""

@@ -37,6 +37,7 @@ class SqliteInbox:
         received: list[Received] = []
         for taken in await consumer.take(limit, wait_seconds):
             received.extend(_received(taken))
+        self._session.require_running()
         return received
 
     def handed_out(self, lane: TopicPartition) -> int:
@@ -89,7 +90,7 @@ def _lane(topic: Topic, start: InboxStart | None) -> LaneState:
         partition=0,
         topic_id=topic.id,
         committed=start.offset if start is not None and known else None,
-        end=topic.end,
+        end=topic.written,
     )
 
 

@@ -3,6 +3,12 @@
 Writes are groups that the writer thread commits together (`writer.py`). Reads see every commit
 made before them: look-ups of rows by their keys run in the event loop, since 3 µs are less than
 the 100 µs that a change of threads takes; scans run in a thread of their own.
+
+The engine's inbox is read ahead (ADR 20): it gets a command or a reply when its write is submitted, and
+what it decides goes into the same transaction or a later one. Groups are written in the order of their
+submission, so what was decided is never on disk without what it was decided from. Everybody else sees
+records, states and outcomes that are on disk. If records that were shown cannot be written, nothing is
+until the inbox has begun again (`go_on`).
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from typing import Any, TypeVar
 
 import orjson
 from conveyor.messages import Message, Record
+from conveyor.topics import COMMANDS, REPLIES
 
 from adapters.sqlite.batches import Batch, pack, unpack
 from adapters.sqlite.file import FileLock, open_reader, open_writer
@@ -35,6 +42,9 @@ from adapters.sqlite.writer import (
 from application.ports import Unavailable
 
 T = TypeVar("T")
+
+#: Topics that nobody reads but the engine's inbox, which reads them ahead.
+_AHEAD = frozenset({COMMANDS, REPLIES})
 
 #: More keys than that are looked up in the reading thread, so as not to hold up the event loop.
 _LOOK_UPS_AT_ONCE = 200
@@ -78,10 +88,14 @@ class SqliteStore:
         self._scanner = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
         self._tail_bytes = tail_bytes
         rows = self._lookups.execute(_TOPICS).fetchall()
-        self._topics = {row[1]: Topic(*row, tail_bytes=tail_bytes) for row in rows}
+        self._topics = {row[1]: self._known(*row) for row in rows}
         self._by_number = {topic.number: topic for topic in self._topics.values()}
         self._creating = asyncio.Lock()
         self._is_closing = False
+        #: How many times records that were shown had to be taken back.
+        self._epoch = 0
+        #: Somebody has read records that were taken back.
+        self.is_halted = False
         self.instances = Instances(self._lookups)
         ends = {topic.number: topic.end for topic in self._topics.values()}
         self._writer = Writer(writing, ends, self._report)
@@ -114,9 +128,20 @@ class SqliteStore:
             statements = [*statements, numbering]
         if self._is_closing:
             raise Unavailable("eventStore", "the store is being closed")
+        if self.is_halted:
+            raise Unavailable(
+                "eventStore", "what the engine had taken could not be written; it begins again"
+            )
+        for packed in batches:
+            if packed.is_shown:
+                self._by_number[packed.topic].show_ahead(packed.batch)
         done: asyncio.Future[list[int]] = self._loop.create_future()
-        self._writer.submit(Group(statements, batches, numbering, done))
+        self._writer.submit(Group(statements, batches, numbering, self._epoch, done))
         return await done
+
+    def go_on(self) -> None:
+        """Who reads ahead has forgotten what was taken back, and all that followed from it."""
+        self.is_halted = False
 
     async def _pack(self, messages: Sequence[Message | Record]) -> list[PackedBatch]:
         by_topic: dict[str, list[Message | Record]] = {}
@@ -132,8 +157,8 @@ class SqliteStore:
         for name, records in by_topic.items():
             topic = self._topics.get(name) or await self.topic(name)
             content = pack(records)
-            batch = Batch(0, 0, at, records, len(content))  # its place is known once it is written
-            packed.append(PackedBatch(topic.number, batch, now_ms, content))
+            batch = Batch(0, 0, at, records, len(content))  # its place is not known yet
+            packed.append(PackedBatch(topic.number, batch, now_ms, content, topic.is_ahead))
         return packed
 
     def _report(self, outcome: Outcome) -> None:
@@ -143,15 +168,24 @@ class SqliteStore:
         for group, result in outcome:
             done = group.done
             if isinstance(result, Exception):
+                if group.is_shown and group.epoch == self._epoch:
+                    self._take_back()
                 if not done.done():
                     done.set_exception(result)
                 continue
             for packed in group.batches:
-                self._by_number[packed.topic].extend(packed.batch)
+                self._by_number[packed.topic].wrote(packed.batch)
             if group.numbering is not None:
                 self.instances.committed(group.numbering)
             if not done.done():
                 done.set_result(result)
+
+    def _take_back(self) -> None:
+        self._epoch += 1
+        ahead = [topic for topic in self._topics.values() if topic.is_ahead]
+        self.is_halted = any(topic.readers for topic in ahead)
+        for topic in ahead:
+            topic.take_back()
 
     # -- topics --------------------------------------------------------------------------------
 
@@ -172,9 +206,12 @@ class SqliteStore:
             if topic is None:
                 number, topic_id = len(self._topics) + 1, str(uuid.uuid4())
                 await self.write([_CREATE_TOPIC._replace(rows=[(number, name, topic_id)])])
-                topic = Topic(number, name, topic_id, 0, self._tail_bytes)
+                topic = self._known(number, name, topic_id, 0)
                 self._topics[name] = self._by_number[number] = topic
         return topic
+
+    def _known(self, number: int, name: str, topic_id: str, end: int) -> Topic:
+        return Topic(number, name, topic_id, end, self._tail_bytes, is_ahead=name in _AHEAD)
 
     def consumer(self, starts: Mapping[Topic, int]) -> Consumer:
         """A consumer that begins at these offsets."""

@@ -3,6 +3,9 @@
 A consumer that keeps up gets the very objects that were published, without a query and without
 decoding. A tail holds what some consumer has yet to read, within a limit; a consumer that fell
 behind the limit reads from the table until it has caught up.
+
+A topic that is read *ahead* shows its records when they are handed to the writer, before they are
+on disk; `store.py` says why that is right for the engine's inbox.
 """
 
 from __future__ import annotations
@@ -33,13 +36,23 @@ class Topic:
     """A topic of one partition: its number, its identity and its tail."""
 
     def __init__(
-        self, number: int, name: str, topic_id: str, end: int, tail_bytes: int = TAIL_BYTES
+        self,
+        number: int,
+        name: str,
+        topic_id: str,
+        end: int,
+        tail_bytes: int = TAIL_BYTES,
+        *,
+        is_ahead: bool = False,
     ) -> None:
         self.number = number
         self.name = name
         self.id = topic_id
-        #: The offset after the last committed record.
+        self.is_ahead = is_ahead
+        #: The offset after the last record that readers see.
         self.end = end
+        #: The offset after the last record on disk.
+        self.written = end
         #: The offset of the first record in memory.
         self.tail_start = end
         self.readers: list[Reader] = []
@@ -47,18 +60,41 @@ class Topic:
         self._size = 0
         self._limit = tail_bytes
 
-    def extend(self, batch: Batch) -> None:
-        """The batch is on disk: show it to the readers."""
+    def show_ahead(self, batch: Batch) -> None:
+        """Give the batch its place and show it: its write is about to begin."""
+        batch.first = self.end
+        batch.end = batch.first + len(batch.records)
+        self._show(batch)
+
+    def wrote(self, batch: Batch) -> None:
+        """The batch is on disk."""
+        self.written = batch.end
+        if not self.is_ahead:
+            self._show(batch)
+        self._forget()
+
+    def take_back(self) -> None:
+        """What was shown and is not on disk never will be."""
+        while self._tail and self._tail[-1].end > self.written:
+            self._size -= self._tail.pop().size
+        self.end = self.written
+        self._wake()
+
+    def _show(self, batch: Batch) -> None:
         self.end = batch.end
         self._tail.append(batch)
         self._size += batch.size
-        self._forget()
+        self._wake()
+
+    def _wake(self) -> None:
         for reader in self.readers:
             reader.wake(self)
 
     def read(self, offset: int, limit: int) -> Sequence[Batch]:
-        """At most `limit` records from this offset on, which lies in the tail."""
+        """At most `limit` records from this offset on, which lies in the tail, or behind it after a `take_back`."""
         batches: list[Batch] = []
+        if offset >= self.end:
+            return batches
         index = bisect_right(self._tail, offset, key=_first) - 1
         while limit > 0 and index < len(self._tail):
             batch = part(self._tail[index], offset, limit)
@@ -69,13 +105,13 @@ class Topic:
         return batches
 
     def _forget(self) -> None:
-        """Drop what every reader has, and the oldest beyond the limit."""
-        needed = self.end
+        """Drop what every reader has, and the oldest beyond the limit, of what can be read from the table."""
+        needed = self.written
         for reader in self.readers:
             needed = min(needed, reader.position(self))
         count = 0
         for batch in self._tail:
-            if batch.end > needed and self._size <= self._limit:
+            if batch.end > needed and (self._size <= self._limit or batch.end > self.written):
                 break
             self._size -= batch.size
             count += 1

@@ -48,12 +48,14 @@ class Statement(NamedTuple):
 
 
 class PackedBatch(NamedTuple):
-    """A batch that waits for its offsets, and what its row will hold."""
+    """A batch on its way to its row, and what the row will hold."""
 
     topic: int
     batch: Batch
     appended_ms: int
     content: bytes
+    #: It was shown ahead and has its offsets; else it gets them when it is written.
+    is_shown: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -64,8 +66,15 @@ class Group:
     batches: Sequence[PackedBatch]
     #: The statement among them that inserts new instances.
     numbering: Statement | None
+    #: How many times records had been taken back when this was submitted.
+    epoch: int
     #: Resolved in the event loop with the number of rows that each statement changed.
     done: asyncio.Future[list[int]]
+
+    @property
+    def is_shown(self) -> bool:
+        """Some of its records were shown ahead."""
+        return any(packed.is_shown for packed in self.batches)
 
 
 #: Groups with their results, an exception for a group that was not written.
@@ -85,6 +94,8 @@ class Writer:
         thread."""
         self._connection = connection
         self._ends = topic_ends
+        self._epoch = 0
+        self._is_closing = False
         self._report = report
         self._queue: SimpleQueue[Group | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
@@ -99,34 +110,49 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            groups: list[Group | None] = [self._queue.get()]
-            while not self._queue.empty():  # nobody else takes from it
-                groups.append(self._queue.get_nowait())
-            waiting = [group for group in groups if group is not None]
-            if waiting:
-                self._report(self._write(waiting))
-            if len(waiting) < len(groups):
-                self._connection.close()
-                return
+        while not self._is_closing:
+            groups: list[Group] = []
+            self._gather(groups, wait=True)
+            if groups:
+                self._report(self._write(groups))
+        self._connection.close()
 
-    def _write(self, groups: Sequence[Group]) -> Outcome:
+    def _gather(self, groups: list[Group], *, wait: bool = False) -> None:
+        """Add those that are submitted; with `wait` at least one, or the end of all."""
+        while wait or not self._queue.empty():  # nobody else takes from it
+            group = self._queue.get()
+            wait = False
+            if group is None:
+                self._is_closing = True
+            else:
+                groups.append(group)
+
+    def _write(self, groups: list[Group]) -> Outcome:
         try:
             return list(zip(groups, self._transaction(groups), strict=True))
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller of the group
-            if len(groups) == 1:
-                return [(groups[0], as_unavailable(error))]
-            return [outcome for group in groups for outcome in self._write([group])]
+        except Exception:  # noqa: BLE001 - whose it is, is found out
+            return [self._write_alone(group) for group in groups]
 
-    def _transaction(self, groups: Sequence[Group]) -> list[list[int]]:
+    def _write_alone(self, group: Group) -> tuple[Group, list[int] | Exception]:
+        try:
+            [changed] = self._transaction([group], is_open=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller of the group
+            if group.is_shown and group.epoch == self._epoch:
+                self._epoch += 1
+            return group, as_unavailable(error)
+        return group, changed
+
+    def _transaction(self, groups: list[Group], *, is_open: bool = True) -> list[list[int]]:
+        """Write these groups; if it is open, those that are submitted meanwhile join them."""
         database = self._connection
         ends = self._ends.copy()
         try:
             database.execute("BEGIN IMMEDIATE")
-            changed = [
-                [_execute(database, statement) for statement in group.statements]
-                for group in groups
-            ]
+            changed = [self._execute_all(group) for group in groups]
+            if is_open:
+                # What follows from a group that was shown ahead comes about now: one flush for both.
+                self._gather(groups)
+                changed += [self._execute_all(group) for group in groups[len(changed) :]]
             rows = [_place(packed, ends) for group in groups for packed in group.batches]
             if rows:
                 _execute(database, Statement(_INSERT_BATCHES, rows))
@@ -138,6 +164,11 @@ class Writer:
         self._ends = ends
         return changed
 
+    def _execute_all(self, group: Group) -> list[int]:
+        if group.epoch < self._epoch:
+            raise Unavailable("eventStore", "what was submitted before could not be written")
+        return [_execute(self._connection, statement) for statement in group.statements]
+
 
 def as_unavailable(error: Exception) -> Exception:
     """`Unavailable` for what the disk or the system did, the error itself for a bug."""
@@ -147,10 +178,11 @@ def as_unavailable(error: Exception) -> Exception:
 
 
 def _place(packed: PackedBatch, ends: dict[int, int]) -> Row:
-    """Give the batch its offsets; answers its row."""
+    """Give the batch its offsets if it has none yet; answers its row."""
     batch = packed.batch
-    batch.first = ends.get(packed.topic, 0)
-    batch.end = ends[packed.topic] = batch.first + len(batch.records)
+    if not packed.is_shown:
+        batch.first = ends.get(packed.topic, 0)
+        batch.end = ends[packed.topic] = batch.first + len(batch.records)
     return (
         packed.topic,
         batch.first,
