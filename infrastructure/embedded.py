@@ -18,6 +18,7 @@ from adapters.sqlite.participant import (
 )
 from adapters.sqlite.store import SqliteStore
 from application.gateway import CommandGateway
+from application.ports import Unavailable
 from infrastructure.initialise import initialise_embedded
 from infrastructure.orders import order_stream
 from infrastructure.running import (
@@ -66,7 +67,7 @@ async def run_dev(
             if with_warehouse:
                 group.create_task(_run_warehouse(mode.store, stop))
             if orders_per_second > 0:
-                group.create_task(_send_orders(gateway, orders_per_second, stop))
+                group.create_task(send_orders(gateway, orders_per_second, stop))
 
 
 async def _run_warehouse(store: SqliteStore, stop: asyncio.Event) -> None:
@@ -77,13 +78,16 @@ async def _run_warehouse(store: SqliteStore, stop: asyncio.Event) -> None:
     await runner.run_until(stop)
 
 
-async def _send_orders(gateway: CommandGateway, per_second: float, stop: asyncio.Event) -> None:
+async def send_orders(gateway: CommandGateway, per_second: float, stop: asyncio.Event) -> None:
     """A stream of orders, some of which fail at pick-items and compensate."""
     for workflow_id, data in order_stream():
         if stop.is_set():
             return
         command = gateway.message(types.START, workflow_id, data)
-        await gateway.send(command, 0.0)
+        try:
+            await gateway.send(command, 0.0)
+        except Unavailable as away:
+            log.warning("an order was not taken", component=away.component, detail=away.detail)
         try:
             await asyncio.wait_for(stop.wait(), 1 / per_second)
         except TimeoutError:

@@ -3,8 +3,9 @@
 `SqliteEventLog.append` only keeps the commits in the engine's session and answers which of them
 are new; `SqliteEnginePublisher.publish`, which follows in the same task, writes them and the
 messages as one group. When the process dies
-- before `publish`, or before its transaction is flushed: neither commits nor messages are there,
-  the inbox gives the same messages again, and they are decided as if for the first time;
+- before `publish`, or before its transaction is flushed: neither commits nor messages are there. The
+  inbox gives the same messages again, or their senders do if those were not flushed either (ADR 20), and
+  they are decided as if for the first time;
 - after the flush: both are there. The inbox gives the messages again (offsets are stored later),
   the instances remember their positions, and the outputs are published once more with the same
   ids.
@@ -106,9 +107,7 @@ class EngineSession:
     def require_running(self) -> None:
         """Raises `Unavailable` after a failed publication, or when what was taken from the inbox could not
         be written, until the inbox was restarted."""
-        fault = self._fault
-        if self.store.is_halted:
-            fault = fault or "messages that were taken could not be written"
+        fault = self._fault or self.store.halted
         if fault is not None:
             raise Unavailable("eventStore", f"{fault}; restart the partitions")
 

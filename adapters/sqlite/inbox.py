@@ -62,6 +62,8 @@ class SqliteInbox:
         if self._listener is not None and self._consumer is not None:
             await self._listener.revoked([0])
         self._leave()
+        # Participants and API may outlive the engine by the work that they finish.
+        self._session.restart()
 
     async def _assign(self) -> Consumer:
         if self._listener is None:

@@ -38,6 +38,7 @@ from adapters.sqlite.writer import (
     Statement,
     Writer,
     as_unavailable,
+    detail_of,
 )
 from application.ports import Unavailable
 
@@ -94,8 +95,8 @@ class SqliteStore:
         self._is_closing = False
         #: How many times records that were shown had to be taken back.
         self._epoch = 0
-        #: Somebody has read records that were taken back.
-        self.is_halted = False
+        #: Why records were taken back that somebody may have read; None while all is well.
+        self.halted: str | None = None
         self.instances = Instances(self._lookups)
         ends = {topic.number: topic.end for topic in self._topics.values()}
         self._writer = Writer(writing, ends, self._report)
@@ -128,10 +129,8 @@ class SqliteStore:
             statements = [*statements, numbering]
         if self._is_closing:
             raise Unavailable("eventStore", "the store is being closed")
-        if self.is_halted:
-            raise Unavailable(
-                "eventStore", "what the engine had taken could not be written; it begins again"
-            )
+        if self.halted is not None:
+            raise Unavailable("eventStore", f"{self.halted}; the engine begins again")
         for packed in batches:
             if packed.is_shown:
                 self._by_number[packed.topic].show_ahead(packed.batch)
@@ -141,7 +140,7 @@ class SqliteStore:
 
     def go_on(self) -> None:
         """Who reads ahead has forgotten what was taken back, and all that followed from it."""
-        self.is_halted = False
+        self.halted = None
 
     async def _pack(self, messages: Sequence[Message | Record]) -> list[PackedBatch]:
         by_topic: dict[str, list[Message | Record]] = {}
@@ -169,7 +168,7 @@ class SqliteStore:
             done = group.done
             if isinstance(result, Exception):
                 if group.is_shown and group.epoch == self._epoch:
-                    self._take_back()
+                    self._take_back(detail_of(result))
                 if not done.done():
                     done.set_exception(result)
                 continue
@@ -180,10 +179,11 @@ class SqliteStore:
             if not done.done():
                 done.set_result(result)
 
-    def _take_back(self) -> None:
+    def _take_back(self, why: str) -> None:
         self._epoch += 1
         ahead = [topic for topic in self._topics.values() if topic.is_ahead]
-        self.is_halted = any(topic.readers for topic in ahead)
+        if any(topic.readers for topic in ahead):
+            self.halted = why
         for topic in ahead:
             topic.take_back()
 

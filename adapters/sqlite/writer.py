@@ -1,8 +1,8 @@
 """The writer thread: all groups that wait are written in one transaction, with one flush to disk.
 
 A *group* is what must become durable together: the commits, messages and offsets of one caller.
-Engine, participants and API submit groups at any time from the event loop; while one transaction is
-being flushed the next groups gather, so that the flush is paid once for all of them.
+Engine, participants and API submit groups at any time from the event loop; they join the transaction
+whose rows are going in, or gather while it is being flushed, so that the flush is paid once for all of them.
 
 If a transaction fails (the disk is full, a statement is wrong) nothing of it remains, and its
 groups are tried again one by one, so that a group fails only for its own reasons. A process that
@@ -95,6 +95,8 @@ class Writer:
         self._connection = connection
         self._ends = topic_ends
         self._epoch = 0
+        #: What the epoch before ended with.
+        self._fault = ""
         self._is_closing = False
         self._report = report
         self._queue: SimpleQueue[Group | None] = SimpleQueue()
@@ -137,13 +139,16 @@ class Writer:
         try:
             [changed] = self._transaction([group], is_open=False)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller of the group
+            told = as_unavailable(error)
             if group.is_shown and group.epoch == self._epoch:
                 self._epoch += 1
-            return group, as_unavailable(error)
+                self._fault = detail_of(told)
+            return group, told
         return group, changed
 
     def _transaction(self, groups: list[Group], *, is_open: bool = True) -> list[list[int]]:
         """Write these groups; if it is open, those that are submitted meanwhile join them."""
+        self._refuse_stale(groups)
         database = self._connection
         ends = self._ends.copy()
         try:
@@ -152,6 +157,7 @@ class Writer:
             if is_open:
                 # What follows from a group that was shown ahead comes about now: one flush for both.
                 self._gather(groups)
+                self._refuse_stale(groups)
                 changed += [self._execute_all(group) for group in groups[len(changed) :]]
             rows = [_place(packed, ends) for group in groups for packed in group.batches]
             if rows:
@@ -164,9 +170,11 @@ class Writer:
         self._ends = ends
         return changed
 
+    def _refuse_stale(self, groups: Sequence[Group]) -> None:
+        if any(group.epoch < self._epoch for group in groups):
+            raise Unavailable("eventStore", f"{self._fault} (a write before this one)")
+
     def _execute_all(self, group: Group) -> list[int]:
-        if group.epoch < self._epoch:
-            raise Unavailable("eventStore", "what was submitted before could not be written")
         return [_execute(self._connection, statement) for statement in group.statements]
 
 
@@ -175,6 +183,10 @@ def as_unavailable(error: Exception) -> Exception:
     if isinstance(error, sqlite3.OperationalError):
         return Unavailable("eventStore", f"SQLite: {error}")
     return error
+
+
+def detail_of(error: Exception) -> str:
+    return error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
 
 
 def _place(packed: PackedBatch, ends: dict[int, int]) -> Row:

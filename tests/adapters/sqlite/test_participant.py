@@ -119,7 +119,7 @@ async def test_replies_records_and_offsets_are_one_transaction(participant: Part
         "COMMIT",
     ]
     assert await participant.committed() == 1
-    assert participant.store.topics[topics.REPLIES].end == 1
+    assert participant.store.topics[topics.REPLIES].written == 1
 
 
 async def test_offsets_do_not_pass_an_unfinished_request(participant: Participant) -> None:

@@ -59,19 +59,18 @@ async def engine(store: SqliteStore) -> Engine:
 
 @contextmanager
 def held(store: SqliteStore, statement: str) -> Iterator[list[str]]:
-    """The writer stops before it runs such a statement; answers its transactions so far."""
+    """The writer stops before it runs such a statement; answers all that it has run."""
     release = threading.Event()
-    commits: list[str] = []
+    seen: list[str] = []
 
     def see(sql: str) -> None:
-        if sql == "COMMIT":
-            commits.append(sql)
+        seen.append(sql)
         if sql.startswith(statement):
             release.wait(_DEADLINE_SECONDS)
 
     store._writer._connection.set_trace_callback(see)
     try:
-        yield commits
+        yield seen
     finally:
         release.set()
 
@@ -128,7 +127,7 @@ async def test_a_reply_and_what_is_decided_from_it_share_a_transaction(
 ) -> None:
     """One flush for both, though the reply's write had begun."""
     await store.topic(EVENTS)
-    with held(store, "INSERT INTO settings") as commits:
+    with held(store, "INSERT INTO settings") as seen:
         answering = asyncio.create_task(
             store.write([Statement(_INSERT, [("key record", "x")])], [reply(1)])
         )
@@ -139,7 +138,7 @@ async def test_a_reply_and_what_is_decided_from_it_share_a_transaction(
         await asyncio.sleep(0)
     await asyncio.gather(answering, deciding)
 
-    assert len(commits) == 1
+    assert seen.count("COMMIT") == 1
     assert await engine.log.confirm_absent(["wf-1"]) == frozenset()
 
 
@@ -174,9 +173,9 @@ async def test_who_read_what_was_taken_back_has_to_begin_again(
         await engine.take()
     with pytest.raises(Unavailable, match="restart the partitions"):
         await engine.log.append([commit("wf-1", 1)])
-    with pytest.raises(Unavailable, match="it begins again"):
+    with pytest.raises(Unavailable, match="the engine begins again"):
         await engine.inbox.commit({TopicPartition(REPLIES, 0): 1})
-    with pytest.raises(Unavailable, match="it begins again"):
+    with pytest.raises(Unavailable, match="the engine begins again"):
         await SqlitePublisher(store).publish([reply(2)])
 
     await engine.inbox.restart([0])
@@ -185,6 +184,47 @@ async def test_who_read_what_was_taken_back_has_to_begin_again(
 
     assert engine.listener.told == [("assigned", (0,)), ("lost", (0,)), ("assigned", (0,))]
     assert (ids(taken), taken[0].position.offset) == (["cmd-2"], 0)
+
+
+async def test_who_outlives_an_engine_that_did_not_begin_again_can_write(
+    store: SqliteStore, engine: Engine
+) -> None:
+    """It was stopped before: participants still finish what they have done."""
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.write([_WRONG], [reply(1)])
+    await engine.inbox.close()
+
+    await SqlitePublisher(store).publish([reply(2)])
+
+    assert store.topics[REPLIES].written == 1
+
+
+async def test_whoever_fails_with_others_is_told_why(store: SqliteStore, engine: Engine) -> None:
+    """Operators look for the disk, not for what followed from it."""
+    with held(store, "INSERT INTO settings"):
+        failing = asyncio.create_task(store.write([_WRONG], [reply(1)]))
+        await asyncio.sleep(0)
+        behind = asyncio.create_task(SqlitePublisher(store).publish([reply(2)]))
+        await asyncio.sleep(0)
+    outcomes = await asyncio.gather(failing, behind, return_exceptions=True)
+    later = await asyncio.gather(engine.take(), return_exceptions=True)
+
+    assert all("UNIQUE constraint failed" in str(each) for each in (*outcomes, *later))
+
+
+async def test_what_fails_behind_others_does_not_wait_for_the_file(
+    store: SqliteStore,
+) -> None:
+    """Where each attempt takes the patience of a lock, one is enough for all."""
+    await store.topic(REPLIES)
+    with held(store, "INSERT INTO settings") as seen:
+        failing = asyncio.create_task(store.write([_WRONG], [reply(1)]))
+        behind = [asyncio.create_task(SqlitePublisher(store).publish([reply(n)])) for n in range(9)]
+        await asyncio.sleep(0)
+    await asyncio.gather(failing, *behind, return_exceptions=True)
+
+    # All together, and the one that fails alone.
+    assert seen.count("BEGIN IMMEDIATE") == 2
 
 
 async def test_what_nobody_has_read_is_taken_back_quietly(store: SqliteStore) -> None:
