@@ -79,18 +79,25 @@ class ParticipantSession:
             records.update({key: newer[key] for key in keys if key in newer})
         return records
 
+    async def claim(self, claims: Mapping[str, int]) -> None:
+        """Write the claims, and nothing of what was saved: that belongs to its replies."""
+        replaced = self._resolved & claims.keys()
+        self._resolved -= replaced
+        try:
+            await self.store.write([Statement(_CLAIM, list(claims.items()))])
+        except BaseException:
+            self._resolved |= replaced
+            raise
+
     async def write(
-        self,
-        claims: Mapping[str, int],
-        messages: Sequence[Message | Record] = (),
-        statements: Sequence[Statement] = (),
+        self, messages: Sequence[Message | Record] = (), statements: Sequence[Statement] = ()
     ) -> None:
-        """Write what was saved and the claims, with these messages and statements, as one group."""
+        """Write what was saved, with these messages and statements, as one group."""
         saved, self._saved = self._saved, {}
         resolved, self._resolved = self._resolved, set()
         self._submitted.update(saved)
         numbers = self.store.instances.number({_workflow(key) for key in saved})
-        keys = _statements(saved, resolved, numbers, claims)
+        keys = _statements(saved, resolved, numbers)
         try:
             await self.store.write([*keys, *statements], messages, numbers)
         except BaseException:
@@ -107,7 +114,6 @@ def _statements(
     saved: Mapping[str, KeyRecord],
     resolved: AbstractSet[str],
     numbers: Mapping[str, int],
-    claims: Mapping[str, int],
 ) -> list[Statement]:
     statements: list[Statement] = []
     if saved:
@@ -118,8 +124,6 @@ def _statements(
         statements.append(Statement(_SAVE, rows))
     if resolved:
         statements.append(Statement(_RESOLVE, [(orjson.dumps(list(resolved)).decode(),)]))
-    if claims:
-        statements.append(Statement(_CLAIM, list(claims.items())))
     return statements
 
 
@@ -145,7 +149,7 @@ class SqliteKeyStore:
             opened = {key: records.get(key, _NO_RECORD) for key in free}
             begun = {key: claims[key] for key in free if claims[key]}
             if begun:
-                await _answered(self._session.write(begun))
+                await _answered(self._session.claim(begun))
             self._claimed.update(begun, (key for key in free if opened[key].claimed))
         except BaseException:
             self._held.difference_update(free)
@@ -239,7 +243,7 @@ class SqliteParticipantTransport:
             InboxStart(name, 0, self._store.topics[name].id, self._progress[name].after(offsets))
             for name, offsets in finished.items()
         ]
-        await _answered(self._session.write({}, messages, [save_offsets(self._name, starts)]))
+        await _answered(self._session.write(messages, [save_offsets(self._name, starts)]))
         for name, offsets in finished.items():
             self._progress[name].finish(offsets)
 

@@ -81,7 +81,7 @@ class TestSqliteKeyStore(KeyStoreContract):
         await store.close()
 
     async def commit(self, store: KeyStore) -> None:
-        await self.session.write({})
+        await self.session.write()
 
 
 class _Inbox(InboxSite):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from adapters.sqlite.participant import (
 from adapters.sqlite.projections import load_offsets
 from adapters.sqlite.publisher import SqlitePublisher
 from adapters.sqlite.store import SqliteStore
+from adapters.sqlite.writer import Group
 from tests.sdk.requests_of import running, step_request
 
 SERVICE = "inventory-service"
+KEY = "wf-0/reserve/1"
 REQUESTS = topics.step_requests(SERVICE)
 
 
@@ -206,6 +209,38 @@ async def test_a_failed_finish_can_be_made_again(participant: Participant) -> No
     assert await participant.committed() == 1
     records = await Participant(participant.store).session.load(["a"])
     assert records["a"].state is KeyState.PERFORMED
+
+
+async def test_no_reply_without_its_record(participant: Participant) -> None:
+    """A finish that is made again carries the record itself, whatever else was written meanwhile."""
+    store = participant.store
+    await store.topic(topics.REPLIES)
+    taken = await requested(participant, 1)
+    await participant.keys.open({KEY: 1})
+    await participant.keys.save({KEY: performed(1, b"{}")})
+    execute = store._writer._execute_all
+
+    def without_records(group: Group) -> list[int]:
+        if any("INTO participant_keys" in statement.sql for statement in group.statements):
+            raise sqlite3.OperationalError("database or disk is full")
+        return execute(group)
+
+    store._writer._execute_all = without_records
+    with pytest.raises(ServerUnavailableError):
+        await participant.transport.finish(taken, [reply(taken[0])])
+
+    outcomes = await asyncio.gather(
+        participant.keys.open({"wf-9/reserve/1": 1}),
+        participant.transport.finish(taken, [reply(taken[0])]),
+        return_exceptions=True,
+    )
+
+    assert isinstance(outcomes[1], ServerUnavailableError)
+    assert store.topics[topics.REPLIES].written == 0
+    store._writer._execute_all = execute
+    await participant.transport.finish(taken, [reply(taken[0])])
+    records = await ParticipantSession(store).load([KEY])
+    assert (records[KEY].state, records[KEY].claimed) == (KeyState.PERFORMED, 0)
 
 
 async def test_a_request_that_cannot_be_read_becomes_a_dead_letter(
