@@ -86,7 +86,8 @@ class Loader:
                 first = tail[0].entries[0].events[0].data
                 wanted.add((first["definition"], first["definitionVersion"]))
         found: dict[tuple[str, int], WorkflowDefinition] = {}
-        for name, version in wanted:
+        # In an order that no hash decides, so that a simulated run is the same everywhere.
+        for name, version in sorted(wanted):
             definition = await self._find_definition(name, version)
             if definition is None:
                 raise HistoryError(
