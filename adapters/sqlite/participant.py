@@ -47,7 +47,9 @@ _CLAIM = """
 INSERT INTO participant_claims (key, attempt) VALUES {values}
 ON CONFLICT DO UPDATE SET attempt = excluded.attempt
 """
-_RESOLVE = "DELETE FROM participant_claims WHERE key IN (SELECT value FROM json_each(?))"
+_RESOLVE = """
+DELETE FROM participant_claims WHERE (key, attempt) IN (SELECT key, value FROM json_each(?))
+"""
 _NO_RECORD = KeyRecord()
 
 
@@ -56,16 +58,16 @@ class ParticipantSession:
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        #: Saved, not yet submitted to the writer; of these keys, those with a claim.
+        #: Saved, not yet submitted to the writer; of these keys, the attempts of those with a claim.
         self._saved: dict[str, KeyRecord] = {}
-        self._resolved: set[str] = set()
+        self._resolved: dict[str, int] = {}
         #: Submitted, not yet known to be on disk.
         self._submitted: dict[str, KeyRecord] = {}
 
-    def save(self, records: Mapping[str, KeyRecord], claimed: AbstractSet[str]) -> None:
-        """Keep the records for the next write; `claimed` are the keys among them with a claim, which goes."""
+    def save(self, records: Mapping[str, KeyRecord], claimed: Mapping[str, int]) -> None:
+        """Keep the records for the next write; `claimed`: of the keys with a claim, which goes, its attempt."""
         self._saved.update(records)
-        self._resolved |= claimed
+        self._resolved.update(claimed)
 
     async def load(self, keys: Sequence[str]) -> dict[str, KeyRecord]:
         """The newest record of each key that has one or is claimed."""
@@ -81,20 +83,14 @@ class ParticipantSession:
 
     async def claim(self, claims: Mapping[str, int]) -> None:
         """Write the claims, and nothing of what was saved: that belongs to its replies."""
-        replaced = self._resolved & claims.keys()
-        self._resolved -= replaced
-        try:
-            await self.store.write([Statement(_CLAIM, list(claims.items()))])
-        except BaseException:
-            self._resolved |= replaced
-            raise
+        await self.store.write([Statement(_CLAIM, list(claims.items()))])
 
     async def write(
         self, messages: Sequence[Message | Record] = (), statements: Sequence[Statement] = ()
     ) -> None:
         """Write what was saved, with these messages and statements, as one group."""
         saved, self._saved = self._saved, {}
-        resolved, self._resolved = self._resolved, set()
+        resolved, self._resolved = self._resolved, {}
         self._submitted.update(saved)
         numbers = self.store.instances.number({_workflow(key) for key in saved})
         keys = _statements(saved, resolved, numbers)
@@ -102,7 +98,7 @@ class ParticipantSession:
             await self.store.write([*keys, *statements], messages, numbers)
         except BaseException:
             self._saved = saved | self._saved
-            self._resolved |= resolved
+            self._resolved = resolved | self._resolved
             raise
         finally:
             for key, record in saved.items():
@@ -112,7 +108,7 @@ class ParticipantSession:
 
 def _statements(
     saved: Mapping[str, KeyRecord],
-    resolved: AbstractSet[str],
+    resolved: Mapping[str, int],
     numbers: Mapping[str, int],
 ) -> list[Statement]:
     statements: list[Statement] = []
@@ -123,7 +119,7 @@ def _statements(
         ]
         statements.append(Statement(_SAVE, rows))
     if resolved:
-        statements.append(Statement(_RESOLVE, [(orjson.dumps(list(resolved)).decode(),)]))
+        statements.append(Statement(_RESOLVE, [(orjson.dumps(resolved).decode(),)]))
     return statements
 
 
@@ -138,8 +134,8 @@ class SqliteKeyStore:
     def __init__(self, session: ParticipantSession) -> None:
         self._session = session
         self._held: set[str] = set()
-        #: Of the keys that are held, those with a claim.
-        self._claimed: set[str] = set()
+        #: Of the keys that are held, those with a claim, and its attempt.
+        self._claimed: dict[str, int] = {}
 
     async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
         free = [key for key in claims if key not in self._held]
@@ -150,7 +146,8 @@ class SqliteKeyStore:
             begun = {key: claims[key] for key in free if claims[key]}
             if begun:
                 await _answered(self._session.claim(begun))
-            self._claimed.update(begun, (key for key in free if opened[key].claimed))
+            found = {key: record.claimed for key, record in opened.items() if record.claimed}
+            self._claimed.update(found | begun)
         except BaseException:
             self._held.difference_update(free)
             raise
@@ -159,8 +156,8 @@ class SqliteKeyStore:
     async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
         held = {key: record for key, record in records.items() if key in self._held}
         self._held.difference_update(held)
-        self._session.save(held, self._claimed & held.keys())
-        self._claimed.difference_update(held)
+        claimed = {key: self._claimed.pop(key) for key in held if key in self._claimed}
+        self._session.save(held, claimed)
         return frozenset(records.keys() - held.keys())
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,13 +211,8 @@ async def test_a_failed_finish_can_be_made_again(participant: Participant) -> No
     assert records["a"].state is KeyState.PERFORMED
 
 
-async def test_no_reply_without_its_record(participant: Participant) -> None:
-    """A finish that is made again carries the record itself, whatever else was written meanwhile."""
-    store = participant.store
-    await store.topic(topics.REPLIES)
-    taken = await requested(participant, 1)
-    await participant.keys.open({KEY: 1})
-    await participant.keys.save({KEY: performed(1, b"{}")})
+def _refusing_records(store: SqliteStore) -> Callable[[], None]:
+    """No group with a key record is written until the answer is called."""
     execute = store._writer._execute_all
 
     def without_records(group: Group) -> list[int]:
@@ -225,7 +220,21 @@ async def test_no_reply_without_its_record(participant: Participant) -> None:
             raise sqlite3.OperationalError("database or disk is full")
         return execute(group)
 
+    def restore() -> None:
+        store._writer._execute_all = execute
+
     store._writer._execute_all = without_records
+    return restore
+
+
+async def test_no_reply_without_its_record(participant: Participant) -> None:
+    """A finish that is made again carries the record itself, whatever else was written meanwhile."""
+    store = participant.store
+    await store.topic(topics.REPLIES)
+    taken = await requested(participant, 1)
+    await participant.keys.open({KEY: 1})
+    await participant.keys.save({KEY: performed(1, b"{}")})
+    restore = _refusing_records(store)
     with pytest.raises(ServerUnavailableError):
         await participant.transport.finish(taken, [reply(taken[0])])
 
@@ -237,10 +246,31 @@ async def test_no_reply_without_its_record(participant: Participant) -> None:
 
     assert isinstance(outcomes[1], ServerUnavailableError)
     assert store.topics[topics.REPLIES].written == 0
-    store._writer._execute_all = execute
+    restore()
     await participant.transport.finish(taken, [reply(taken[0])])
     records = await ParticipantSession(store).load([KEY])
     assert (records[KEY].state, records[KEY].claimed) == (KeyState.PERFORMED, 0)
+
+
+async def test_a_finish_that_is_made_again_leaves_newer_claims(participant: Participant) -> None:
+    """While it failed the next attempt may have begun; its claim must outlive a death."""
+    store = participant.store
+    taken = await requested(participant, 1)
+    await participant.keys.open({KEY: 1})
+    await participant.keys.save({KEY: performed(1, b"{}")})
+    restore = _refusing_records(store)
+
+    finishing, _ = await asyncio.gather(
+        participant.transport.finish(taken, []),
+        participant.keys.open({KEY: 2}),
+        return_exceptions=True,
+    )
+    restore()
+    await participant.transport.finish(taken, [])
+
+    assert isinstance(finishing, ServerUnavailableError)
+    records = await ParticipantSession(store).load([KEY])
+    assert (records[KEY].state, records[KEY].claimed) == (KeyState.PERFORMED, 2)
 
 
 async def test_a_request_that_cannot_be_read_becomes_a_dead_letter(
