@@ -186,6 +186,7 @@ def as_unavailable(error: Exception) -> Exception:
 
 
 def detail_of(error: Exception) -> str:
+    """What to tell those who fail because of it."""
     return error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
 
 

@@ -27,8 +27,6 @@ from domain.evolve import HistoryError, evolve
 from domain.instance import WorkflowInstance
 from domain.status import IllegalTransition, StepStatus
 
-#: Aggregates of these names hold refusals: their events are of other workflows, and add up to no instance.
-
 #: What a stored document that was tampered with makes the codec and the domain raise.
 _UNREADABLE = (
     HistoryError,
@@ -92,6 +90,7 @@ class History:
 
     @property
     def _is_inbox(self) -> bool:
+        """It holds refusals: their events are of other workflows, and add up to no instance."""
         return is_inbox(self.workflow_id)
 
     def add(self, stored: StoredCommit) -> None:
