@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ from adapters.sqlite.participant import (
     SqliteKeyStore,
     SqliteParticipantTransport,
 )
+from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.gateway import CommandGateway
 from application.ports import Unavailable
@@ -31,7 +33,7 @@ from infrastructure.running import (
 )
 from infrastructure.serve import refuse_open_host
 from infrastructure.settings import Settings
-from infrastructure.trimming import run_file_trimming
+from infrastructure.trimming import run_trimming
 from infrastructure.warehouse import build_warehouse
 from infrastructure.wiring import embedded
 
@@ -63,7 +65,7 @@ async def run_dev(
             group.create_task(run_gateway(gateway, stop))
             group.create_task(run_http(app, host, port, stop))
             interval = settings.scheduler.outbox_cleanup_interval_ms / 1000
-            group.create_task(run_file_trimming(mode.store, interval, stop))
+            group.create_task(run_trimming(partial(trim, mode.store), interval, stop))
             if with_warehouse:
                 group.create_task(_run_warehouse(mode.store, stop))
             if orders_per_second > 0:

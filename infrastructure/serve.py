@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -21,7 +22,7 @@ from infrastructure.running import (
     tell_outages,
 )
 from infrastructure.settings import Settings
-from infrastructure.trimming import run_trimming
+from infrastructure.trimming import INBOX_ADVICE, run_trimming, trim_inbox
 from infrastructure.wiring import production
 
 log = structlog.get_logger("conveyor")
@@ -54,9 +55,8 @@ async def run_serve(
                 group.create_task(_stopping(engine.run(stop), stop))
                 interval = settings.kafka.inbox_trim_interval_seconds
                 if interval and backbone.inbox_trimmer is not None:
-                    trimming = run_trimming(
-                        backbone.inbox_trimmer, backbone.projections, interval, stop
-                    )
+                    trim = partial(trim_inbox, backbone.inbox_trimmer, backbone.projections)
+                    trimming = run_trimming(trim, interval, stop, INBOX_ADVICE)
                     group.create_task(_stopping(trimming, stop))
             if "api" in roles:
                 group.create_task(_stopping(run_gateway(gateway, stop), stop))

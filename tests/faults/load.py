@@ -107,9 +107,7 @@ class Load:
         self._courses.read()
         return [each for each in self.ids if self._undos_of(each)[-1:] == [False]]
 
-    def _compensate_again(
-        self, stuck: Sequence[str], seconds: float, programs: Sequence[Program]
-    ) -> None:
+    def _compensate_again(self, stuck: Sequence[str], seconds: float) -> None:
         before = {each: len(self._undos_of(each)) for each in stuck}
         for each in stuck:
             self._site.command(each, COMPENSATE, {"reason": "its participant is back"})
@@ -119,7 +117,7 @@ class Load:
             self._courses.read()
             return all(len(self._undos_of(each)) > before[each] for each in stuck)
 
-        until(f"{len(stuck)} undos tried again", have_ended, seconds, programs)
+        until(f"{len(stuck)} undos tried again", have_ended, seconds)
 
     def _undos_of(self, workflow_id: str) -> list[bool]:
         """How each of its compensations has ended."""
@@ -127,12 +125,16 @@ class Load:
         return [end["success"] for end in ends]
 
     def until_ended(self, seconds: float = 120.0, programs: Sequence[Program] = ()) -> None:
-        """Read until every saga has ended; as an operator, have undone what is stuck."""
+        """Read until every saga has ended."""
         self._site.flush()
         try:
             self._courses.until_ended(self.ids, seconds, programs)
-            while stuck := self.stuck():
-                self._compensate_again(stuck, seconds, programs)
         except AssertionError as failed:
             failed.add_note(self._last_words())
             raise
+
+    def until_ended_with_an_operator(self, seconds: float) -> None:
+        """The same, where participants were away so long that undos used up their attempts: they are tried again."""
+        self.until_ended(seconds)
+        while stuck := self.stuck():
+            self._compensate_again(stuck, seconds)

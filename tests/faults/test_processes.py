@@ -64,7 +64,7 @@ def test_participants_are_killed_again_and_again(works: Plant) -> None:
         works.kill(victim)
         works.load.until_a_random_moment(WAVE)
         works.again(victim)
-    works.load.until_ended(180)
+    works.load.until_ended_with_an_operator(180)
 
     works.conclude()
 
@@ -79,7 +79,7 @@ def test_all_participants_are_away_longer_than_every_attempt(works: Plant) -> No
     works.kill(warehouse)
     until("undos without answer", works.load.stuck, 120)
     works.again(warehouse)
-    works.load.until_ended(180)
+    works.load.until_ended_with_an_operator(180)
 
     works.conclude()
 

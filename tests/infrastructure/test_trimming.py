@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from conveyor import topics
@@ -13,10 +14,11 @@ from structlog.testing import capture_logs
 from adapters.memory.projections import MemoryProjections
 from adapters.sqlite.projections import save_offsets
 from adapters.sqlite.publisher import SqlitePublisher
+from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.ports import InboxStart, Trimmed, Unavailable
 from domain.position import TopicPartition
-from infrastructure.trimming import run_file_trimming, run_trimming
+from infrastructure.trimming import INBOX_ADVICE, run_trimming, trim_inbox
 from tests.contracts.publisher_contract import event
 
 START = InboxStart(topics.COMMANDS, 0, "id-1", 7)
@@ -52,11 +54,13 @@ async def test_every_round_is_tried_whatever_became_of_the_last() -> None:
     await projections.save_starts([START])
 
     with capture_logs() as logs:
-        await asyncio.wait_for(run_trimming(trimmer, projections, 0.01, stop), 10)
+        await asyncio.wait_for(
+            run_trimming(partial(trim_inbox, trimmer, projections), 0.01, stop, INBOX_ADVICE), 10
+        )
 
     assert trimmer.asked == [[START]] * 3
     assert [(line["log_level"], line["action"]) for line in logs] == [
-        ("warning", "inbox.not_trimmed"),
+        ("warning", "topics.not_trimmed"),
         ("warning", "inbox.trimmed_in_part"),
         ("info", "inbox.trimmed"),
     ]
@@ -73,7 +77,9 @@ async def test_a_process_that_stops_does_not_wait_for_the_next_round() -> None:
     stop.set()
     trimmer = Recorded(stop)
 
-    await asyncio.wait_for(run_trimming(trimmer, MemoryProjections(), 3600, stop), 10)
+    await asyncio.wait_for(
+        run_trimming(partial(trim_inbox, trimmer, MemoryProjections()), 3600, stop), 10
+    )
 
     assert trimmer.asked == []
 
@@ -87,7 +93,7 @@ async def test_a_file_that_cannot_be_written_ends_no_process(tmp_path: Path) -> 
     stop = asyncio.Event()
 
     with capture_logs() as logs:
-        rounds = asyncio.create_task(run_file_trimming(store, 0.01, stop))
+        rounds = asyncio.create_task(run_trimming(partial(trim, store), 0.01, stop))
         async with asyncio.timeout(10):
             while len(logs) < 2:
                 assert not rounds.done()
