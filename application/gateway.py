@@ -20,7 +20,7 @@ from conveyor.messages import Message
 from application.codec.commands import payload_hash
 from application.codec.times import rfc3339
 from application.ports import Clock, Document, EventFeed, PublishEventPort, Unavailable
-from domain.events import (
+from domain.workflow.events import (
     CommandRejected,
     CompensationCompleted,
     WorkflowAccepted,

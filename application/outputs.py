@@ -13,7 +13,7 @@ from conveyor.messages import Message
 
 from application.codec.events import PARTITION_CLAIMED, SOURCE
 from application.ports import Commit, Document, Entry, RecordedEvent
-from domain.events import StepScheduled, StepUnresolved
+from domain.workflow.events import StepScheduled, StepUnresolved
 
 _REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})
 

@@ -18,7 +18,7 @@ from application.definitions import DefinitionRegistry, services_of, shipped_def
 from application.definitions.compilation import compile_definition
 from application.engine.takeover import SetupError
 from application.ports import InboxLayout, InboxStart, Projections
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings
 from infrastructure.wiring import Backbone, kafka_settings

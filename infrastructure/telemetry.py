@@ -11,8 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from application.ports import Document, RecordedEvent
-from domain.errors import ErrorType
-from domain.events import (
+from domain.workflow.events import (
     CommandRejected,
     CompensationCompleted,
     CompensationStarted,
@@ -23,6 +22,7 @@ from domain.events import (
     WorkflowFailed,
     WorkflowStarted,
 )
+from domain.workflow.failure import ErrorType
 from infrastructure.settings import LogSection
 
 _LABELS = ("definition", "type")

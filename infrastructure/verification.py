@@ -16,7 +16,7 @@ from application.definitions.registry import DefinitionRegistry
 from application.engine.takeover import SetupError
 from application.verification.findings import Report
 from application.verification.verifier import Verifier
-from domain.definition import WorkflowDefinition
+from domain.definition.definition import WorkflowDefinition
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings
 from infrastructure.wiring import kafka_settings

@@ -23,18 +23,12 @@ from confluent_kafka import TopicPartition as Place
 from adapters.kafka.assignment import Assignment, Lane
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.commits import Commits
-from adapters.kafka.errors import (
-    END_OF_PARTITION,
-    FATAL,
-    OUT_OF_RANGE,
-    ClientErrors,
-    unavailable,
-)
+from adapters.kafka.errors import END_OF_PARTITION, FATAL, OUT_OF_RANGE, ClientErrors, unavailable
 from adapters.kafka.lanes import inbox_layouts, read_lanes
 from adapters.kafka.received import BrokerMessage, received
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
 from application.ports import InboxListener, Received, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

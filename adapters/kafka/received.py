@@ -13,7 +13,7 @@ from conveyor.messages import MalformedEvent, Message, Record
 
 from adapters.kafka.assignment import Lane
 from application.ports import Received
-from domain.position import Position
+from domain.aggregate.position import Position
 
 BrokerMessage: TypeAlias = confluent_kafka.Message
 

@@ -16,7 +16,7 @@ from conveyor import topics
 from adapters.kafka.cluster import TIMEOUT_SECONDS, Cluster, TopicLayout
 from adapters.kafka.errors import TopicMismatchError
 from adapters.kafka.settings import KafkaSettings
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 
 _MIB = 1024 * 1024
 _DAY_MS = 24 * 3600 * 1000

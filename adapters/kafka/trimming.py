@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition as Place
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.settings import KafkaSettings
 from application.ports import InboxStart, Trimmed, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 
 
 class KafkaInboxTrimmer:

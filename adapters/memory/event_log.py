@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from application.ports import Commit, Entry, commit_id
-from domain.position import Position
+from domain.aggregate.position import Position
 
 
 class MemoryEventLog:

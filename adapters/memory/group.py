@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 
 
 class Group:

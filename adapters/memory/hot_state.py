@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from application.ports import Document
-from domain.status import WorkflowStatus
+from domain.workflow.status import WorkflowStatus
 
 
 class MemoryHotState:

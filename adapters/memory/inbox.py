@@ -10,7 +10,7 @@ from conveyor.topics import COMMANDS, REPLIES
 
 from adapters.memory.broker import Bell, MemoryBroker, Topic
 from application.ports import InboxListener, LaneState, Received
-from domain.position import Position, TopicPartition
+from domain.aggregate.position import Position, TopicPartition
 
 _numbers = itertools.count(1)
 

@@ -9,7 +9,7 @@ from typing import Any
 from adapters.memory.projections import MemoryProjections
 from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
 from application.ports import Document, Page, WorkflowFilter
-from domain.status import WorkflowStatus
+from domain.workflow.status import WorkflowStatus
 
 
 class MemoryWorkflowQueries:

@@ -9,7 +9,7 @@ import orjson
 
 from adapters.mongodb.json_in_bson import EncodedDocument, encode_plain, is_plain, to_text
 from application.ports import Commit, Document, Entry, RecordedEvent
-from domain.position import Position
+from domain.aggregate.position import Position
 
 
 def to_stored(commit: Commit) -> EncodedDocument:

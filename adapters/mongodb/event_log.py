@@ -11,9 +11,7 @@ from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
 from adapters.mongodb.commits import from_stored, to_stored
-from adapters.mongodb.connection import (
-    Collection as MongoCollection,
-)
+from adapters.mongodb.connection import Collection as MongoCollection
 from adapters.mongodb.connection import (
     Database,
     durable,
@@ -22,7 +20,7 @@ from adapters.mongodb.connection import (
     refused_as_duplicates,
 )
 from application.ports import Commit, Document, Entry, commit_id
-from domain.position import Position
+from domain.aggregate.position import Position
 
 #: Big enough that a read of a batch is one round trip.
 _DOCUMENTS_PER_REPLY = 1000

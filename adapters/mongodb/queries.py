@@ -12,7 +12,7 @@ from adapters.mongodb.json_in_bson import TEXT_FIELD
 from adapters.mongodb.workflow_documents import LABEL_PAIRS, from_stored, label_pair
 from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
 from application.ports import Document, Page, WorkflowFilter
-from domain.status import WorkflowStatus
+from domain.workflow.status import WorkflowStatus
 
 #: Most of a document, and nothing that a list shows (CONTRACT 6).
 _NOT_LISTED = ("steps", "executionContext", "inputParameters", "output", "engine")

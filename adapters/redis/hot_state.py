@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from adapters.redis.connection import reaching_redis
 from application.ports import Document
-from domain.status import WorkflowStatus
+from domain.workflow.status import WorkflowStatus
 
 #: How long the lock key stands without being written again, and how long an end is remembered.
 LOCK_SECONDS = 300

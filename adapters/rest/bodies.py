@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from adapters.rest.problems import Problem, faulty
 from application.ports import Document
-from domain.errors import RejectionCode
+from domain.aggregate.rejection import RejectionCode
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -11,7 +11,7 @@ from adapters.rest.bodies import json_response
 from adapters.rest.problems import no_workflow
 from application.ports import Document
 from application.queries import WorkflowReader
-from domain.ids import id_fault
+from domain.aggregate.ids import id_fault
 
 #: How long an answer waits for the engine's decision; after it 202 (CONTRACT 1).
 DECISION_SECONDS = 2.0

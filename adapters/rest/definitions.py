@@ -21,8 +21,8 @@ from application.definitions import (
     services_of,
 )
 from application.ports import Document
-from domain.errors import RejectionCode
-from domain.faults import Fault
+from domain.aggregate.rejection import RejectionCode
+from domain.definition.faults import Fault
 
 _STATUSES = {"NOT_JSON": 400, "NOT_YAML": 400, "TOO_LARGE": 422}
 

@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from application.codec.times import parse_time, rfc3339
 from application.ports import WorkflowFilter
-from domain.status import WorkflowStatus
+from domain.workflow.status import WorkflowStatus
 
 Text = Annotated[str, Field(min_length=1)]
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from adapters.rest.correlation import HEADER, correlation_id
 from application.ports import Document, Unavailable
-from domain.errors import RejectionCode
+from domain.aggregate.rejection import RejectionCode
 
 log = structlog.get_logger("RestApi")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from domain.status import CompensationStatus, StepStatus, WorkflowPriority, WorkflowStatus
+from domain.workflow.status import CompensationStatus, StepStatus, WorkflowPriority, WorkflowStatus
 
 JsonObject = dict[str, Any]
 Time = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-11-21T02:30:00.123Z"])]

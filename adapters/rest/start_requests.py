@@ -18,9 +18,9 @@ from application.codec.commands import Inbound, StartIntent, definition_referenc
 from application.definitions.registry import DefinitionRegistry
 from application.ports import Document
 from application.queries import WorkflowReader
-from domain.definition import WorkflowDefinition
-from domain.errors import Rejection, RejectionCode
-from domain.ids import derived_id, id_fault
+from domain.aggregate.ids import derived_id, id_fault
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.definition.definition import WorkflowDefinition
 
 KEY_HEADER = "Idempotency-Key"
 _KEY_LENGTH_MAX = 255

@@ -20,8 +20,8 @@ from adapters.rest.start_requests import KEY_HEADER, StartRequest, read_start
 from application.codec.commands import payload_hash
 from application.gateway import Outcome
 from application.ports import Document, Unavailable
-from domain.errors import RejectionCode
-from domain.status import WorkflowStatus
+from domain.aggregate.rejection import RejectionCode
+from domain.workflow.status import WorkflowStatus
 
 
 class StartOptions(BaseModel):

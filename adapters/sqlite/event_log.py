@@ -31,7 +31,7 @@ from adapters.sqlite.schema import commit_key, split_key
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
 from application.ports import Commit, Entry, RecordedEvent, Unavailable, is_inbox
-from domain.position import Position
+from domain.aggregate.position import Position
 
 _INSERT_COMMITS = "INSERT INTO commits (key, last_version, partition, entries) VALUES {values}"
 _INSERT_CAUSES = "INSERT INTO causes (topic_id, partition, offset, commit_key) VALUES {values}"

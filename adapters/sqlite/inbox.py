@@ -11,7 +11,7 @@ from adapters.sqlite.event_log import EngineSession
 from adapters.sqlite.projections import ENGINE, load_offsets, save_offsets
 from adapters.sqlite.topics import Consumer, Taken, Topic
 from application.ports import InboxListener, InboxStart, LaneState, Received
-from domain.position import Position, TopicPartition
+from domain.aggregate.position import Position, TopicPartition
 
 
 class SqliteInbox:

@@ -10,7 +10,7 @@ import orjson
 from adapters.sqlite.store import SqliteStore
 from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
 from application.ports import Page, WorkflowFilter
-from domain.status import WorkflowStatus
+from domain.workflow.status import WorkflowStatus
 
 #: Most of a document, and nothing that a list shows (CONTRACT 6).
 _LISTED = (

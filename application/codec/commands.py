@@ -18,7 +18,10 @@ from conveyor.messages import MalformedEvent, Message
 from conveyor.payloads import InvalidPayload, Model, nesting_fault, parse, require_shallow
 
 from application.codec.times import parse_time
-from domain.commands import (
+from domain.aggregate.ids import derived_id, id_fault
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.commands import (
     CancelWorkflow,
     Command,
     CompensateWorkflow,
@@ -35,11 +38,9 @@ from domain.commands import (
     StartWorkflow,
     TimerKind,
 )
-from domain.definition import WorkflowDefinition
-from domain.errors import ErrorType, Rejection, RejectionCode, WorkflowError, is_recoverable_type
-from domain.events import StartFacts
-from domain.ids import derived_id, id_fault
-from domain.status import WorkflowPriority
+from domain.workflow.events import StartFacts
+from domain.workflow.failure import ErrorType, WorkflowError, is_recoverable_type
+from domain.workflow.status import WorkflowPriority
 
 TIMER_DUE = "orchestration.internal.timer-due"
 INTERNAL_PREFIX = "orchestration.internal."

@@ -12,18 +12,18 @@ from typing import Any, get_type_hints
 
 from application.codec.times import parse_time, rfc3339
 from application.ports import Document, RecordedEvent
-from domain.definition import WorkflowDefinition
-from domain.errors import WorkflowError
-from domain.events import (
+from domain.aggregate.event import DomainEvent
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.events import (
     WORKFLOW_EVENTS,
     CommandRejected,
-    DomainEvent,
     SealRequest,
     StartFacts,
     StepRequest,
 )
-from domain.instance import WorkflowInstance
-from domain.status import WorkflowPriority
+from domain.workflow.failure import WorkflowError
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import WorkflowPriority
 
 SOURCE = "/conveyor"
 #: In the log of `inbox:<partition>`: an engine claimed the partition. No event of a workflow, so it is not in the

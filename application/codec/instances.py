@@ -11,20 +11,15 @@ from typing import Any
 from application.codec.events import DefinitionOf, error_document, error_from
 from application.codec.times import parse_time, rfc3339
 from application.ports import Document
-from domain.definition import StepDefinition, WorkflowDefinition
-from domain.errors import WorkflowError
-from domain.events import StartFacts
-from domain.expression import Template
-from domain.instance import WorkflowInstance
-from domain.retry import RetryPolicy
-from domain.status import (
-    CompensationStatus,
-    StepStatus,
-    WorkflowPriority,
-    WorkflowStatus,
-)
-from domain.step import StepExecution, Undo
-from domain.timers import next_due
+from domain.definition.definition import StepDefinition, WorkflowDefinition
+from domain.definition.expression import Template
+from domain.definition.retry import RetryPolicy
+from domain.workflow.events import StartFacts
+from domain.workflow.failure import WorkflowError
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import CompensationStatus, StepStatus, WorkflowPriority, WorkflowStatus
+from domain.workflow.step import StepExecution, Undo
+from domain.workflow.timers import next_due
 
 #: What the resource does not show.
 INTERNAL_FIELDS = ("_id", "partition", "nextTimerAt", "engine")

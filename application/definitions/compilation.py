@@ -21,14 +21,20 @@ from application.definitions.expressions import (
 )
 from application.definitions.input_schema import InputSchema, InvalidSchema
 from application.ports import Document
-from domain.compensation import CompensationAction, CompensationStrategy, Verification
-from domain.definition import OnCancel, OnFailure, StepDefinition, StepKind, WorkflowDefinition
-from domain.dependencies import execution_order
-from domain.expression import EMPTY, Expression, Template
-from domain.faults import Fault, Rule
-from domain.registration import registration_faults
-from domain.retry import PRESETS, RetryPolicy
-from domain.status import WorkflowType
+from domain.definition.compensation import CompensationAction, CompensationStrategy, Verification
+from domain.definition.definition import (
+    OnCancel,
+    OnFailure,
+    StepDefinition,
+    StepKind,
+    WorkflowDefinition,
+    WorkflowType,
+)
+from domain.definition.dependencies import execution_order
+from domain.definition.expression import EMPTY, Expression, Template
+from domain.definition.faults import Fault, Rule
+from domain.definition.registration import registration_faults
+from domain.definition.retry import PRESETS, RetryPolicy
 
 
 class InvalidDefinition(ValueError):

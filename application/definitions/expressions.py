@@ -11,7 +11,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
 from application.definitions.evaluation import Node, evaluate
-from domain.expression import Expression, ExpressionError
+from domain.definition.expression import Expression, ExpressionError
 
 Path = tuple[str, ...]
 

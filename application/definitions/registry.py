@@ -10,7 +10,7 @@ from conveyor.definition import read_definition
 
 from application.definitions.compilation import compile_definition, restore_definition
 from application.ports import Clock, Document, WorkflowDefinitionRepository
-from domain.definition import WorkflowDefinition
+from domain.definition.definition import WorkflowDefinition
 
 _REFERENCE = re.compile(r"(.+)-v([1-9][0-9]*)")
 

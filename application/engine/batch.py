@@ -19,7 +19,7 @@ from application.engine.loader import Loaded, Loader
 from application.engine.publication import Publication
 from application.outputs import entry_outputs
 from application.ports import Entry, Unavailable
-from domain.definition import WorkflowDefinition
+from domain.definition.definition import WorkflowDefinition
 
 log = structlog.get_logger("WorkflowEngine")
 

@@ -22,7 +22,7 @@ from application.engine.environment import Ports
 from application.engine.hot import Partition, inbox_id
 from application.engine.loader import Loader, fold_refusals
 from application.ports import Commit, Entry, Unavailable
-from domain.position import Position
+from domain.aggregate.position import Position
 
 #: Until a majority shows what forestalled a claim, about five seconds in all.
 _ATTEMPTS_MAX = 50

@@ -14,18 +14,16 @@ from typing import Final
 import structlog
 from conveyor.messages import Message
 
-from application.codec.commands import (
-    Inbound,
-    StartIntent,
-    is_command,
-    start_command,
-    without_data,
-)
+from application.codec.commands import Inbound, StartIntent, is_command, start_command, without_data
 from application.codec.events import record, record_refusal
 from application.engine.hot import Hot, Memory, Refusals, inbox_id
 from application.outputs import entry_outputs
 from application.ports import Commit, Entry
-from domain.commands import (
+from domain.aggregate.event import DomainEvent
+from domain.aggregate.position import Position
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.commands import (
     Command,
     ExecuteStep,
     HandleSealAnswer,
@@ -33,13 +31,10 @@ from domain.commands import (
     SignalWorkflow,
     StartWorkflow,
 )
-from domain.decide import Decided, Duplicate, decide
-from domain.definition import WorkflowDefinition
-from domain.errors import Rejection, RejectionCode
-from domain.events import CommandRejected, DomainEvent, IncidentRaised
-from domain.evolve import evolve
-from domain.instance import WorkflowInstance
-from domain.position import Position
+from domain.workflow.decide import Decided, Duplicate, decide
+from domain.workflow.events import CommandRejected, IncidentRaised
+from domain.workflow.evolve import evolve
+from domain.workflow.instance import WorkflowInstance
 
 log = structlog.get_logger("WorkflowEngine")
 

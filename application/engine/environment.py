@@ -15,7 +15,7 @@ from application.ports import (
     PublishEventPort,
     Telemetry,
 )
-from domain.definition import WorkflowDefinition
+from domain.definition.definition import WorkflowDefinition
 
 
 class Definitions(Protocol):

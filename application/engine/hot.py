@@ -11,11 +11,11 @@ from typing import NamedTuple
 from application.codec.events import DefinitionOf
 from application.codec.instances import from_document, to_document
 from application.ports import INBOX_PREFIX, Document
-from domain.commands import FireTimer
-from domain.definition import WorkflowDefinition
-from domain.instance import WorkflowInstance
-from domain.position import Position
-from domain.timers import Timer, next_due, timers_of
+from domain.aggregate.position import Position
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.commands import FireTimer
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.timers import Timer, next_due, timers_of
 
 #: Newest command ids that an instance keeps; older ones are found in the log (PROTOCOL rule 9).
 COMMAND_IDS_KEPT = 1000

@@ -13,9 +13,9 @@ from application.codec.times import parse_time
 from application.engine.hot import Hot, Memory, Refusals, inbox_id
 from application.outputs import outputs
 from application.ports import Commit, Document, Entry, EventLog, Projections
-from domain.definition import WorkflowDefinition
-from domain.evolve import HistoryError, evolve
-from domain.instance import WorkflowInstance
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.evolve import HistoryError, evolve
+from domain.workflow.instance import WorkflowInstance
 
 #: Compiles a registered version, None if there is none such.
 FindDefinition = Callable[[str, int], Awaitable[WorkflowDefinition | None]]

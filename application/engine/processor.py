@@ -24,7 +24,7 @@ from application.engine.publication import Publication
 from application.engine.takeover import Takeover
 from application.engine.timekeeper import Timekeeper
 from application.ports import InboxLayout, LaneState, Received, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 
 log = structlog.get_logger("WorkflowEngine")
 

@@ -14,8 +14,8 @@ from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.hot import Partition
 from application.engine.publication import Publication
 from application.ports import Document, InboxStart, Unavailable
-from domain.position import TopicPartition
-from domain.status import WorkflowStatus
+from domain.aggregate.position import TopicPartition
+from domain.workflow.status import WorkflowStatus
 
 #: Ended for good; FAILED ones stay in memory, since an operator is about to act on them.
 _ENDED = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED})

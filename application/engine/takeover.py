@@ -14,7 +14,7 @@ from application.engine.loader import Loader
 from application.engine.timekeeper import Timekeeper
 from application.outputs import outputs
 from application.ports import Commit, InboxLayout, InboxStart, LaneState, is_inbox
-from domain.position import Position, TopicPartition
+from domain.aggregate.position import Position, TopicPartition
 
 
 class SetupError(Exception):

@@ -12,7 +12,7 @@ from application.codec.commands import timer_message
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.hot import Partition
 from application.engine.loader import Loader
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 
 #: Instances loaded at once when looking ahead.
 PAGE = 1000

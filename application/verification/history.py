@@ -23,9 +23,9 @@ from application.ports import (
 from application.verification.findings import Finding, Kind, shown
 from application.verification.memory import ExpectedMemory
 from application.verification.publications import Seen, added, digest_of
-from domain.evolve import HistoryError, evolve
-from domain.instance import WorkflowInstance
-from domain.status import IllegalTransition, StepStatus
+from domain.workflow.evolve import HistoryError, evolve
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import IllegalTransition, StepStatus
 
 #: What a stored document that was tampered with makes the codec and the domain raise.
 _UNREADABLE = (

@@ -15,7 +15,7 @@ from application.ports import Clock, Document, PublishedEvents, StoredCommit, St
 from application.verification.findings import Finding, Kind, Report, shown
 from application.verification.history import History, Unseen
 from application.verification.publications import Publications, Seen
-from domain.definition import WorkflowDefinition
+from domain.definition.definition import WorkflowDefinition
 
 #: Projections follow within a second, publications at once; this leaves room for engines that take over.
 ALLOWED_DELAY = timedelta(seconds=10)

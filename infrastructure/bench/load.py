@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import orjson
 
-from domain.events import (
+from domain.workflow.events import (
     CommandRejected,
     CompensationCompleted,
     WorkflowCancelled,

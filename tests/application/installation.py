@@ -28,8 +28,8 @@ from application.ports import (
     PublishEventPort,
     Telemetry,
 )
-from domain.definition import WorkflowDefinition
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
+from domain.definition.definition import WorkflowDefinition
 from infrastructure.clock import SystemClock
 from tests.documents import document, step
 from tests.simulation.faulty_messaging import CountingTelemetry

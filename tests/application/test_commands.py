@@ -7,8 +7,9 @@ from conveyor.messages import Message
 from conveyor.payloads import NESTING_MAX
 
 from application.codec.commands import decode
-from domain.commands import HandleSealAnswer, HandleStepReply, SignalWorkflow
-from domain.errors import ErrorType, Rejection, RejectionCode
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.workflow.commands import HandleSealAnswer, HandleStepReply, SignalWorkflow
+from domain.workflow.failure import ErrorType
 
 
 def test_the_answer_to_a_seal_brings_what_an_undo_needs() -> None:

@@ -9,10 +9,9 @@ from conveyor.definition import read_definition
 
 from application.definitions import InvalidDefinition, compile_definition, services_of
 from application.ports import Document
-from domain.compensation import CompensationStrategy
-from domain.definition import OnCancel, OnFailure, StepKind
-from domain.retry import RetryPolicy
-from domain.status import WorkflowType
+from domain.definition.compensation import CompensationStrategy
+from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowType
+from domain.definition.retry import RetryPolicy
 from tests.documents import UNDO, document, pivot, step
 
 

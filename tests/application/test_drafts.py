@@ -21,13 +21,13 @@ from application.engine.drafts import (
     Work,
 )
 from application.engine.hot import Hot, Memory, Refusals
-from domain.commands import Command, HandleStepReply, StartWorkflow
-from domain.decide import Decided, decide
-from domain.errors import WorkflowError
-from domain.events import StartFacts
-from domain.expression import Template
-from domain.instance import WorkflowInstance
-from domain.position import Position
+from domain.aggregate.position import Position
+from domain.definition.expression import Template
+from domain.workflow.commands import Command, HandleStepReply, StartWorkflow
+from domain.workflow.decide import Decided, decide
+from domain.workflow.events import StartFacts
+from domain.workflow.failure import WorkflowError
+from domain.workflow.instance import WorkflowInstance
 from tests import documents
 from tests.domain.definitions import Path, step, undo_of, workflow
 

@@ -10,7 +10,7 @@ import pytest
 from application.definitions import evaluation
 from application.definitions.evaluation import DEPTH_MAX
 from application.definitions.expressions import InvalidExpression, compile_expression
-from domain.expression import ExpressionError
+from domain.definition.expression import ExpressionError
 from tests.scripts import passes_in_time
 
 DOCUMENT: dict[str, Any] = {

@@ -16,7 +16,7 @@ from application.definitions.expressions import (
     ObjectExpression,
     compile_expression,
 )
-from domain.expression import ExpressionError
+from domain.definition.expression import ExpressionError
 
 NAMES = ("input", "steps", "a", "reserve-inventory", "output", "x y", 'quote"d', "é")
 names: st.SearchStrategy[str] = st.sampled_from(NAMES)

@@ -10,7 +10,7 @@ from conveyor.messages import Message
 
 from application.engine.intake import MESSAGE_ID_MAX, sort
 from application.ports import Received
-from domain.position import Position
+from domain.aggregate.position import Position
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 

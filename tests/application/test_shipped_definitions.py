@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from application.definitions import compile_definition, shipped_definitions
 from application.ports import Document
-from domain.definition import OnCancel, OnFailure, StepKind
+from domain.definition.definition import OnCancel, OnFailure, StepKind
 
 
 def test_order_fulfillment() -> None:

@@ -18,14 +18,9 @@ from application.engine.hot import Memory, Partition
 from application.engine.loader import Loader, remembered
 from application.engine.processor import Processor
 from application.outputs import outputs
-from application.ports import (
-    Commit,
-    Entry,
-    RecordedEvent,
-    Unavailable,
-)
-from domain.definition import WorkflowDefinition
-from domain.position import Position
+from application.ports import Commit, Entry, RecordedEvent, Unavailable
+from domain.aggregate.position import Position
+from domain.definition.definition import WorkflowDefinition
 from tests.application.installation import (
     DEFINITION,
     GROUP,

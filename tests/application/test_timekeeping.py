@@ -18,7 +18,7 @@ from application.definitions import compile_definition
 from application.engine.environment import ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import LaneState, Received
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.application.installation import GROUP, Installation, until
 from tests.documents import document, step
 

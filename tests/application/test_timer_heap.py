@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from application.definitions import compile_definition
 from application.engine.hot import Hot, Memory, Partition
-from domain.commands import StartWorkflow
-from domain.decide import Decided, decide
-from domain.events import StartFacts
+from domain.workflow.commands import StartWorkflow
+from domain.workflow.decide import Decided, decide
+from domain.workflow.events import StartFacts
 from tests.documents import document, step
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)

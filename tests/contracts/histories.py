@@ -14,10 +14,11 @@ from application.engine.hot import Refusals
 from application.engine.loader import fold_refusals, replayed
 from application.outputs import outputs
 from application.ports import Commit, Document, Entry, RecordedEvent
-from domain.definition import WorkflowDefinition
-from domain.events import CommandRejected, DomainEvent
-from domain.evolve import evolve
-from domain.instance import WorkflowInstance
+from domain.aggregate.event import DomainEvent
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.events import CommandRejected
+from domain.workflow.evolve import evolve
+from domain.workflow.instance import WorkflowInstance
 from tests.contracts.samples import COMMANDS, REPLIES, position
 from tests.domain.goldens import DEFINITIONS, SAGAS
 from tests.domain.sagas import T0

@@ -12,7 +12,7 @@ from conveyor import topics
 from conveyor.messages import MalformedEvent, Message, Record
 
 from application.ports import Inbox, LaneState, Received
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 
 DEADLINE_SECONDS = 30.0
 

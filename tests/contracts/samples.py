@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from application.ports import Commit, Document, Entry, RecordedEvent
-from domain.position import Position
+from domain.aggregate.position import Position
 
 COMMANDS = "orchestration.workflow.commands"
 REPLIES = "orchestration.step.replies"

@@ -15,8 +15,9 @@ from typer.main import get_command
 
 from application.codec import commands
 from application.codec.events import CATALOG, camel
-from domain.errors import RejectionCode
-from domain.events import DomainEvent, StartFacts
+from domain.aggregate.event import DomainEvent
+from domain.aggregate.rejection import RejectionCode
+from domain.workflow.events import StartFacts
 from infrastructure.cli import app
 from infrastructure.cli.bench import bench
 from infrastructure.settings import PREFIX, ServiceSection, Settings

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from domain.compensation import CompensationAction, CompensationStrategy, Verification
-from domain.definition import StepDefinition, StepKind, WorkflowDefinition
-from domain.expression import ExpressionError, Template
-from domain.status import WorkflowType
+from domain.definition.compensation import CompensationAction, CompensationStrategy, Verification
+from domain.definition.definition import StepDefinition, StepKind, WorkflowDefinition, WorkflowType
+from domain.definition.expression import ExpressionError, Template
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,19 @@ from typing import Any
 from application.codec.events import record, restore
 from application.codec.instances import to_document
 from application.ports import RecordedEvent
-from domain.commands import EnableWaveless, SignalWorkflow, TimerKind
-from domain.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
-from domain.events import (
+from domain.aggregate.event import DomainEvent
+from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
+from domain.workflow.commands import EnableWaveless, SignalWorkflow, TimerKind
+from domain.workflow.events import (
     CommandRejected,
-    DomainEvent,
     IncidentResolved,
     StartFacts,
     WorkflowAccepted,
     WorkflowReleased,
     WorkflowStarted,
 )
-from domain.evolve import evolve
-from domain.instance import WorkflowInstance
+from domain.workflow.evolve import evolve
+from domain.workflow.instance import WorkflowInstance
 from tests.domain.definitions import Path, step, undo_of, workflow
 from tests.domain.sagas import T0, Saga
 

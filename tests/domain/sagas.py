@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from domain.commands import (
+from domain.aggregate.event import DomainEvent
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.commands import (
     CancelWorkflow,
     Command,
     CompensateWorkflow,
@@ -28,19 +31,12 @@ from domain.commands import (
     StartWorkflow,
     TimerKind,
 )
-from domain.decide import Decided, Decision, Duplicate, decide
-from domain.definition import WorkflowDefinition
-from domain.errors import ErrorType, Rejection, RejectionCode, WorkflowError
-from domain.events import (
-    DomainEvent,
-    StartFacts,
-    StepReplyIgnored,
-    StepScheduled,
-    StepUnresolved,
-)
-from domain.evolve import evolve
-from domain.instance import WorkflowInstance
-from domain.timers import Timer, timers_of
+from domain.workflow.decide import Decided, Decision, Duplicate, decide
+from domain.workflow.events import StartFacts, StepReplyIgnored, StepScheduled, StepUnresolved
+from domain.workflow.evolve import evolve
+from domain.workflow.failure import ErrorType, WorkflowError
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.timers import Timer, timers_of
 
 E = TypeVar("E", bound=DomainEvent)
 

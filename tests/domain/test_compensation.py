@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.compensation import CompensationAction, CompensationStrategy
-from domain.events import StepCompensated, StepCompensationFailed, StepScheduled
-from domain.expression import Template
+from domain.definition.compensation import CompensationAction, CompensationStrategy
+from domain.definition.expression import Template
+from domain.workflow.events import StepCompensated, StepCompensationFailed, StepScheduled
 from tests.domain.definitions import Broken, Path, chain, step, undo_of, workflow
 from tests.domain.sagas import Saga
 

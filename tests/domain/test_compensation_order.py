@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.commands import TimerKind
-from domain.definition import OnFailure, StepKind
-from domain.events import (
+from domain.definition.definition import OnFailure, StepKind
+from domain.workflow.commands import TimerKind
+from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
     IncidentRaised,

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.commands import (
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.definition.definition import OnCancel, OnFailure
+from domain.workflow.commands import (
     CancelWorkflow,
     Command,
     CompensateWorkflow,
@@ -18,10 +20,8 @@ from domain.commands import (
     RetryWorkflow,
     SignalWorkflow,
 )
-from domain.decide import Decided, decide
-from domain.definition import OnCancel, OnFailure
-from domain.errors import Rejection, RejectionCode
-from domain.events import (
+from domain.workflow.decide import Decided, decide
+from domain.workflow.events import (
     CompensationStarted,
     StepExecuted,
     StepScheduled,
@@ -32,9 +32,9 @@ from domain.events import (
     WorkflowRetried,
     WorkflowSignalled,
 )
-from domain.evolve import evolve
-from domain.instance import WorkflowInstance
-from domain.status import WorkflowStatus
+from domain.workflow.evolve import evolve
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import WorkflowStatus
 from tests.domain.definitions import chain
 from tests.domain.sagas import T0, Saga
 

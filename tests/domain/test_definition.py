@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from domain.definition import StepKind, WorkflowDefinition
-from domain.expression import Template
-from domain.position import Position, TopicPartition
-from domain.saga import consistency_faults
+from domain.aggregate.position import Position, TopicPartition
+from domain.definition.definition import StepKind, WorkflowDefinition
+from domain.definition.expression import Template
+from domain.definition.registration import consistency_faults
 from tests.domain.definitions import Broken, Path, chain, diamond, step, undo_of, workflow
 
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from domain.errors import WorkflowError, is_recoverable_type
-from domain.step import StepResult
+from domain.workflow.failure import WorkflowError, is_recoverable_type
+from domain.workflow.step import StepResult
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from domain.errors import RejectionCode, WorkflowError
-from domain.events import StepExecuted, StepFailed, StepReplyIgnored, StepScheduled
+from domain.aggregate.rejection import RejectionCode
+from domain.workflow.events import StepExecuted, StepFailed, StepReplyIgnored, StepScheduled
+from domain.workflow.failure import WorkflowError
 from tests.domain.definitions import chain, diamond
 from tests.domain.sagas import Saga
 

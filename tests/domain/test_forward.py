@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from domain.definition import StepKind
-from domain.errors import RejectionCode
-from domain.events import (
+from domain.aggregate.rejection import RejectionCode
+from domain.definition.definition import StepKind
+from domain.definition.expression import Template
+from domain.workflow.events import (
     IncidentRaised,
     StepExecuted,
     StepScheduled,
@@ -14,7 +15,6 @@ from domain.events import (
     WorkflowCompleted,
     WorkflowFailed,
 )
-from domain.expression import Template
 from tests.domain.definitions import Broken, Path, chain, diamond, step, with_pivot, workflow
 from tests.domain.sagas import Saga
 

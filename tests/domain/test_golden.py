@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from domain.events import WORKFLOW_EVENTS
-from domain.evolve import evolve
-from domain.instance import WorkflowInstance
+from domain.workflow.events import WORKFLOW_EVENTS
+from domain.workflow.evolve import evolve
+from domain.workflow.instance import WorkflowInstance
 from tests.domain.goldens import FOLDER, SAGAS, changes, read, written
 
 

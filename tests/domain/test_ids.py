@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ids import RESERVED_IDS, StepKey, derived_id, id_fault
+from domain.aggregate.ids import RESERVED_IDS, StepKey, derived_id, id_fault
 
 PART = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1)
 

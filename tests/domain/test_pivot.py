@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from domain.commands import TimerKind
-from domain.definition import StepKind
-from domain.errors import RejectionCode
-from domain.events import (
+from domain.aggregate.rejection import RejectionCode
+from domain.definition.definition import StepKind
+from domain.workflow.commands import TimerKind
+from domain.workflow.events import (
     IncidentRaised,
     StepFailed,
     StepRetryScheduled,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.definition import OnFailure
+from domain.definition.definition import OnFailure
 from tests.domain.definitions import Path, chain, diamond, step, workflow
 from tests.domain.sagas import Saga
 

@@ -7,8 +7,10 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
-from domain.events import (
+from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
+from domain.definition.registration import registration_faults
+from domain.definition.retry import RetryPolicy
+from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
     StepCompensated,
@@ -18,10 +20,8 @@ from domain.events import (
     WorkflowFailed,
     WorkflowRetried,
 )
-from domain.registration import registration_faults
-from domain.retry import RetryPolicy
-from domain.status import CompensationStatus, WorkflowStatus
-from domain.timers import timers_of
+from domain.workflow.status import CompensationStatus, WorkflowStatus
+from domain.workflow.timers import timers_of
 from tests.domain.definitions import Path, step, undo_of, workflow
 from tests.domain.world import World
 

@@ -9,8 +9,8 @@ import pytest
 
 from application.definitions import InvalidDefinition, compile_definition
 from application.ports import Document
-from domain.faults import Fault, Rule
-from domain.registration import registration_faults
+from domain.definition.faults import Fault, Rule
+from domain.definition.registration import registration_faults
 from tests.documents import UNDO, document, pivot, read_only, retriable, step
 
 CLOSED = {

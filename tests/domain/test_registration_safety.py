@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from application.definitions import InvalidDefinition, compile_definition
 from application.ports import Document
-from domain.definition import StepKind
-from domain.faults import Fault, Rule
-from domain.registration import registration_faults
+from domain.definition.definition import StepKind
+from domain.definition.faults import Fault, Rule
+from domain.definition.registration import registration_faults
 from tests.documents import UNDO, document, step
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from domain.commands import TimerKind
-from domain.events import (
+from domain.definition.retry import RetryPolicy
+from domain.workflow.commands import TimerKind
+from domain.workflow.events import (
     CompensationStarted,
     StepFailed,
     StepRetryScheduled,
     StepScheduled,
     WorkflowFailed,
 )
-from domain.retry import RetryPolicy
-from domain.timers import timers_of
+from domain.workflow.timers import timers_of
 from tests.domain.definitions import chain, step, workflow
 from tests.domain.sagas import T0, Saga
 

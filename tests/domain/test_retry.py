@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.retry import PRESETS, RetryPolicy
+from domain.definition.retry import PRESETS, RetryPolicy
 
 
 def test_the_default_backoff_is_one_two_and_four_seconds() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from domain.commands import TimerKind
-from domain.definition import OnCancel, OnFailure
-from domain.events import (
+from domain.definition.definition import OnCancel, OnFailure
+from domain.workflow.commands import TimerKind
+from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
     IncidentRaised,
@@ -19,7 +19,7 @@ from domain.events import (
     StepUnresolved,
     WorkflowCancelled,
 )
-from domain.timers import timers_of
+from domain.workflow.timers import timers_of
 from tests.domain.definitions import chain, diamond, with_pivot
 from tests.domain.sagas import Saga
 

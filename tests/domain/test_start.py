@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from domain.commands import PauseWorkflow
-from domain.decide import Duplicate, decide
-from domain.errors import Rejection, RejectionCode
-from domain.events import StepScheduled, WorkflowAccepted, WorkflowCompleted, WorkflowStarted
-from domain.evolve import evolve
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.workflow.commands import PauseWorkflow
+from domain.workflow.decide import Duplicate, decide
+from domain.workflow.events import (
+    StepScheduled,
+    WorkflowAccepted,
+    WorkflowCompleted,
+    WorkflowStarted,
+)
+from domain.workflow.evolve import evolve
 from tests.domain.definitions import Path, chain, step, workflow
 from tests.domain.sagas import T0, Saga
 

@@ -6,14 +6,14 @@ import itertools
 
 import pytest
 
-from domain.status import (
+from domain.definition.definition import WorkflowType
+from domain.workflow.status import (
     STEP_TRANSITIONS,
     WORKFLOW_TRANSITIONS,
     IllegalTransition,
     StepStatus,
     WorkflowPriority,
     WorkflowStatus,
-    WorkflowType,
     checked,
     checked_step,
 )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from domain.commands import TimerKind
-from domain.definition import OnFailure
-from domain.events import (
+from domain.definition.definition import OnFailure
+from domain.definition.retry import RetryPolicy
+from domain.workflow.commands import TimerKind
+from domain.workflow.events import (
     CompensationStarted,
     StepExecuted,
     StepFailed,
     StepUnresolved,
     WorkflowFailed,
 )
-from domain.retry import RetryPolicy
-from domain.timers import timers_of
+from domain.workflow.timers import timers_of
 from tests.domain.definitions import chain, diamond, step, with_pivot, workflow
 from tests.domain.sagas import T0, Saga
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from domain.commands import FireTimer, TimerKind
-from domain.events import StepFailed, StepReplyIgnored
-from domain.timers import next_due, timers_of
+from domain.workflow.commands import FireTimer, TimerKind
+from domain.workflow.events import StepFailed, StepReplyIgnored
+from domain.workflow.timers import next_due, timers_of
 from tests.domain.definitions import chain, diamond
 from tests.domain.sagas import T0, Saga
 

@@ -6,19 +6,19 @@ from typing import get_args
 
 import pytest
 
-from domain import decide as deciding
-from domain import events
-from domain import evolve as evolving
-from domain.commands import Command, StartWorkflow
-from domain.events import (
+from domain.aggregate.event import DomainEvent
+from domain.load.events import SystemLoadRebalanced
+from domain.workflow import decide as deciding
+from domain.workflow import events
+from domain.workflow import evolve as evolving
+from domain.workflow.commands import Command, StartWorkflow
+from domain.workflow.events import (
     REQUIRED_EVENTS,
     WORKFLOW_EVENTS,
-    DomainEvent,
-    SystemLoadRebalanced,
     WorkflowAccepted,
     WorkflowPaused,
 )
-from domain.evolve import HistoryError, evolve
+from domain.workflow.evolve import HistoryError, evolve
 from tests.domain.definitions import chain
 from tests.domain.sagas import T0, Saga
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from domain.commands import EnableWaveless
-from domain.errors import RejectionCode
-from domain.events import WavelessProcessingEnabled
-from domain.status import WorkflowType
+from domain.aggregate.rejection import RejectionCode
+from domain.definition.definition import WorkflowType
+from domain.workflow.commands import EnableWaveless
+from domain.workflow.events import WavelessProcessingEnabled
 from tests.domain.definitions import chain
 from tests.domain.sagas import Saga
 

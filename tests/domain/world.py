@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from domain.commands import (
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.commands import (
     CancelWorkflow,
     Command,
     CompensateWorkflow,
@@ -23,12 +24,11 @@ from domain.commands import (
     ResumeWorkflow,
     RetryWorkflow,
 )
-from domain.decide import Decided
-from domain.definition import WorkflowDefinition
-from domain.errors import ErrorType, WorkflowError
-from domain.events import StepScheduled, StepUnresolved
-from domain.status import WorkflowStatus
-from domain.timers import timers_of
+from domain.workflow.decide import Decided
+from domain.workflow.events import StepScheduled, StepUnresolved
+from domain.workflow.failure import ErrorType, WorkflowError
+from domain.workflow.status import WorkflowStatus
+from domain.workflow.timers import timers_of
 from tests.domain.sagas import Saga
 
 Request = StepScheduled | StepUnresolved

@@ -14,8 +14,8 @@ from application.definitions.compilation import compile_definition
 from application.engine.loader import replayed
 from application.outputs import outputs
 from application.ports import Commit, Document, RecordedEvent
-from domain.definition import WorkflowDefinition
-from domain.instance import WorkflowInstance
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.instance import WorkflowInstance
 from tests.faults.evidence import Evidence
 from tests.faults.load import COMPENSATED, COMPLETED, Order
 

@@ -17,7 +17,7 @@ from application.codec.commands import StartIntent, start_command
 from application.codec.commands import decode as decode_command
 from application.definitions import InvalidDefinition, compile_definition, shipped_definitions
 from application.definitions.expressions import InvalidExpression, compile_expression
-from domain.expression import ExpressionError
+from domain.definition.expression import ExpressionError
 
 Target = Callable[[bytes], None]
 

@@ -6,7 +6,7 @@ from conveyor import topics
 
 from adapters.memory.projections import MemoryProjections
 from application.ports import InboxStart
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from infrastructure.initialise import _write_layout
 
 IDS = {topics.COMMANDS: "id-1", topics.REPLIES: "id-2"}

@@ -17,7 +17,7 @@ from adapters.sqlite.publisher import SqlitePublisher
 from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.ports import InboxStart, Trimmed, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from infrastructure.trimming import INBOX_ADVICE, run_trimming, trim_inbox
 from tests.contracts.publisher_contract import event
 

@@ -14,11 +14,11 @@ from application.codec.events import restore
 from application.codec.instances import from_document
 from application.outputs import outputs
 from application.ports import Commit, Entry
-from domain.events import CommandRejected
-from domain.evolve import evolve
-from domain.ids import derived_id
-from domain.instance import WorkflowInstance
-from domain.status import StepStatus, WorkflowStatus
+from domain.aggregate.ids import derived_id
+from domain.workflow.events import CommandRejected
+from domain.workflow.evolve import evolve
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.simulation.definitions import SHELF
 from tests.simulation.effects import Effect
 from tests.simulation.watch import is_claim

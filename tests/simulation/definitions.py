@@ -6,7 +6,7 @@ from typing import Any
 
 from application.definitions import compile_definition
 from application.ports import Clock
-from domain.definition import WorkflowDefinition
+from domain.definition.definition import WorkflowDefinition
 from tests.simulation.faults import Network, Process
 
 #: Long ones let a request be performed long after it was sent, short ones make answers late.

@@ -12,7 +12,7 @@ from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox
 from adapters.partitioner import partition_for
 from application.ports import InboxListener, LaneState, Received, RecordedEvent, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.faults import Network, Process
 from tests.simulation.loop import drive

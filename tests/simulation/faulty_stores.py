@@ -11,15 +11,8 @@ from typing import TypeVar
 from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.projections import MemoryProjections
-from application.ports import (
-    Commit,
-    Document,
-    Entry,
-    InboxLayout,
-    InboxStart,
-    Unavailable,
-)
-from domain.position import Position
+from application.ports import Commit, Document, Entry, InboxLayout, InboxStart, Unavailable
+from domain.aggregate.position import Position
 from tests.simulation.chances import Chances, Kind
 from tests.simulation.faults import Network, Process, Weather
 from tests.simulation.loop import drive

@@ -10,7 +10,7 @@ from conveyor import topics
 from conveyor.messages import Message
 
 from adapters.memory.broker import Log
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.loop import drive
 from tests.simulation.world import ENGINES, FAULT_SECONDS, World

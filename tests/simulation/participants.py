@@ -29,7 +29,7 @@ from conveyor.transport import Taken
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox
 from application.ports import LaneState, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.effects import Effect
 from tests.simulation.faults import MILLISECOND, Network, Process

@@ -15,9 +15,9 @@ import structlog
 from conveyor import execution
 
 from application.engine import drafts, hot
-from domain.commands import Command, SignalWorkflow
-from domain.decide import Decision, decide
-from domain.instance import WorkflowInstance
+from domain.workflow.commands import Command, SignalWorkflow
+from domain.workflow.decide import Decision, decide
+from domain.workflow.instance import WorkflowInstance
 from tests.simulation.chances import Chances, Kind
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Bounds

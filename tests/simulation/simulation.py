@@ -15,8 +15,8 @@ from unittest import mock
 from conveyor import topics, types
 
 from application.engine.takeover import SetupError
-from domain.position import TopicPartition
-from domain.status import WorkflowStatus
+from domain.aggregate.position import TopicPartition
+from domain.workflow.status import WorkflowStatus
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.checks import Ledger, violations

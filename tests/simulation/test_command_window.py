@@ -13,9 +13,9 @@ from conveyor.messages import Message
 
 from application.codec.times import rfc3339
 from application.engine import drafts, hot
-from domain.commands import Command
-from domain.decide import Decision, decide
-from domain.instance import WorkflowInstance
+from domain.workflow.commands import Command
+from domain.workflow.decide import Decision, decide
+from domain.workflow.instance import WorkflowInstance
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.clock import virtual_now

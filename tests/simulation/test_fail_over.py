@@ -9,7 +9,7 @@ from conveyor import topics, types
 from conveyor.messages import Message
 
 from application.ports import Commit, Entry, RecordedEvent
-from domain.position import Position
+from domain.aggregate.position import Position
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.trace import Trace

@@ -14,7 +14,7 @@ from application.engine import hot
 from application.verification import memory
 from application.verification.findings import Kind, Report
 from application.verification.verifier import Verifier
-from domain.definition import WorkflowDefinition
+from domain.definition.definition import WorkflowDefinition
 from tests.simulation import simulation
 from tests.simulation.definitions import SHELF
 from tests.simulation.mutants import parts_of

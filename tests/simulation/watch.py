@@ -18,12 +18,13 @@ from application.codec.events import PARTITION_CLAIMED, DefinitionOf, restore
 from application.codec.instances import from_document
 from application.outputs import entry_outputs, outputs
 from application.ports import Commit, Document, Entry
-from domain.commands import Purpose
-from domain.definition import WorkflowDefinition
-from domain.events import (
+from domain.aggregate.event import DomainEvent
+from domain.aggregate.ids import StepKey
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.commands import Purpose
+from domain.workflow.events import (
     CommandRejected,
     CompensationStarted,
-    DomainEvent,
     IncidentRaised,
     StepCompensated,
     StepExecuted,
@@ -33,11 +34,10 @@ from domain.events import (
     StepSealed,
     StepUnresolved,
 )
-from domain.evolve import evolve
-from domain.ids import StepKey
-from domain.instance import WorkflowInstance
-from domain.status import StepStatus, WorkflowStatus
-from domain.timers import timers_of
+from domain.workflow.evolve import evolve
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import StepStatus, WorkflowStatus
+from domain.workflow.timers import timers_of
 from tests.simulation.effects import Effect
 from tests.simulation.trace import Trace
 

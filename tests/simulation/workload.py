@@ -13,7 +13,7 @@ from conveyor.messages import Message
 
 from adapters.memory.broker import MemoryBroker
 from application.codec.times import rfc3339
-from domain.ids import derived_id
+from domain.aggregate.ids import derived_id
 from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.clock import virtual_now
 from tests.simulation.faults import Network

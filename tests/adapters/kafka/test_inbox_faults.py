@@ -16,7 +16,7 @@ from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.settings import KafkaSettings
 from adapters.partitioner import partition_for
 from application.ports import LaneState, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.adapters.kafka.conftest import PARTITIONS, Topics
 from tests.contracts.inbox_contract import (
     RecordingListener,

@@ -17,7 +17,7 @@ from conveyor import topics
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.settings import KafkaSettings
 from application.ports import Received
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.adapters.kafka.conftest import PARTITIONS, Topics
 from tests.contracts.inbox_contract import (
     DEADLINE_SECONDS,

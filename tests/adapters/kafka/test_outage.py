@@ -18,7 +18,7 @@ from adapters.kafka.settings import KafkaSettings
 from adapters.kafka.topics import init_topics
 from adapters.partitioner import partition_for
 from application.ports import Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from infrastructure.services.kafka import start_kafka
 from infrastructure.services.process import LocalService
 from tests.adapters.kafka.conftest import PARTITIONS, Topics, unique_settings

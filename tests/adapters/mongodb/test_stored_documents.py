@@ -14,7 +14,7 @@ from adapters.mongodb.event_log import MongoEventLog
 from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.schema import SCHEMA_VERSION, ensure_indexes
 from application.ports import Commit, Entry, InboxLayout, InboxStart, RecordedEvent
-from domain.position import Position
+from domain.aggregate.position import Position
 from tests.contracts.samples import AWKWARD_JSON, commit, event, position, workflow
 
 pytestmark = pytest.mark.mongo

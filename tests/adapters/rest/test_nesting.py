@@ -8,15 +8,8 @@ from typing import Any
 import orjson
 from conveyor.payloads import NESTING_MAX
 
-from domain.limits import MAX_TEMPLATE_DEPTH
-from tests.adapters.rest.service import (
-    DEFINITIONS,
-    WORKFLOWS,
-    Json,
-    Service,
-    eventually,
-    serving,
-)
+from domain.definition.limits import MAX_TEMPLATE_DEPTH
+from tests.adapters.rest.service import DEFINITIONS, WORKFLOWS, Json, Service, eventually, serving
 
 #: More than any reader of JSON takes.
 TOO_DEEP = 210

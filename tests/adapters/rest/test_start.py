@@ -10,7 +10,7 @@ import pytest
 
 from adapters.rest.commands import DECISION_SECONDS
 from adapters.rest.schemas import WorkflowResponse
-from domain.ids import derived_id
+from domain.aggregate.ids import derived_id
 from tests.adapters.rest.service import WORKFLOWS, Json, Service, order, serving, start_of
 
 

@@ -22,7 +22,7 @@ from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.topics import Topic
 from adapters.sqlite.writer import Statement
 from application.ports import Received, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.contracts.inbox_contract import RecordingListener, command, ids
 from tests.contracts.publisher_contract import event
 from tests.contracts.samples import commit

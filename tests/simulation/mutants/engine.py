@@ -26,12 +26,13 @@ from application.engine.publication import Publication
 from application.engine.takeover import Taken, Takeover
 from application.outputs import entry_outputs, outputs
 from application.ports import Commit, Document, Entry, InboxStart, LaneState
-from domain import decide
-from domain.commands import FireTimer
-from domain.events import DomainEvent, StepReplyIgnored
-from domain.instance import WorkflowInstance
-from domain.position import Position
-from domain.timers import fire, timers_of
+from domain.aggregate.event import DomainEvent
+from domain.aggregate.position import Position
+from domain.workflow import decide
+from domain.workflow.commands import FireTimer
+from domain.workflow.events import StepReplyIgnored
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.timers import fire, timers_of
 from tests.simulation.definitions import SHELF
 from tests.simulation.mutants.mutant import patched
 

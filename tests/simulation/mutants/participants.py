@@ -10,14 +10,15 @@ from typing import Any
 from conveyor import execution, keys
 from conveyor.keys import Action, Decision, KeyRecord, KeyState
 
-from domain import decide, replies, saga, timers
-from domain.commands import HandleStepReply
-from domain.definition import StepDefinition
-from domain.errors import WorkflowError
-from domain.events import DomainEvent, StepReplyIgnored, StepScheduled
-from domain.instance import WorkflowInstance
-from domain.status import StepStatus
-from domain.step import StepExecution
+from domain.aggregate.event import DomainEvent
+from domain.definition.definition import StepDefinition
+from domain.workflow import backward, decide, forward, replies, timers
+from domain.workflow.commands import HandleStepReply
+from domain.workflow.events import StepReplyIgnored, StepScheduled
+from domain.workflow.failure import WorkflowError
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import StepStatus
+from domain.workflow.step import StepExecution
 from tests.simulation.mutants.mutant import Mutant, patched
 from tests.simulation.participants import KeyRecords
 from tests.simulation.world import Parts
@@ -153,7 +154,7 @@ def _same_round(
     )
 
 
-_schedule_step = saga.schedule_step
+_schedule_step = forward.schedule_step
 
 
 def _reply_of_any_round(
@@ -181,7 +182,7 @@ MUTANTS = (
         "undo-in-any-order",
         0,
         "everything is undone at once, not in reverse order over the graph",
-        (saga, "_may_be_undone", _at_once),
+        (backward, "_may_be_undone", _at_once),
     ),
     patched(
         "time-out-is-an-answer",
@@ -193,10 +194,10 @@ MUTANTS = (
         "undo-before-seal",
         1,
         "what may have been done is not asked for before other steps are undone",
-        (saga, "seal_open_steps", _no_seals),
+        (backward, "seal_open_steps", _no_seals),
         (decide, "seal_open_steps", _no_seals),
-        (saga, "_is_clear", _is_clear),
-        (saga, "_is_busy", _is_busy),
+        (backward, "_is_clear", _is_clear),
+        (backward, "_is_busy", _is_busy),
     ),
     patched(
         "seal-not-kept",
@@ -256,7 +257,7 @@ MUTANTS = (
         "round-does-not-grow",
         10,
         "a step that was sealed runs again under the same key",
-        (saga, "schedule_step", _same_round),
+        (forward, "schedule_step", _same_round),
         (decide, "schedule_step", _same_round),
         (timers, "schedule_step", _same_round),
     ),

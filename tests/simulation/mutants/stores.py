@@ -11,7 +11,7 @@ from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from application.ports import Commit, Document, Received, Unavailable
-from domain.position import TopicPartition
+from domain.aggregate.position import TopicPartition
 from tests.simulation.faulty_messaging import FaultyPublisher
 from tests.simulation.faulty_stores import FaultyEventLog, ReplicatedLog
 from tests.simulation.mutants.mutant import Mutant

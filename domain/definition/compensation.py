@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from domain.expression import Template
+from domain.definition.expression import Template
 from domain.values import value
 
 

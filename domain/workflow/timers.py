@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from domain.commands import FireTimer, Purpose, TimerKind
-from domain.errors import ErrorType, WorkflowError
-from domain.events import DomainEvent, StepReplyIgnored
-from domain.instance import WorkflowInstance
-from domain.replies import fail_attempt, fail_undo, timeout_error
-from domain.saga import ask_seal, fail, schedule_step, schedule_undo
-from domain.status import StepStatus, WorkflowStatus
-from domain.step import StepExecution
+from domain.aggregate.event import DomainEvent
+from domain.workflow.backward import schedule_undo
+from domain.workflow.commands import FireTimer, Purpose, TimerKind
+from domain.workflow.events import StepReplyIgnored
+from domain.workflow.failure import ErrorType, WorkflowError
+from domain.workflow.forward import fail, schedule_step
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.replies import fail_attempt, fail_undo, timeout_error
+from domain.workflow.sealing import ask_seal
+from domain.workflow.status import StepStatus, WorkflowStatus
+from domain.workflow.step import StepExecution
 
 
 @dataclass(frozen=True, slots=True)

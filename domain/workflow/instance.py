@@ -7,12 +7,12 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any, assert_never
 
-from domain.definition import StepDefinition, WorkflowDefinition
-from domain.errors import WorkflowError
-from domain.events import StartFacts
-from domain.status import CompensationStatus, StepStatus, WorkflowStatus
-from domain.step import StepExecution
+from domain.definition.definition import StepDefinition, WorkflowDefinition
 from domain.values import value
+from domain.workflow.events import StartFacts
+from domain.workflow.failure import WorkflowError
+from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
+from domain.workflow.step import StepExecution
 
 #: What an instance is said to be at: the first of what comes first here.
 _CURRENT = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from domain.errors import WorkflowError
-from domain.events import StartFacts
 from domain.values import value
+from domain.workflow.events import StartFacts
+from domain.workflow.failure import WorkflowError
 
 
 @value

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.errors import WorkflowError
-from domain.events import (
+from domain.aggregate.event import DomainEvent
+from domain.values import changed
+from domain.workflow.events import (
     CommandRejected,
     CompensationCompleted,
     CompensationStarted,
-    DomainEvent,
     IncidentRaised,
     IncidentResolved,
     StartFacts,
@@ -37,10 +37,16 @@ from domain.events import (
     WorkflowSignalled,
     WorkflowStarted,
 )
-from domain.instance import WorkflowInstance
-from domain.status import CompensationStatus, StepStatus, WorkflowStatus, checked, checked_step
-from domain.step import StepExecution
-from domain.values import changed
+from domain.workflow.failure import WorkflowError
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import (
+    CompensationStatus,
+    StepStatus,
+    WorkflowStatus,
+    checked,
+    checked_step,
+)
+from domain.workflow.step import StepExecution
 
 #: An instance shows its newest errors; all of them are in its history.
 ERRORS_KEPT = 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
-from domain.definition import StepDefinition
+from domain.definition.definition import StepDefinition
 
 
 class Dependencies:

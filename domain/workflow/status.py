@@ -60,16 +60,6 @@ class WorkflowPriority(StrEnum):
         return _RANK[self]
 
 
-class WorkflowType(str):
-    """The type that a definition names; `ORDER_FULFILLMENT` is the one that supports waveless release (S-002-03)."""
-
-    __slots__ = ()
-
-    @property
-    def supports_waveless(self) -> bool:
-        return self == "ORDER_FULFILLMENT"
-
-
 _TERMINAL = frozenset(
     {WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED}
 )

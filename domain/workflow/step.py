@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.definition import StepDefinition
-from domain.errors import WorkflowError
-from domain.status import CompensationStatus, StepStatus
+from domain.definition.definition import StepDefinition
 from domain.values import changed, value
+from domain.workflow.failure import WorkflowError
+from domain.workflow.status import CompensationStatus, StepStatus
 
 
 @value
@@ -245,3 +245,7 @@ class StepExecution:
 
 def deadline_after(now: datetime, timeout_ms: int) -> datetime:
     return now + timedelta(milliseconds=timeout_ms)
+
+
+def elapsed_ms(since: datetime | None, now: datetime) -> int:
+    return 0 if since is None else (now - since) // timedelta(milliseconds=1)

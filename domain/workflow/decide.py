@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from domain import replies, timers
-from domain.commands import (
+from domain.aggregate.event import DomainEvent
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.definition.definition import OnCancel
+from domain.definition.expression import ExpressionError
+from domain.workflow import replies, timers
+from domain.workflow.backward import backward, start_compensation
+from domain.workflow.commands import (
     CancelWorkflow,
     Command,
     CompensateWorkflow,
@@ -27,10 +32,7 @@ from domain.commands import (
     SignalWorkflow,
     StartWorkflow,
 )
-from domain.definition import OnCancel
-from domain.errors import Rejection, RejectionCode
-from domain.events import (
-    DomainEvent,
+from domain.workflow.events import (
     StepScheduled,
     WavelessProcessingEnabled,
     WorkflowCancelled,
@@ -40,11 +42,11 @@ from domain.events import (
     WorkflowSignalled,
     WorkflowStarted,
 )
-from domain.evolve import evolve
-from domain.expression import ExpressionError
-from domain.instance import WorkflowInstance
-from domain.saga import next_events, schedule_step, seal_open_steps, start_compensation
-from domain.status import CompensationStatus, StepStatus, WorkflowStatus
+from domain.workflow.evolve import evolve
+from domain.workflow.forward import forward, schedule_step
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.sealing import seal_open_steps
+from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
 
 Handled = Sequence[DomainEvent] | Rejection
 
@@ -89,6 +91,15 @@ def settle(instance: WorkflowInstance, primary: Sequence[DomainEvent], now: date
             break
         following = next_events(instance, now)
     return Decided(tuple(happened), instance)
+
+
+def next_events(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
+    """What follows now; nothing while the instance waits for answers, timers or people."""
+    if instance.status is WorkflowStatus.EXECUTING:
+        return forward(instance, now)
+    if instance.status is WorkflowStatus.COMPENSATING:
+        return backward(instance, now)
+    return ()
 
 
 # -- start ---------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, cast
 
-from domain.definition import StepDefinition, WorkflowDefinition
-from domain.expression import Template
-from domain.faults import Fault, Rule
-from domain.retry import RetryPolicy
+from domain.definition.definition import StepDefinition, WorkflowDefinition
+from domain.definition.expression import Template
+from domain.definition.faults import Fault, Rule
+from domain.definition.retry import RetryPolicy
 
 MAX_NAME_LENGTH = 255
 #: A service is part of a topic's name, and Kafka takes 249 characters with every prefix.

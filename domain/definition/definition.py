@@ -8,10 +8,19 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from domain.compensation import CompensationAction
-from domain.expression import EMPTY, Expression, Template
-from domain.retry import RetryPolicy
-from domain.status import WorkflowType
+from domain.definition.compensation import CompensationAction
+from domain.definition.expression import EMPTY, Expression, Template
+from domain.definition.retry import RetryPolicy
+
+
+class WorkflowType(str):
+    """The type that a definition names; `ORDER_FULFILLMENT` is the one that supports waveless release (S-002-03)."""
+
+    __slots__ = ()
+
+    @property
+    def supports_waveless(self) -> bool:
+        return self == "ORDER_FULFILLMENT"
 
 
 class StepKind(StrEnum):

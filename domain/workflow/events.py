@@ -9,24 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
-from domain.definition import WorkflowDefinition
-from domain.errors import WorkflowError
-from domain.status import WorkflowPriority
+from domain.aggregate.event import DomainEvent
+from domain.definition.definition import WorkflowDefinition
+from domain.load.events import SystemLoadRebalanced
 from domain.values import value
-
-
-@value
-class DomainEvent:
-    """What every event has besides its place in the stream."""
-
-    TYPE: ClassVar[str]
-    NAME: ClassVar[str]
-    KIND: ClassVar[str | None] = None
-
-    occurred_at: datetime
-    actor: str = "system"
+from domain.workflow.failure import WorkflowError
+from domain.workflow.status import WorkflowPriority
 
 
 @value
@@ -176,18 +166,6 @@ class WavelessProcessingEnabled(DomainEvent):
     release_queue: str
     batch_size: int = 10
     processing_interval_ms: int = 1000
-
-
-@value
-class SystemLoadRebalanced(DomainEvent):
-    """Of the aggregate `system`, not of a workflow."""
-
-    TYPE = "orchestration.system.load.rebalanced"
-    NAME = "SystemLoadRebalancedEvent"
-    trigger: str
-    before: Mapping[str, float]
-    target_loads: Mapping[str, float]
-    moved: int
 
 
 # -- steps ---------------------------------------------------------------------------------------

@@ -1,11 +1,8 @@
-"""What can go wrong with a step, and what a refused command is told."""
+"""What can go wrong with a step, and whether it is worth another attempt."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 from domain.values import value
 
@@ -85,32 +82,3 @@ class WorkflowError:
     def leaves_outcome_open(self) -> bool:
         """This error cannot promise that the attempt did nothing (PROTOCOL rule 3)."""
         return self.error_type == ErrorType.UNKNOWN
-
-
-class RejectionCode(StrEnum):
-    WORKFLOW_NOT_FOUND = "WORKFLOW_NOT_FOUND"
-    WORKFLOW_EXISTS = "WORKFLOW_EXISTS"
-    UNKNOWN_DEFINITION = "UNKNOWN_DEFINITION"
-    INVALID_INPUT = "INVALID_INPUT"
-    ILLEGAL_STATUS = "ILLEGAL_STATUS"
-    RETRIES_EXHAUSTED = "RETRIES_EXHAUSTED"
-    DEPENDENCY_NOT_MET = "DEPENDENCY_NOT_MET"
-    NOT_WAVELESS = "NOT_WAVELESS"
-    PAST_PIVOT = "PAST_PIVOT"
-    LOCKED = "LOCKED"
-    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
-    DEFINITION_EXISTS = "DEFINITION_EXISTS"
-    TOO_LARGE = "TOO_LARGE"
-    INTERNAL = "INTERNAL"
-    ACTION_NOT_ALLOWED = "ACTION_NOT_ALLOWED"
-    ACTOR_NOT_ALLOWED = "ACTOR_NOT_ALLOWED"
-    VERSION_MISMATCH = "VERSION_MISMATCH"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A refusal is a value: it is stored with its reason and comes back as the command's outcome."""
-
-    code: RejectionCode
-    detail: str
-    faults: tuple[Mapping[str, str], ...] = field(default=())

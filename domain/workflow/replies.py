@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from domain.commands import ExecuteStep, HandleSealAnswer, HandleStepReply, Purpose
-from domain.definition import StepDefinition
-from domain.errors import ErrorType, WorkflowError
-from domain.events import (
-    DomainEvent,
+from domain.aggregate.event import DomainEvent
+from domain.definition.definition import StepDefinition
+from domain.workflow.backward import schedule_undo
+from domain.workflow.commands import ExecuteStep, HandleSealAnswer, HandleStepReply, Purpose
+from domain.workflow.events import (
     IncidentRaised,
     StepCompensated,
     StepCompensationFailed,
@@ -19,10 +19,10 @@ from domain.events import (
     StepRetryScheduled,
     StepSealed,
 )
-from domain.instance import WorkflowInstance
-from domain.saga import schedule_undo
-from domain.status import StepStatus, WorkflowStatus
-from domain.step import StepExecution
+from domain.workflow.failure import ErrorType, WorkflowError
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import StepStatus, WorkflowStatus
+from domain.workflow.step import StepExecution
 
 _RETRYING = (WorkflowStatus.EXECUTING, WorkflowStatus.PAUSED)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from domain.definition import StepDefinition, WorkflowDefinition
-from domain.dependencies import Dependencies
-from domain.expression import Expression
-from domain.faults import Fault, Rule
+from domain.definition.definition import StepDefinition, WorkflowDefinition
+from domain.definition.dependencies import Dependencies
+from domain.definition.expression import Expression
+from domain.definition.faults import Fault, Rule
 
 #: Whether the input schema leaves room for this path below `input`.
 KnownInput = Callable[[tuple[str, ...]], bool]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from domain.definition import StepDefinition, StepKind, WorkflowDefinition
-from domain.dependencies import Dependencies
-from domain.faults import Fault, Rule
-from domain.limits import limit_faults
-from domain.references import KnownInput, reference_faults
+from domain.definition.definition import StepDefinition, StepKind, WorkflowDefinition
+from domain.definition.dependencies import Dependencies
+from domain.definition.faults import Fault, Rule
+from domain.definition.limits import limit_faults
+from domain.definition.references import KnownInput, reference_faults
 
 
 def any_input(_path: tuple[str, ...]) -> bool:
@@ -77,10 +77,20 @@ def _order_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
 # -- the way back --------------------------------------------------------------------------------
 
 
+def consistency_faults(definition: WorkflowDefinition) -> tuple[str, ...]:
+    """Steps that change something and have no undo (S-002-47)."""
+    return tuple(
+        step.id
+        for step in definition.steps
+        if step.compensation is None and step.kind is StepKind.COMPENSATABLE
+    )
+
+
 def _compensation_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
+    without_undo = consistency_faults(definition)
     for step in definition.steps:
         has_undo = step.compensation is not None
-        if step.kind is StepKind.COMPENSATABLE and not has_undo:
+        if step.id in without_undo:
             message = (
                 f"{step.id} changes something and nothing undoes it; give it a compensation,"
                 " or the kind read-only if it changes nothing"

@@ -1,0 +1,65 @@
+"""What the application needs from the outside: one Protocol per role, implemented by `adapters/`.
+
+Errors are few: an adapter translates whatever its driver raises into `Unavailable` (try again later,
+the outcome of a write is unknown) or lets a bug be a bug. A lost race is an answer, never an exception.
+"""
+
+from application.ports.definitions import WorkflowDefinitionRepository
+from application.ports.document import Document
+from application.ports.inbox import Inbox, InboxListener, InboxTrimmer, LaneState, Received, Trimmed
+from application.ports.log import (
+    INBOX_PREFIX,
+    Commit,
+    Entry,
+    EventLog,
+    RecordedEvent,
+    commit_id,
+    is_inbox,
+)
+from application.ports.queries import Page, WorkflowFilter, WorkflowQueries
+from application.ports.states import HotState, InboxLayout, InboxStart, Projections
+from application.ports.telemetry import Clock, Telemetry
+from application.ports.topics import EventFeed, PublishEventPort
+from application.ports.unavailable import Unavailable
+from application.ports.verification import (
+    Published,
+    PublishedEvents,
+    PublishedRange,
+    StoredCommit,
+    StoreScan,
+)
+
+__all__ = [
+    "INBOX_PREFIX",
+    "Clock",
+    "Commit",
+    "Document",
+    "Entry",
+    "EventFeed",
+    "EventLog",
+    "HotState",
+    "Inbox",
+    "InboxLayout",
+    "InboxListener",
+    "InboxStart",
+    "InboxTrimmer",
+    "LaneState",
+    "Page",
+    "Projections",
+    "PublishEventPort",
+    "Published",
+    "PublishedEvents",
+    "PublishedRange",
+    "Received",
+    "RecordedEvent",
+    "StoreScan",
+    "StoredCommit",
+    "Telemetry",
+    "Trimmed",
+    "Unavailable",
+    "WorkflowDefinitionRepository",
+    "WorkflowFilter",
+    "WorkflowQueries",
+    "commit_id",
+    "is_inbox",
+]

@@ -1,0 +1,113 @@
+"""The event log: commits of recorded events, appended through the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import orjson
+
+from application.ports.document import Document
+from domain.aggregate.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event as it is stored and published: `data` holds the whole published document (PROTOCOL rule 15)."""
+
+    type: str
+    data: Document
+    #: The name that a source document gives this sort of event (`SAGA_COMPENSATION`, ...), if any.
+    kind: str | None = None
+    _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def json(self) -> bytes:
+        """`data` as JSON; encoded once, since it is measured, published and stored."""
+        encoded = self._json
+        if encoded is None:
+            encoded = orjson.dumps(self.data)
+            object.__setattr__(self, "_json", encoded)
+        return encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one inbox message did to one instance."""
+
+    cause: Position
+    #: `<source> <id>` of the causing CloudEvent.
+    message_id: str
+    events: tuple[RecordedEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All changes of one instance in one batch: one document, the unit of the fence (PROTOCOL rule 5)."""
+
+    workflow_id: str
+    first_version: int
+    partition: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def id(self) -> str:
+        return commit_id(self.workflow_id, self.first_version)
+
+    @property
+    def last_version(self) -> int:
+        return self.first_version + sum(len(entry.events) for entry in self.entries) - 1
+
+
+def commit_id(workflow_id: str, first_version: int) -> str:
+    """The `_id` of the commit that begins at this version; a second writer of it is refused by the store."""
+    return f"{workflow_id}:{first_version:06d}"
+
+
+#: Before the number of a partition: the aggregate of refusals to workflows that do not exist (PROTOCOL rule 8).
+INBOX_PREFIX = "inbox:"
+
+
+def is_inbox(aggregate_id: str) -> bool:
+    """Whether it is a partition's inbox, no workflow: an aggregate with very many commits."""
+    return aggregate_id.startswith(INBOX_PREFIX)
+
+
+class EventLog(Protocol):
+    """The truth. Durable when `append` returns, or, where log and topics are one store, when the
+    `PublishEventPort.publish` that follows returns (nothing is visible before that either)."""
+
+    async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
+        """Write each commit unless its id exists; one answer per commit, in order: written or not.
+
+        A commit that exists never disturbs the others. Raises `Unavailable` when the outcome is unknown.
+        """
+        ...
+
+    async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
+        """For each id the commits that follow that version without a gap, in order.
+
+        Ids with nothing newer may be absent from the answer. Reads what a majority holds (PROTOCOL rule 14).
+        """
+        ...
+
+    async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
+        """Every commit with a cause at or above one of the positions (same topic id and partition, offset >=),
+        ordered by workflow id and version. Used once per assignment (PROTOCOL rule 6)."""
+        ...
+
+    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+        """Commits of one instance whose last version is above `after_version`, ascending, at most `limit` commits."""
+        ...
+
+    async def find_messages(
+        self, workflow_id: str, message_ids: Collection[str]
+    ) -> Mapping[str, Entry]:
+        """The entries that these messages caused, by message id; those appended last are found as well, published
+        or not (PROTOCOL rules 8 and 9)."""
+        ...
+
+    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the ids of which no commit exists, by a read that misses none (PROTOCOL rule 14)."""
+        ...

@@ -1,0 +1,45 @@
+"""Lists over the projections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from application.ports.document import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowFilter:
+    """Filters of the list; empty means all."""
+
+    status: tuple[str, ...] = ()
+    active: bool | None = None
+    type: str | None = None
+    definition: str | None = None
+    correlation_id: str | None = None
+    user_id: str | None = None
+    wallet: str | None = None
+    labels: Mapping[str, str] | None = None
+    started_after: str | None = None
+    started_before: str | None = None
+    ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: Sequence[Document]
+    next_cursor: str | None
+
+
+class WorkflowQueries(Protocol):
+    """Lists over the projection; up to a second behind."""
+
+    async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Page:
+        """One page ordered by `startedAt` (newest first unless ascending), then id.
+
+        Raises ValueError for a cursor that it did not hand out.
+        """
+        ...
+
+    async def count_by_status(self) -> Mapping[str, int]: ...

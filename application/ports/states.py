@@ -1,0 +1,69 @@
+"""What follows the log: projections, the hot state, and how far each inbox partition is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from application.ports.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class InboxStart:
+    """How far an inbox partition is done: everything below `offset` is appended, published and projected."""
+
+    topic: str
+    partition: int
+    topic_id: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxLayout:
+    """What `init` found out and wrote down; an engine refuses another one (PROTOCOL rules 11 and 16)."""
+
+    #: topic name -> topic id
+    topic_ids: Mapping[str, str]
+    partitions: int
+    #: Signs internal messages (header `conveyor-mac`).
+    secret: bytes
+
+
+class Projections(Protocol):
+    """Documents that follow the log: whole states (`_id`, `version`, `partition`, `nextTimerAt`, ...)."""
+
+    async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
+        """The documents that exist, by id, read from the primary (majority)."""
+        ...
+
+    async def save(self, documents: Sequence[Document]) -> None:
+        """Insert or replace each document, only over a lower `version` (PROTOCOL rule 12); a newer one stays."""
+        ...
+
+    async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
+        """Ids of the partition's instances with `nextTimerAt` <= `before`, soonest first."""
+        ...
+
+    async def starts(self) -> Sequence[InboxStart]:
+        """The stored start of every inbox partition."""
+        ...
+
+    async def save_starts(self, starts: Sequence[InboxStart]) -> None:
+        """Store starts; one with the same topic id is never moved backwards."""
+        ...
+
+    async def layout(self) -> InboxLayout | None:
+        """What `init` wrote, None before it ran."""
+        ...
+
+    async def save_layout(self, layout: InboxLayout) -> None: ...
+
+
+class HotState(Protocol):
+    """The newest state of active instances for fast readers, with the instance's lock key (Redis). Best effort."""
+
+    async def save(self, documents: Sequence[Document]) -> None:
+        """Write active instances over lower versions only, with `workflow:lock:{id}`; remove ended ones."""
+        ...

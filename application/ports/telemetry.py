@@ -1,0 +1,31 @@
+"""What the engine reports, and the clock that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from application.ports.log import RecordedEvent
+
+
+class Telemetry(Protocol):
+    """Told what happened, for logs and metrics; must not fail and must be quick."""
+
+    def recorded(self, events: Sequence[RecordedEvent]) -> None:
+        """These events are appended and published."""
+        ...
+
+    def counted(self, what: str, amount: int = 1) -> None:
+        """Something without an event: `dead_letters`, `orphans`, `rerouted`, `conflicts`, `restarts`."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as the application sees it; virtual in the simulator."""
+
+    def now(self) -> datetime:
+        """UTC, whole milliseconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...

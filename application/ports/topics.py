@@ -1,0 +1,28 @@
+"""Writing to topics, and following the events topic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Protocol
+
+from conveyor.messages import Message, Record
+
+
+class PublishEventPort(Protocol):
+    """Writes to topics, in the order given, with every guarantee on (PROTOCOL rule 7)."""
+
+    def publish(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
+        """Returns when all are acknowledged. Raises `Unavailable` if one was not: nothing later may be sent then
+        until the partitions were restarted.
+
+        Where log and topics are one store, commits belong to the first call after their `append`, awaited or not.
+        """
+        ...
+
+
+class EventFeed(Protocol):
+    """Every workflow event from now on, for those who wait for outcomes (API, SDK)."""
+
+    def follow(self) -> AsyncIterator[Message]:
+        """Messages of `orchestration.workflow.events` published after the first iteration step began."""
+        ...

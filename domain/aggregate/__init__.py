@@ -1,0 +1,1 @@
+"""What every kind of aggregate is made of: how it is decided, evolved, woken and identified."""

@@ -1,0 +1,1 @@
+"""The load of services, and how work is spread by it."""

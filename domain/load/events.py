@@ -1,0 +1,20 @@
+"""What happens to the load of the system as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from domain.aggregate.event import DomainEvent
+from domain.values import value
+
+
+@value
+class SystemLoadRebalanced(DomainEvent):
+    """Of the aggregate `system`, not of a workflow."""
+
+    TYPE = "orchestration.system.load.rebalanced"
+    NAME = "SystemLoadRebalancedEvent"
+    trigger: str
+    before: Mapping[str, float]
+    target_loads: Mapping[str, float]
+    moved: int

@@ -1,0 +1,215 @@
+"""Going back: what is unresolved is sealed, then what is done is undone, in reverse over the dependency graph.
+
+Undos run in parallel only where the graph allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from domain.aggregate.event import DomainEvent
+from domain.aggregate.ids import StepKey
+from domain.definition.definition import StepDefinition, WorkflowDefinition
+from domain.definition.expression import ExpressionError, Template
+from domain.workflow.commands import Purpose
+from domain.workflow.events import (
+    CompensationCompleted,
+    CompensationStarted,
+    IncidentRaised,
+    StepCompensated,
+    StepRequest,
+    StepScheduled,
+    StepSealed,
+)
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.sealing import ask_seal, seal_open_steps
+from domain.workflow.status import CompensationStatus, StepStatus
+from domain.workflow.step import StepExecution, deadline_after, elapsed_ms
+
+
+def start_compensation(
+    instance: WorkflowInstance,
+    now: datetime,
+    reason: str | None,
+    trigger: str,
+    actor: str = "system",
+) -> CompensationStarted:
+    return CompensationStarted(
+        occurred_at=now,
+        actor=actor,
+        reason=reason,
+        trigger=trigger,
+        steps=instance.steps_requiring_compensation,
+    )
+
+
+def backward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
+    seals = _give_up_seals(instance, now) if instance.forced else seal_open_steps(instance, now)
+    if seals:
+        return seals
+    failed = [
+        step
+        for step in instance.steps.values()
+        if step.undo.status is CompensationStatus.FAILED and step.status is StepStatus.COMPENSATING
+    ]
+    if failed and instance.forced:
+        return [_take_as_undone(instance, step, now) for step in failed]
+    if not failed:
+        undos = [
+            schedule_undo(instance, step, now)
+            for step in instance.definition.steps
+            if _may_be_undone(instance, step)
+        ]
+        if undos:
+            return undos
+    if any(_is_busy(step) for step in instance.steps.values()):
+        return ()
+    return _end_compensation(instance, failed, now)
+
+
+def _may_be_undone(instance: WorkflowInstance, step: StepDefinition) -> bool:
+    """Its undo has not begun, or failed before, and nothing that depends on it is still done or unknown."""
+    execution = instance.steps[step.id]
+    return (
+        execution.awaits_undo
+        and step.compensation is not None
+        and all(
+            _is_clear(instance.definition, instance.steps[dependent])
+            for dependent in instance.definition.dependents[step.id]
+        )
+    )
+
+
+def _is_clear(definition: WorkflowDefinition, execution: StepExecution) -> bool:
+    if execution.unanswered or execution.status is StepStatus.COMPENSATING:
+        return False
+    done = execution.status is StepStatus.COMPLETED
+    return not done or definition.compensation_of(execution.step_id) is None
+
+
+def _is_busy(execution: StepExecution) -> bool:
+    """It still waits for an answer or a timer of its own."""
+    if execution.unanswered:
+        return True
+    undo = execution.undo
+    return execution.status is StepStatus.COMPENSATING and (
+        undo.deadline is not None or undo.next_attempt_at is not None
+    )
+
+
+def schedule_undo(
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    now: datetime,
+    purpose: Purpose = Purpose.UNDO,
+) -> StepScheduled:
+    """The next attempt of a step's undo, or of the check that the undo worked."""
+    action = step.compensation
+    assert action is not None
+    execution = instance.steps[step.id]
+    verify = action.verify if purpose is Purpose.VERIFY else None
+    attempt = execution.undo.attempt + 1
+    request = StepRequest(
+        workflow_id=instance.id,
+        step_id=step.id,
+        service=action.service_name,
+        operation=verify.operation if verify else action.operation,
+        input=_render_undo(instance, verify.input if verify else action.input),
+        context=instance.request_context(),
+        attempt=attempt,
+        round=execution.round,
+        deadline=deadline_after(now, step.timeout_ms),
+        strategy=action.strategy.value,
+        step_output=execution.output,
+        snapshot=execution.snapshot,
+        reason=instance.compensation_reason,
+    )
+    return StepScheduled(
+        occurred_at=now,
+        step_id=step.id,
+        service_name=action.service_name,
+        operation=request.operation,
+        attempt=attempt,
+        round=execution.round,
+        idempotency_key=str(StepKey(instance.id, step.id, execution.round, purpose=purpose.value)),
+        purpose=purpose.value,
+        request=request,
+    )
+
+
+def _render_undo(instance: WorkflowInstance, template: Template) -> Any:
+    """An undo must not stop at its mapping: what cannot be evaluated is left to `stepOutput`."""
+    try:
+        return template.render(instance.document())
+    except ExpressionError:
+        return {}
+
+
+def _give_up_seals(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:
+    """Forced: each is asked, but not waited for, and somebody has to look at what it did."""
+    events: list[DomainEvent] = []
+    for step in instance.steps.values():
+        if not step.unanswered:
+            continue
+        if not step.seal_attempt:
+            events.append(ask_seal(instance, instance.definition.step(step.step_id), now))
+            continue
+        events.append(
+            StepSealed(
+                occurred_at=now,
+                step_id=step.step_id,
+                round=step.round,
+                performed=False,
+                forced=True,
+            )
+        )
+        events.append(
+            IncidentRaised(
+                occurred_at=now,
+                step_id=step.step_id,
+                code="UNRESOLVED",
+                detail=f"{step.step_id} was given up without an answer; look at its service",
+            )
+        )
+    return events
+
+
+def _take_as_undone(
+    instance: WorkflowInstance, step: StepExecution, now: datetime
+) -> StepCompensated:
+    action = instance.definition.compensation_of(step.step_id)
+    assert action is not None
+    return StepCompensated(
+        occurred_at=now,
+        step_id=step.step_id,
+        service_name=action.service_name,
+        operation=action.operation,
+        attempt=step.undo.attempt,
+        execution_time_ms=0,
+        forced=True,
+    )
+
+
+def _end_compensation(
+    instance: WorkflowInstance, failed: Sequence[StepExecution], now: datetime
+) -> Sequence[DomainEvent]:
+    ended = CompensationCompleted(
+        occurred_at=now,
+        success=not failed,
+        compensated_steps=instance.compensated_steps,
+        failed_steps=tuple(step.step_id for step in failed),
+        duration_ms=elapsed_ms(instance.compensation_started_at, now),
+    )
+    incidents = [
+        IncidentRaised(
+            occurred_at=now,
+            step_id=step.step_id,
+            code="COMPENSATION_FAILED",
+            detail=f"the undo of {step.step_id} failed: {step.undo.error.message if step.undo.error else ''};"
+            " compensate again or force it",
+        )
+        for step in failed
+    ]
+    return (ended, *incidents)

@@ -1,0 +1,176 @@
+"""Going forward: what is ready is scheduled; a workflow with nothing left to do completes or fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from domain.aggregate.event import DomainEvent
+from domain.definition.definition import OnFailure, StepDefinition
+from domain.definition.expression import ExpressionError
+from domain.workflow.backward import start_compensation
+from domain.workflow.events import (
+    IncidentRaised,
+    StepRequest,
+    StepScheduled,
+    StepSkipped,
+    WorkflowCompleted,
+    WorkflowFailed,
+)
+from domain.workflow.failure import ErrorType, WorkflowError
+from domain.workflow.instance import WorkflowInstance
+from domain.workflow.sealing import ask_seal
+from domain.workflow.status import StepStatus
+from domain.workflow.step import deadline_after, elapsed_ms
+
+
+def forward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
+    scheduled: list[DomainEvent] = []
+    satisfied = 0
+    for step in instance.definition.steps:
+        execution = instance.steps[step.id]
+        status = execution.status
+        if status is StepStatus.COMPLETED or status is StepStatus.SKIPPED:
+            satisfied += 1
+        elif status is StepStatus.PENDING:
+            if instance.dependencies_hold(step):
+                event = _begin_step(instance, step, now)
+                if isinstance(event, WorkflowFailed):
+                    return fail(instance, event.error, now)
+                scheduled.append(event)
+        elif status is StepStatus.FAILED:
+            if execution.next_attempt_at is None and execution.error is not None:
+                return fail(instance, execution.error, now)
+            if execution.next_attempt_at is not None and execution.next_attempt_at <= now:
+                scheduled.append(schedule_step(instance, step, now))
+    if scheduled:
+        return scheduled
+    return complete(instance, now) if satisfied == len(instance.steps) else ()
+
+
+def _begin_step(
+    instance: WorkflowInstance, step: StepDefinition, now: datetime
+) -> StepScheduled | StepSkipped | WorkflowFailed:
+    """A step's first attempt, unless its condition does not hold or its input cannot be made."""
+    try:
+        if step.when is not None and not step.when.evaluate(instance.document()):
+            return StepSkipped(
+                occurred_at=now, step_id=step.id, reason=f"not so: {step.when.source}"
+            )
+        return schedule_step(instance, step, now)
+    except ExpressionError as fault:
+        error = WorkflowError(
+            step_id=step.id,
+            service_name=step.service,
+            error_code="INPUT_MAPPING",
+            message=str(fault),
+            error_type=ErrorType.VALIDATION_ERROR,
+            recoverable=False,
+            occurred_at=now,
+        )
+        return WorkflowFailed(
+            occurred_at=now, step_id=step.id, error=error, will_compensate=False, duration_ms=0
+        )
+
+
+def schedule_step(
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    now: datetime,
+    *,
+    input: Any = None,
+    actor: str = "system",
+) -> StepScheduled:
+    """The next attempt of a step; a new round after it was compensated or sealed (PROTOCOL rule 10).
+
+    Its service may have sealed it as soon as it was asked to, whatever resolved the step in the
+    end. A later attempt sends the same input as the first of its round. Raises ExpressionError.
+    """
+    execution = instance.steps[step.id]
+    new_round = execution.seal_attempt > 0 or execution.status is StepStatus.COMPENSATED
+    round = execution.round + new_round
+    if input is None:
+        same_round = execution.attempt > 0 and not new_round
+        input = execution.input if same_round else step.input.render(instance.document())
+    attempt = 1 if new_round else execution.attempt + 1
+    request = StepRequest(
+        workflow_id=instance.id,
+        step_id=step.id,
+        service=step.service,
+        operation=step.operation,
+        input=input,
+        context=instance.request_context(),
+        attempt=attempt,
+        round=round,
+        deadline=deadline_after(now, step.timeout_ms),
+    )
+    return StepScheduled(
+        occurred_at=now,
+        actor=actor,
+        step_id=step.id,
+        service_name=step.service,
+        operation=step.operation,
+        attempt=attempt,
+        round=round,
+        idempotency_key=f"{instance.id}/{step.id}/{round}",
+        purpose=None,
+        request=request,
+    )
+
+
+def fail(instance: WorkflowInstance, error: WorkflowError, now: datetime) -> Sequence[DomainEvent]:
+    """The workflow fails and, unless it holds or is past a pivot, compensates in the same commit (S-003-29).
+
+    A pivot that may have happened decides between back and forward, so it is resolved before anything else.
+    """
+    pivot = instance.open_pivot
+    if pivot is not None:
+        return _resolve(instance, pivot, now)
+    past_pivot = instance.is_past_pivot
+    will_compensate = not past_pivot and instance.definition.on_failure is OnFailure.COMPENSATE
+    failed = WorkflowFailed(
+        occurred_at=now,
+        step_id=error.step_id,
+        error=error,
+        will_compensate=will_compensate,
+        duration_ms=elapsed_ms(instance.started_at, now),
+    )
+    if will_compensate:
+        return (failed, start_compensation(instance, now, error.message, "FAILURE"))
+    if past_pivot:
+        return (
+            failed,
+            IncidentRaised(
+                occurred_at=now,
+                step_id=error.step_id,
+                code="PAST_PIVOT",
+                detail=f"{error.message}; past its pivot the workflow can only go forward: retry it",
+            ),
+        )
+    return (failed,)
+
+
+def _resolve(instance: WorkflowInstance, step_id: str, now: datetime) -> Sequence[DomainEvent]:
+    """Wait for the running attempt or the seal's answer; ask for the seal once nothing runs any more."""
+    execution = instance.steps[step_id]
+    if execution.status is StepStatus.EXECUTING or execution.seal_attempt:
+        return ()
+    return (ask_seal(instance, instance.definition.step(step_id), now),)
+
+
+def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
+    """Every step is satisfied. An output that cannot be made is an incident, not a reason to undo the work."""
+    template = instance.definition.output
+    output: Any = None
+    incidents: tuple[IncidentRaised, ...] = ()
+    try:
+        output = template.render(instance.document()) if template is not None else None
+    except ExpressionError as fault:
+        incidents = (
+            IncidentRaised(occurred_at=now, step_id=None, code="OUTPUT_MAPPING", detail=str(fault)),
+        )
+    completed = WorkflowCompleted(
+        occurred_at=now, output=output, duration_ms=elapsed_ms(instance.started_at, now)
+    )
+    return (completed, *incidents)
