@@ -1,7 +1,7 @@
 """Figures for people: tables and a plot of a report, and pages from those that are kept.
 
 `python bench/report.py` shows bench/report.json as Markdown. `--docs` writes what stands between the
-marks in docs/performance.md and README.md, and docs/performance.svg, from bench/baseline.json and
+marks in README.md and docs/maintainers/performance.md, and the plot beside it, from bench/baseline.json and
 bench/growth.json.
 """
 
@@ -20,8 +20,8 @@ from plot import Bar, Line, bars, lines, stacked
 HERE = Path(__file__).parent
 BASELINE = HERE / "baseline.json"
 GROWTH = HERE / "growth.json"
-PAGE = HERE.parent / "docs" / "performance.md"
-PLOT = HERE.parent / "docs" / "performance.svg"
+PAGE = HERE.parent / "docs" / "maintainers" / "performance.md"
+PLOT = HERE.parent / "docs" / "maintainers" / "performance.svg"
 README = HERE.parent / "README.md"
 MARKS = ("<!-- figures: written by bench/report.py -->\n", "<!-- end of figures -->\n")
 

@@ -22,7 +22,7 @@ def test_every_test_has_its_row() -> None:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     }
 
-    table = rows(section(page("docs/faults.md"), "## Tests"))
+    table = rows(section(page("docs/maintainers/faults.md"), "## Tests"))
     listed = {re.sub(r"\[.*", "", first_code(cells[0])) for cells in table}
 
     assert listed == exist

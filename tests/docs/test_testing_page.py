@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.pages import ROOT, code_in, first_code, page, rows, section
 
-PAGE = page("docs/testing.md")
+PAGE = page("docs/maintainers/testing.md")
 TESTS = ROOT / "tests"
 
 

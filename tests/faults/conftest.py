@@ -64,7 +64,7 @@ def pytest_terminal_summary(
         name: len(stats[name]) for name in ("passed", "failed", "error", "skipped") if name in stats
     }
     reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", [])}
-    terminalreporter.section("faults: the last run, for docs/faults.md")
+    terminalreporter.section("faults: the last run, for docs/maintainers/faults.md")
     for line in run.report(outcomes, reasons):
         terminalreporter.write_line(line)
 

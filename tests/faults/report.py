@@ -1,4 +1,4 @@
-"""The counts of a run of `make faults`, as the Markdown of docs/faults.md."""
+"""The counts of a run of `make faults`, as the Markdown of docs/maintainers/faults.md."""
 
 from __future__ import annotations
 

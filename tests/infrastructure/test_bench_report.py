@@ -175,7 +175,9 @@ def test_ratios_do_not_depend_on_the_machine(compare: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("page", ["docs/performance.md", "README.md", "docs/performance.svg"])
+@pytest.mark.parametrize(
+    "page", ["docs/maintainers/performance.md", "README.md", "docs/maintainers/performance.svg"]
+)
 def test_pages_show_what_is_kept(report: Any, page: str) -> None:
     """Tables and plot are those of the kept reports: bench/report.py --docs."""
     file = BENCH.parent / page

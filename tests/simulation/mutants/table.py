@@ -1,4 +1,4 @@
-"""What a hunt writes: the seeds of the mutants, and their table in docs/reliability.md."""
+"""What a hunt writes: the seeds of the mutants, and their table in docs/maintainers/simulation.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.symptoms import shown
 
-PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
+PAGE = Path(__file__).parents[3] / "docs" / "maintainers" / "simulation.md"
 _SEEDS = Path(__file__).parent / "seeds.py"
 HEADER = (
     "| rule | mutant | what is switched off | seeds | what the first one says | its trace, shrunk |"
