@@ -10,7 +10,7 @@ from pymongo import ASCENDING
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
-from adapters.mongodb.commits import from_stored, to_stored
+from adapters.mongodb.commit_documents import from_stored, to_stored
 from adapters.mongodb.connection import Collection as MongoCollection
 from adapters.mongodb.connection import (
     Database,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import ASCENDING
 
-from adapters.mongodb.commits import from_stored as commit_from_stored
+from adapters.mongodb.commit_documents import from_stored as commit_from_stored
 from adapters.mongodb.connection import Collection, Database, durable, reaching_the_store
 from adapters.mongodb.workflow_documents import from_stored
 from application.ports import INBOX_PREFIX, Commit, Document, StoredCommit

@@ -30,7 +30,8 @@ from conveyor.messages import Message, Record
 from adapters.sqlite.schema import commit_key, split_key
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
-from application.ports import Commit, Entry, RecordedEvent, Unavailable, is_inbox
+from application.codec.commits import entry_from_document, entry_to_document
+from application.ports import Commit, Document, Entry, RecordedEvent, Unavailable, is_inbox
 from domain.aggregate.position import Position
 
 _INSERT_COMMITS = "INSERT INTO commits (key, last_version, partition, entries) VALUES {values}"
@@ -252,27 +253,16 @@ class SqliteEventLog:
 
 def encode_entries(commit: Commit) -> str:
     """The entries of a commit as JSON."""
-    return orjson.dumps([_entry_document(entry) for entry in commit.entries]).decode()
+    documents = [entry_to_document(entry, _data, _sends) for entry in commit.entries]
+    return orjson.dumps(documents).decode()
 
 
-def _entry_document(entry: Entry) -> dict[str, Any]:
-    cause = entry.cause
-    return {
-        "cause": {
-            "topicId": cause.topic_id,
-            "topic": cause.topic,
-            "partition": cause.partition,
-            "leaderEpoch": cause.leader_epoch,
-            "offset": cause.offset,
-        },
-        "messageId": entry.message_id,
-        "events": [
-            {"type": event.type, "data": orjson.Fragment(event.json)}
-            if event.kind is None
-            else {"type": event.type, "data": orjson.Fragment(event.json), "kind": event.kind}
-            for event in entry.events
-        ],
-    }
+def _data(event: RecordedEvent) -> orjson.Fragment:
+    return orjson.Fragment(event.json)
+
+
+def _sends(event: RecordedEvent) -> Sequence[Document]:
+    return event.sends
 
 
 def commit_from_row(row: tuple[str, int, int, str]) -> Commit:
@@ -282,25 +272,7 @@ def commit_from_row(row: tuple[str, int, int, str]) -> Commit:
         workflow_id=workflow_id,
         first_version=split_key(key)[1],
         partition=partition,
-        entries=tuple(map(_entry, orjson.loads(entries))),
-    )
-
-
-def _entry(document: dict[str, Any]) -> Entry:
-    cause = document["cause"]
-    return Entry(
-        cause=Position(
-            topic_id=cause["topicId"],
-            topic=cause["topic"],
-            partition=cause["partition"],
-            leader_epoch=cause["leaderEpoch"],
-            offset=cause["offset"],
-        ),
-        message_id=document["messageId"],
-        events=tuple(
-            RecordedEvent(event["type"], event["data"], event.get("kind"))
-            for event in document["events"]
-        ),
+        entries=tuple(map(entry_from_document, orjson.loads(entries))),
     )
 
 

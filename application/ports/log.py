@@ -20,6 +20,10 @@ class RecordedEvent:
     data: Document
     #: The name that a source document gives this sort of event (`SAGA_COMPENSATION`, ...), if any.
     kind: str | None = None
+    #: Whether it is published; an event of a coordinator may stay in the log alone.
+    is_public: bool = True
+    #: Messages to other aggregates that follow from it, as documents (PROTOCOL rule 23).
+    sends: tuple[Document, ...] = ()
     _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -40,6 +44,9 @@ class Entry:
     #: `<source> <id>` of the causing CloudEvent.
     message_id: str
     events: tuple[RecordedEvent, ...]
+    #: How many of the first events are what the message itself changed; the others followed from them.
+    #: None in entries of older stores (PROTOCOL rule 66).
+    primary: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

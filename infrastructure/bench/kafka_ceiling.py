@@ -24,8 +24,7 @@ from conveyor.redis_keys import RedisKeyStore
 from redis.asyncio import Redis
 
 from adapters.kafka.publisher import KafkaPublisher
-from adapters.mongodb import commits as commit_documents
-from adapters.mongodb import workflow_documents
+from adapters.mongodb import commit_documents, workflow_documents
 from adapters.mongodb.connection import connect, durable
 from adapters.mongodb.guarded_writes import GuardedWrite, write_guarded
 from adapters.mongodb.json_in_bson import EncodedDocument

@@ -44,6 +44,22 @@ class EventLogContract(ABC):
 
         assert list((await log.read({"wf-1": 0}))["wf-1"]) == [written]
 
+    async def test_what_engines_add_to_an_entry_is_kept(self, log: EventLog) -> None:
+        """How many events the message itself changed, which are not published, and what they send."""
+        sends = ({"to": "lock:k", "type": "lock-acquire", "data": AWKWARD_JSON}, {"to": "wf-2"})
+        events = (
+            event("wf-1", 1),
+            RecordedEvent("t", {"version": 2}, is_public=False),
+            RecordedEvent("t", {"version": 3}, "RECOVERY", sends=sends),
+        )
+        written = Commit("wf-1", 1, 0, (Entry(position(1), "/orders 1", events, primary=2),))
+
+        await self.append(log, [written])
+
+        [read] = (await log.read({"wf-1": 0}))["wf-1"]
+        assert read == written
+        assert [each.sends for each in read.entries[0].events] == [(), (), sends]
+
     async def test_any_json_is_kept(self, log: EventLog) -> None:
         """Data with keys and numbers that few stores like comes back unchanged, in its key order."""
         cause = position(1)

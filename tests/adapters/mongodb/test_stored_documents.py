@@ -15,7 +15,7 @@ from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.schema import SCHEMA_VERSION, ensure_indexes
 from application.ports import Commit, Entry, InboxLayout, InboxStart, RecordedEvent
 from domain.aggregate.position import Position
-from tests.contracts.samples import AWKWARD_JSON, commit, event, position, workflow
+from tests.contracts.samples import AWKWARD_JSON, commit, entry, event, position, workflow
 
 pytestmark = pytest.mark.mongo
 
@@ -122,11 +122,23 @@ async def test_only_awkward_data_is_stored_as_text(database: Database) -> None:
 
     [document] = await database["workflow_events"].find().to_list()
     stored = document["entries"][0]["events"]
-    assert [sorted(fields) for fields in stored] == [
-        ["data", "type"],
-        ["json", "type"],
-        ["data", "type"],
-    ]
+    assert [type(fields["data"]) for fields in stored] == [dict, str, dict]
+
+
+async def test_odd_data_of_an_older_store_is_read(database: Database) -> None:
+    """Releases before schema version 2 kept it under the name `json`."""
+    log = MongoEventLog(database)
+    written = Commit("wf-1", 1, 0, (entry("wf-1", range(1, 3), position(1)),))
+    await log.append([written])
+    await database["workflow_events"].update_one(
+        {"_id": written.id},
+        {
+            "$set": {"entries.0.events.1.json": written.entries[0].events[1].json.decode()},
+            "$unset": {"entries.0.events.1.data": ""},
+        },
+    )
+
+    assert (await log.read({"wf-1": 0}))["wf-1"] == [written]
 
 
 async def test_a_workflow_is_the_resource_with_its_id(database: Database) -> None:

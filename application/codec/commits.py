@@ -1,0 +1,86 @@
+"""Entries of commits as documents (CONTRACT 1): how every store keeps them.
+
+Stores differ only in how they hold the JSON of an event's data and of what it sends: within their own
+document, or as text. Reading takes both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from application.ports import Document, Entry, RecordedEvent
+from domain.aggregate.position import Position
+
+
+def entry_to_document(
+    entry: Entry,
+    hold_data: Callable[[RecordedEvent], Any],
+    hold_sends: Callable[[RecordedEvent], Any],
+) -> Document:
+    """The entry as a document; the functions give an event's data and sends as the store holds them."""
+    cause = entry.cause
+    document: Document = {
+        "cause": {
+            "topicId": cause.topic_id,
+            "topic": cause.topic,
+            "partition": cause.partition,
+            "leaderEpoch": cause.leader_epoch,
+            "offset": cause.offset,
+        },
+        "messageId": entry.message_id,
+        "events": [_event_to_document(event, hold_data, hold_sends) for event in entry.events],
+    }
+    if entry.primary is not None:
+        document["primary"] = entry.primary
+    return document
+
+
+def entry_from_document(document: Document) -> Entry:
+    """The entry that was stored. Raises `LookupError`, `TypeError` or `ValueError` for a damaged one."""
+    cause: Document = document["cause"]
+    return Entry(
+        Position(
+            cause["topicId"],
+            cause["topic"],
+            cause["partition"],
+            cause["leaderEpoch"],
+            cause["offset"],
+        ),
+        document["messageId"],
+        tuple([_event_from_document(event) for event in document["events"]]),
+        document.get("primary"),
+    )
+
+
+def _event_to_document(
+    event: RecordedEvent,
+    hold_data: Callable[[RecordedEvent], Any],
+    hold_sends: Callable[[RecordedEvent], Any],
+) -> Document:
+    document: Document = {"type": event.type, "data": hold_data(event)}
+    if event.kind is not None:
+        document["kind"] = event.kind
+    if not event.is_public:
+        document["public"] = False
+    if event.sends:
+        document["sends"] = hold_sends(event)
+    return document
+
+
+def _event_from_document(document: Document) -> RecordedEvent:
+    # Schema version 1 of MongoDB kept data that BSON cannot hold under a name of its own.
+    data = document["json"] if "json" in document else document["data"]
+    return RecordedEvent(
+        document["type"],
+        _parsed(data),
+        document.get("kind"),
+        is_public=document.get("public", True),
+        sends=tuple(_parsed(document["sends"])) if "sends" in document else (),
+    )
+
+
+def _parsed(held: Any) -> Any:
+    return orjson.loads(held) if isinstance(held, str) else held
