@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from conveyor import topics
+from conveyor.dead_letters import dead_letter
 from conveyor.messages import MalformedEvent, Message, Record
 
 from application.codec.commands import INTERNAL_PREFIX, Inbound, decode, has_valid_mac
@@ -49,7 +49,7 @@ def sort(
         try:
             work = _understood(item, secret)
         except MalformedEvent as fault:
-            intake.dead_letters.append(dead_letter(item, fault.code, fault.detail))
+            intake.dead_letters.append(_dead_letter(item, fault.code, fault.detail))
             continue
         partition = item.position.partition
         workflow_id = work.inbound.workflow_id
@@ -108,7 +108,7 @@ def _send_on(intake: Intake, item: Received, work: Work) -> None:
     hops = int(told) if told.isdigit() else HOPS_MAX
     if hops >= HOPS_MAX:
         detail = f"sent on {hops} times; do all producers use the murmur2_random partitioner?"
-        intake.dead_letters.append(dead_letter(item, "WRONG_PARTITION", detail))
+        intake.dead_letters.append(_dead_letter(item, "WRONG_PARTITION", detail))
         return
     record = item.record
     headers = tuple(header for header in record.headers if header[0] != HOPS_HEADER)
@@ -122,21 +122,13 @@ def _send_on(intake: Intake, item: Received, work: Work) -> None:
     )
 
 
-def dead_letter(item: Received, reason: str, detail: str) -> Record:
-    """The message as it was, with why and where it was refused (CONTRACT 6)."""
+def _dead_letter(item: Received, reason: str, detail: str) -> Record:
     position = item.position
-    told = {
-        "dlq-reason": reason,
-        "dlq-detail": detail[:2000],
-        "dlq-topic": position.topic,
-        "dlq-partition": str(position.partition),
-        "dlq-offset": str(position.offset),
-        "dlq-time": rfc3339(item.timestamp),
-    }
-    record = item.record
-    return Record(
-        topic=topics.DEAD_LETTER,
-        key=record.key,
-        value=record.value,
-        headers=(*record.headers, *((name, text.encode()) for name, text in told.items())),
+    return dead_letter(
+        item.record,
+        reason=reason,
+        detail=detail,
+        partition=position.partition,
+        offset=position.offset,
+        time=rfc3339(item.timestamp),
     )
