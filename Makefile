@@ -16,7 +16,7 @@ KAFKA_SIZES ?= 10000,20000,100000,200000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PREREQUISITES := deploy/local-services/prerequisites.sh
+PREREQUISITES := deploy/local_services/prerequisites.sh
 # uv notes no address and no path of this machine, so that the files are the same wherever they are made.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
@@ -72,19 +72,19 @@ services-setup: setup
 # Tests have deadlines: what has to be downloaded is there before the first one begins.
 processes-setup: setup
 	@$(PREREQUISITES) processes 1>&2
-	@$(BIN)/python -m infrastructure.services.prepare 1>&2
+	@$(BIN)/python -m deploy.local_services.prepare 1>&2
 
 services: setup services-setup ## start Kafka, MongoDB and Redis, print their settings, wait for Ctrl-C
-	@exec $(BIN)/python -m infrastructure.services
+	@exec $(BIN)/python -m deploy.local_services
 
 bench: setup processes-setup ## measure both modes, write bench/report.json and report.md
-	@exec $(BIN)/python bench/run.py --open $(OPEN)
+	@exec $(BIN)/python -m bench.run --open $(OPEN)
 
 bench-compare: setup ## bench/report.json against bench/baseline.json; fails where it is worse, or lacks a recipe
-	@exec $(BIN)/python bench/compare.py
+	@exec $(BIN)/python -m bench.compare
 
 bench-growth: setup processes-setup ## measure up to a million stored workflows (an hour), write bench/growth.json
-	@exec $(BIN)/python bench/run.py --growth --sizes $(SIZES) --kafka-sizes $(KAFKA_SIZES)
+	@exec $(BIN)/python -m bench.run --growth --sizes $(SIZES) --kafka-sizes $(KAFKA_SIZES)
 
 simulate: setup ## SEEDS=10000 [FIRST=n] [JOBS=n]: seeded runs of the whole system with faults
 	PYTHONPATH=.:sdk $(BIN)/python -m tests.simulation --first $(FIRST) --count $(SEEDS) --jobs $(JOBS)

@@ -1,8 +1,8 @@
 """A report against the baseline, as ratios: figures in units of what the machine did in the same run.
 
-`python bench/compare.py [REPORT]` exits with 1 if something is worse than the baseline by more than
+`python -m bench.compare [REPORT]` exits with 1 if something is worse than the baseline by more than
 the tolerance, or if a recipe or figure of the baseline is missing; `--write` makes the report the new
-baseline (then `python bench/report.py --docs`).
+baseline (then `python -m bench.report --docs`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from figures import engine_cpu_ms_per_saga, mib_of_open
+from bench.figures import engine_cpu_ms_per_saga, mib_of_open
 
 HERE = Path(__file__).parent
 BASELINE = HERE / "baseline.json"

@@ -1,6 +1,6 @@
 """Figures for people: tables and a plot of a report, and pages from those that are kept.
 
-`python bench/report.py` shows bench/report.json as Markdown. `--docs` writes what stands between the
+`python -m bench.report` shows bench/report.json as Markdown. `--docs` writes what stands between the
 marks in README.md and docs/maintainers/performance.md, and the plot beside it, from bench/baseline.json and
 bench/growth.json.
 """
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures import engine_cpu_ms_per_saga, mib_of_open
-from plot import Bar, Line, bars, lines, stacked
+from bench.figures import engine_cpu_ms_per_saga, mib_of_open
+from bench.plot import Bar, Line, bars, lines, stacked
 
 HERE = Path(__file__).parent
 BASELINE = HERE / "baseline.json"

@@ -22,20 +22,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from report import markdown
-from yardstick import yardstick_ms
-
-from infrastructure.bench.children import dying_with_its_parent
-from infrastructure.services import start_kafka, start_mongo, start_redis
+from bench.recipes.children import dying_with_its_parent
+from bench.report import markdown
+from bench.yardstick import yardstick_ms
+from deploy.local_services import start_kafka, start_mongo, start_redis
 
 HERE = Path(__file__).parent
 CONVEYOR = Path(sys.executable).with_name("conveyor")
 MODES = ("embedded", "kafka")
 #: What one may do with the figures, the last line of the output.
-INTO_DOCS = "Into the docs: .venv/bin/python bench/report.py --docs"
+INTO_DOCS = "Into the docs: .venv/bin/python -m bench.report --docs"
 COMPARE = (
     "Compare with the baseline: make bench-compare."
-    " Make it the baseline: .venv/bin/python bench/compare.py --write."
+    " Make it the baseline: .venv/bin/python -m bench.compare --write."
 )
 
 

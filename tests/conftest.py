@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from infrastructure.services import RunningService, start_kafka, start_mongo, start_redis
-from infrastructure.services.containers import (
+from deploy.local_services import RunningService, start_kafka, start_mongo, start_redis
+from deploy.local_services.containers import (
     docker_has_images,
     start_kafka_container,
     start_mongo_container,
@@ -30,6 +30,8 @@ _TOGETHER = (
     "acceptance",
     "adapters/rest",
     "adapters/sqlite",
+    "bench",
+    "deploy",
     "faults",
     "infrastructure",
     "simulation",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from infrastructure.cli import config, definitions, servers, verify, workflow
 from infrastructure.cli.failures import Exit
 
 __all__ = ["app", "main"]
+
+#: What `conveyor bench` runs: a folder of the checkout, which no wheel has.
+_BENCH = Path(__file__).parents[2] / "bench"
 
 app = typer.Typer(
     name="conveyor",
@@ -34,9 +39,14 @@ app.command()(verify.verify)
     }
 )
 def bench(context: typer.Context) -> None:
-    """Measure Conveyor on this machine; `bench --help` tells more."""
+    """Measure Conveyor on this machine, from a checkout; `bench --help` lists the options."""
+    if not _BENCH.is_dir():
+        typer.echo(
+            "The bench is part of a checkout of Conveyor and is not installed here.", err=True
+        )
+        raise typer.Exit(Exit.USAGE)
     # The only command that needs the whole of it before its options are known.
-    from infrastructure.cli.bench import bench as measure  # noqa: PLC0415
+    from bench.recipes.command import bench as measure  # noqa: PLC0415
 
     measuring = typer.Typer(add_completion=False)
     measuring.command()(measure)

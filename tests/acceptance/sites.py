@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 from redis import Redis
 
-from infrastructure.services.process import free_port
+from deploy.local_services.process import free_port
 from tests.acceptance.courses import Courses, TopicReader
 from tests.acceptance.programs import Program, is_ready, run, running, until
 

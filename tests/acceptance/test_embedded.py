@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infrastructure.services.process import free_port
+from deploy.local_services.process import free_port
 from tests.acceptance.programs import Program, is_ready, run, running, until
 from tests.acceptance.sites import order
 

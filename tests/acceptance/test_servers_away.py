@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infrastructure.services import LocalService, start_kafka, start_mongo, start_redis
+from deploy.local_services import LocalService, start_kafka, start_mongo, start_redis
 from tests.acceptance.programs import until
 from tests.acceptance.sites import RunningSite, new_id, running_site
 

@@ -9,7 +9,16 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ("domain", "application", "adapters", "infrastructure", "sdk", "bench", "examples")
+SOURCE = (
+    "domain",
+    "application",
+    "adapters",
+    "infrastructure",
+    "sdk",
+    "bench",
+    "deploy",
+    "examples",
+)
 
 
 @cache

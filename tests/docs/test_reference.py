@@ -15,11 +15,11 @@ from typer.main import get_command
 
 from application.codec import commands
 from application.codec.events import CATALOG, camel
+from bench.recipes.command import bench
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.rejection import RejectionCode
 from domain.workflow.events import StartFacts
 from infrastructure.cli import app
-from infrastructure.cli.bench import bench
 from infrastructure.settings import PREFIX, ServiceSection, Settings
 from tests.docs.pages import code_in, first_code, page, rows, section
 

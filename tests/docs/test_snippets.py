@@ -28,7 +28,7 @@ from conveyor.messages import Record
 
 from application.codec.commands import StartIntent
 from application.codec.commands import decode as decode_command
-from infrastructure.services.process import free_port
+from deploy.local_services.process import free_port
 from tests.docs.pages import ROOT, page, snippets
 
 CONVEYOR = Path(sys.executable).with_name("conveyor")

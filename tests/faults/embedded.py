@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from infrastructure.services.process import free_port
+from deploy.local_services.process import free_port
 from tests.acceptance.programs import Program, is_ready, running, until
 from tests.faults.checks import folds, log_is_gapless, projection_is_a_prefix, published_is_log
 from tests.faults.checks import violations as all_violations

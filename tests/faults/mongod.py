@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from infrastructure.services import LocalService
-from infrastructure.services.containers import docker_has_images
-from infrastructure.services.mongodb import answers_ping
-from infrastructure.services.process import (
+from deploy.local_services import LocalService
+from deploy.local_services.containers import docker_has_images
+from deploy.local_services.mongodb import answers_ping
+from deploy.local_services.process import (
     LOCALHOST,
     accepts_connections,
     free_port,

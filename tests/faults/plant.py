@@ -12,7 +12,7 @@ from typing import Self
 
 import httpx
 
-from infrastructure.services.process import free_port
+from deploy.local_services.process import free_port
 from tests.acceptance.courses import Courses
 from tests.acceptance.programs import Program, is_ready, running, until
 from tests.acceptance.sites import EVENTS, PARTITIONS, Site

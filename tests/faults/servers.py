@@ -11,8 +11,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from infrastructure.services import LocalService, start_kafka, start_mongo
-from infrastructure.services.process import (
+from deploy.local_services import LocalService, start_kafka, start_mongo
+from deploy.local_services.process import (
     LOCALHOST,
     accepts_connections,
     free_port,

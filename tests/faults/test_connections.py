@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from infrastructure.services.process import free_port
+from deploy.local_services.process import free_port
 from tests.acceptance.programs import until
 from tests.faults import servers
 from tests.faults.plant import Plant, Servers, all_partitions, plant

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from infrastructure.services.process import free_port
+from deploy.local_services.process import free_port
 from tests.acceptance.programs import running
 from tests.faults.customers import Customers
 from tests.faults.embedded import conclude, dev, left_by_a_death, until_ended

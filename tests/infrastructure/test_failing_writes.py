@@ -14,8 +14,8 @@ from conveyor.messages import Message
 
 from adapters.sqlite.writer import Group, Writer
 from application.ports import Unavailable
-from infrastructure.bench.embedded_site import embedded_site, engine, participant
-from infrastructure.bench.load import MAY_END, Ending, Load, Phase, ending
+from bench.recipes.embedded_site import embedded_site, engine, participant
+from bench.recipes.load import MAY_END, Ending, Load, Phase, ending
 from infrastructure.settings import load_settings
 from infrastructure.verification import verify_embedded
 from infrastructure.wiring import Embedded

@@ -18,9 +18,9 @@ from adapters.kafka.settings import KafkaSettings
 from adapters.kafka.topics import init_topics
 from adapters.partitioner import partition_for
 from application.ports import Unavailable
+from deploy.local_services.kafka import start_kafka
+from deploy.local_services.process import LocalService
 from domain.aggregate.position import TopicPartition
-from infrastructure.services.kafka import start_kafka
-from infrastructure.services.process import LocalService
 from tests.adapters.kafka.conftest import PARTITIONS, Topics, unique_settings
 from tests.contracts.inbox_contract import RecordingListener, assigned, command, ids, take_exactly
 from tests.contracts.publisher_contract import event

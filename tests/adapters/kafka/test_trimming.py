@@ -17,8 +17,8 @@ from adapters.kafka.topics import describe, inbox_kept_from
 from adapters.kafka.trimming import KafkaInboxTrimmer, deletable
 from adapters.partitioner import partition_for
 from application.ports import InboxStart, Trimmed, Unavailable
+from deploy.local_services.process import free_port
 from domain.aggregate.position import TopicPartition
-from infrastructure.services.process import free_port
 from tests.adapters.kafka.conftest import PARTITIONS, Topics, unique_settings
 from tests.contracts.inbox_contract import RecordingListener, command, ids, take_exactly
 

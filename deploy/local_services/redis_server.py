@@ -1,0 +1,49 @@
+"""Redis, from the system's packages."""
+
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from deploy.local_services.process import (
+    LOCALHOST,
+    LocalService,
+    accepts_connections,
+    free_port,
+    required_program,
+    start_process,
+    state_folder,
+)
+
+_START_SECONDS = 30
+
+
+def start_redis(folder: Path | None = None, port: int | None = None) -> LocalService:
+    """Start a server that keeps nothing on disk; `address` is its URL."""
+    program = required_program("redis-server", "redis-server")
+    state = state_folder("redis", folder)
+    bound_port = port or free_port()
+    return start_process(
+        "redis",
+        [
+            program,
+            *["--bind", LOCALHOST],
+            *["--port", str(bound_port)],
+            *["--dir", str(state)],
+            *["--save", ""],
+            *["--appendonly", "no"],
+        ],
+        address=f"redis://{LOCALHOST}:{bound_port}",
+        folder=state,
+        removes_folder=folder is None,
+        answers=lambda: accepts_connections(bound_port) and _pings(bound_port),
+        deadline_seconds=_START_SECONDS,
+    )
+
+
+def _pings(port: int) -> bool:
+    try:
+        with Redis(host=LOCALHOST, port=port, socket_timeout=2) as client:
+            return bool(client.ping())  # pyright: ignore[reportUnknownMemberType]
+    except RedisError:
+        return False
