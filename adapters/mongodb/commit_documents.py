@@ -1,28 +1,32 @@
-"""Commits as documents of `workflow_events`."""
+"""Commits as documents of `workflow_events`.
+
+The data of an event and what it sends are JSON text: it is encoded already, and the server need not
+take it apart (ADR 21). What operators look for stands beside it: version, type, kind and time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import bson
 
-from adapters.mongodb.json_in_bson import EncodedDocument, encode_plain, is_plain, to_text
+from adapters.mongodb.json_in_bson import EncodedDocument
 from application.codec.commits import entry_from_document, entry_to_document
-from application.ports import Commit, Document, RecordedEvent
+from application.ports import Commit, Document, Entry
+
+#: Fields of an event's data that can be queried.
+_QUERIED = ("version", "occurredAt")
 
 
 def to_stored(commit: Commit) -> EncodedDocument:
-    """The document of a commit; what BSON cannot hold is JSON text instead."""
+    """The document of a commit."""
     document: Document = {
         "_id": commit.id,
         "workflowId": commit.workflow_id,
         "firstVersion": commit.first_version,
         "lastVersion": commit.last_version,
         "partition": commit.partition,
-        "entries": [entry_to_document(entry, _data, _sends) for entry in commit.entries],
+        "entries": [_entry(entry) for entry in commit.entries],
     }
-    plain = encode_plain(document)
-    return _with_text(document) if plain is None else plain
+    return EncodedDocument(bson.encode(document))
 
 
 def from_stored(document: Document) -> Commit:
@@ -34,18 +38,8 @@ def from_stored(document: Document) -> Commit:
     )
 
 
-def _data(event: RecordedEvent) -> Document:
-    return event.data
-
-
-def _sends(event: RecordedEvent) -> Sequence[Document]:
-    return list(event.sends)
-
-
-def _with_text(document: Document) -> EncodedDocument:
-    for entry in document["entries"]:
-        for event in entry["events"]:
-            for name in ("data", "sends"):
-                if not is_plain(event.get(name)):
-                    event[name] = to_text(event[name])
-    return EncodedDocument(bson.encode(document))
+def _entry(entry: Entry) -> Document:
+    document = entry_to_document(entry, bytes.decode)
+    for stored, event in zip(document["events"], entry.events, strict=True):
+        stored.update({name: event.data[name] for name in _QUERIED if name in event.data})
+    return document

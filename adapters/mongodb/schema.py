@@ -13,7 +13,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from adapters.mongodb.connection import Database, durable, reaching_the_store
 
 #: Raised when stored documents change their shape.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _index(name: str, *keys: tuple[str, int], unique: bool = False) -> IndexModel:

@@ -31,7 +31,7 @@ from adapters.sqlite.schema import commit_key, split_key
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
 from application.codec.commits import entry_from_document, entry_to_document
-from application.ports import Commit, Document, Entry, RecordedEvent, Unavailable, is_inbox
+from application.ports import Commit, Entry, Unavailable, is_inbox
 from domain.aggregate.position import Position
 
 _INSERT_COMMITS = "INSERT INTO commits (key, last_version, partition, entries) VALUES {values}"
@@ -253,16 +253,8 @@ class SqliteEventLog:
 
 def encode_entries(commit: Commit) -> str:
     """The entries of a commit as JSON."""
-    documents = [entry_to_document(entry, _data, _sends) for entry in commit.entries]
+    documents = [entry_to_document(entry, orjson.Fragment) for entry in commit.entries]
     return orjson.dumps(documents).decode()
-
-
-def _data(event: RecordedEvent) -> orjson.Fragment:
-    return orjson.Fragment(event.json)
-
-
-def _sends(event: RecordedEvent) -> Sequence[Document]:
-    return event.sends
 
 
 def commit_from_row(row: tuple[str, int, int, str]) -> Commit:

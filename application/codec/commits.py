@@ -15,12 +15,8 @@ from application.ports import Document, Entry, RecordedEvent
 from domain.aggregate.position import Position
 
 
-def entry_to_document(
-    entry: Entry,
-    hold_data: Callable[[RecordedEvent], Any],
-    hold_sends: Callable[[RecordedEvent], Any],
-) -> Document:
-    """The entry as a document; the functions give an event's data and sends as the store holds them."""
+def entry_to_document(entry: Entry, hold: Callable[[bytes], Any]) -> Document:
+    """The entry as a document; `hold` gives JSON that is encoded already the form in which the store holds it."""
     cause = entry.cause
     document: Document = {
         "cause": {
@@ -31,7 +27,7 @@ def entry_to_document(
             "offset": cause.offset,
         },
         "messageId": entry.message_id,
-        "events": [_event_to_document(event, hold_data, hold_sends) for event in entry.events],
+        "events": [_event_to_document(event, hold) for event in entry.events],
     }
     if entry.primary is not None:
         document["primary"] = entry.primary
@@ -55,27 +51,22 @@ def entry_from_document(document: Document) -> Entry:
     )
 
 
-def _event_to_document(
-    event: RecordedEvent,
-    hold_data: Callable[[RecordedEvent], Any],
-    hold_sends: Callable[[RecordedEvent], Any],
-) -> Document:
-    document: Document = {"type": event.type, "data": hold_data(event)}
+def _event_to_document(event: RecordedEvent, hold: Callable[[bytes], Any]) -> Document:
+    document: Document = {"type": event.type, "data": hold(event.json)}
     if event.kind is not None:
         document["kind"] = event.kind
     if not event.is_public:
         document["public"] = False
     if event.sends:
-        document["sends"] = hold_sends(event)
+        document["sends"] = hold(orjson.dumps(event.sends))
     return document
 
 
 def _event_from_document(document: Document) -> RecordedEvent:
-    # Schema version 1 of MongoDB kept data that BSON cannot hold under a name of its own.
-    data = document["json"] if "json" in document else document["data"]
+    # Schema version 1 of MongoDB nested the data, and kept what BSON cannot hold as text in `json`.
     return RecordedEvent(
         document["type"],
-        _parsed(data),
+        _parsed(document["json"] if "json" in document else document["data"]),
         document.get("kind"),
         is_public=document.get("public", True),
         sends=tuple(_parsed(document["sends"])) if "sends" in document else (),

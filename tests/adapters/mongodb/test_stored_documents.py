@@ -13,9 +13,9 @@ from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.event_log import MongoEventLog
 from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.schema import SCHEMA_VERSION, ensure_indexes
-from application.ports import Commit, Entry, InboxLayout, InboxStart, RecordedEvent
+from application.ports import Commit, Document, Entry, InboxLayout, InboxStart, RecordedEvent
 from domain.aggregate.position import Position
-from tests.contracts.samples import AWKWARD_JSON, commit, entry, event, position, workflow
+from tests.contracts.samples import commit, entry, event, position, workflow
 
 pytestmark = pytest.mark.mongo
 
@@ -76,66 +76,84 @@ async def test_ensure_indexes_never_lowers_the_version(database: Database) -> No
 
 
 async def test_a_commit_is_one_readable_document(database: Database) -> None:
-    """Its `_id` carries the first version; entries, causes and events can be queried."""
+    """Its `_id` carries the first version; entries, causes and the marks of events can be queried."""
     cause = Position("topic-id", "orchestration.workflow.commands", 3, 2, 7)
-    started = RecordedEvent("orchestration.workflow.started", {"version": 1}, "RECOVERY")
+    data = {"version": 1, "occurredAt": "2026-11-21T02:30:00.123Z", "input": {"$id": 1}}
+    started = RecordedEvent("orchestration.workflow.started", data, "RECOVERY")
     await MongoEventLog(database).append(
-        [Commit("wf-1", 1, 3, (Entry(cause, "/orders cmd-7", (started,)),))]
+        [Commit("wf-1", 1, 3, (Entry(cause, "/orders cmd-7", (started,), primary=1),))]
     )
 
-    assert await database["workflow_events"].find().to_list() == [
-        {
-            "_id": "wf-1:000001",
-            "workflowId": "wf-1",
-            "firstVersion": 1,
-            "lastVersion": 1,
-            "partition": 3,
-            "entries": [
-                {
-                    "cause": {
-                        "topicId": "topic-id",
-                        "topic": "orchestration.workflow.commands",
-                        "partition": 3,
-                        "leaderEpoch": 2,
-                        "offset": 7,
-                    },
-                    "messageId": "/orders cmd-7",
-                    "events": [
-                        {
-                            "type": "orchestration.workflow.started",
-                            "data": {"version": 1},
-                            "kind": "RECOVERY",
-                        }
-                    ],
-                }
-            ],
-        }
-    ]
+    [stored] = await database["workflow_events"].find().to_list()
+
+    assert stored == {
+        "_id": "wf-1:000001",
+        "workflowId": "wf-1",
+        "firstVersion": 1,
+        "lastVersion": 1,
+        "partition": 3,
+        "entries": [
+            {
+                "cause": {
+                    "topicId": "topic-id",
+                    "topic": "orchestration.workflow.commands",
+                    "partition": 3,
+                    "leaderEpoch": 2,
+                    "offset": 7,
+                },
+                "messageId": "/orders cmd-7",
+                "events": [
+                    {
+                        "type": "orchestration.workflow.started",
+                        "data": (
+                            '{"version":1,"occurredAt":"2026-11-21T02:30:00.123Z","input":{"$id":1}}'
+                        ),
+                        "kind": "RECOVERY",
+                        "version": 1,
+                        "occurredAt": "2026-11-21T02:30:00.123Z",
+                    }
+                ],
+                "primary": 1,
+            }
+        ],
+    }
 
 
-async def test_only_awkward_data_is_stored_as_text(database: Database) -> None:
-    """An event that BSON cannot hold becomes text; its neighbours stay documents."""
-    events = (event("wf-1", 1), event("wf-1", 2, output=AWKWARD_JSON), event("wf-1", 3, price="$5"))
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"entries.events.kind": "RECOVERY"},
+        {"entries.events.type": "orchestration.workflow.started"},
+        {"entries.events": {"$elemMatch": {"version": 2, "kind": "RECOVERY"}}},
+        {"entries.events.occurredAt": {"$gt": "2026-11-21T02:30:00.123Z"}},
+    ],
+)
+async def test_operators_find_events(database: Database, condition: Document) -> None:
+    """By kind, type, version and time, without looking into the data."""
+    wanted = event("wf-1", 2, occurredAt="2026-11-21T02:30:01.000Z")
+    sought = RecordedEvent("orchestration.workflow.started", wanted.data, "RECOVERY")
+    other = commit("wf-2", 1)
     await MongoEventLog(database).append(
-        [Commit("wf-1", 1, 0, (Entry(position(1), "/orders 1", events),))]
+        [Commit("wf-1", 2, 0, (Entry(position(2), "/orders 2", (sought,)),)), other]
     )
 
-    [document] = await database["workflow_events"].find().to_list()
-    stored = document["entries"][0]["events"]
-    assert [type(fields["data"]) for fields in stored] == [dict, str, dict]
+    found = await database["workflow_events"].find(condition).to_list()
+
+    assert [document["workflowId"] for document in found] == ["wf-1"]
 
 
-async def test_odd_data_of_an_older_store_is_read(database: Database) -> None:
-    """Releases before schema version 2 kept it under the name `json`."""
+async def test_events_of_an_older_store_are_read(database: Database) -> None:
+    """Before schema version 2 data was nested, and what BSON cannot hold a text named `json`."""
     log = MongoEventLog(database)
     written = Commit("wf-1", 1, 0, (entry("wf-1", range(1, 3), position(1)),))
     await log.append([written])
+    nested, odd = written.entries[0].events
+    older = [
+        {"type": nested.type, "data": nested.data},
+        {"type": odd.type, "json": odd.json.decode()},
+    ]
     await database["workflow_events"].update_one(
-        {"_id": written.id},
-        {
-            "$set": {"entries.0.events.1.json": written.entries[0].events[1].json.decode()},
-            "$unset": {"entries.0.events.1.data": ""},
-        },
+        {"_id": written.id}, {"$set": {"entries.0.events": older}}
     )
 
     assert (await log.read({"wf-1": 0}))["wf-1"] == [written]
