@@ -10,11 +10,11 @@ from typing import TypeAlias
 import structlog
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as Place
+from conveyor.kafka_records import read
 from conveyor.messages import MalformedEvent, Message
 
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.errors import TopicMismatchError
-from adapters.kafka.received import read
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
 from application.ports import Unavailable
 
@@ -117,7 +117,7 @@ class KafkaEventFeed:
             if error is not None:
                 log.warning("feed error", action="feed.error", detail=error.str())
                 continue
-            _, message = read(each, self._settings.events_topic, each.partition() or 0)
+            _, message = read(each, self._settings.events_topic)
             if isinstance(message, MalformedEvent):
                 log.warning("malformed event", action="feed.malformed", detail=message.detail)
             else:

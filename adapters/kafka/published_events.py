@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Place
+from conveyor.kafka_records import read
 
 from adapters.kafka.cluster import TIMEOUT_SECONDS, Cluster
 from adapters.kafka.errors import (
@@ -19,7 +19,7 @@ from adapters.kafka.errors import (
     error_of,
     unavailable,
 )
-from adapters.kafka.received import BrokerMessage, read
+from adapters.kafka.received import BrokerMessage, time_of
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
 from application.ports import Published, PublishedRange
 
@@ -28,7 +28,6 @@ _WAIT_SECONDS = 0.5
 _RETRY_SECONDS = 0.05
 #: A broker that gives nothing for so long is away.
 _SILENCE_SECONDS = 30.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KafkaPublishedEvents:
@@ -107,9 +106,8 @@ class KafkaPublishedEvents:
         )
 
     def _published(self, message: BrokerMessage, partition: int, offset: int) -> Published:
-        _, decoded = read(message, self._settings.events_topic, partition)
-        timestamp = _EPOCH + timedelta(milliseconds=max(0, message.timestamp()[1]))
-        return Published(partition, offset, timestamp, decoded)
+        _, decoded = read(message, self._settings.events_topic)
+        return Published(partition, offset, time_of(message), decoded)
 
 
 def _is_record(message: BrokerMessage) -> bool:

@@ -9,14 +9,14 @@ import structlog
 from conveyor.dead_letters import dead_letter
 from conveyor.messages import MalformedEvent, Message, Record
 
-from application.codec.commands import INTERNAL_PREFIX, Inbound, decode, has_valid_mac
+from application.codec.commands import INTERNAL_PREFIX, decode, has_valid_mac
 from application.codec.times import parse_time, rfc3339
 from application.engine.drafts import Work
 from application.ports import Received
 
 log = structlog.get_logger("WorkflowEngine")
 
-#: A message over this is a dead letter (CONTRACT 1).
+#: A message whose key, value and headers are over this is a dead letter (CONTRACT 1).
 MESSAGE_BYTES_MAX = 1024 * 1024
 #: Characters of source and id together: they come again in every outcome, and 1,000 of them are remembered.
 MESSAGE_ID_MAX = 1024
@@ -48,15 +48,19 @@ def sort(
     for item in received:
         try:
             work = _understood(item, secret)
+            partition = item.position.partition
+            workflow_id = work.inbound.workflow_id
+            if is_here(partition, workflow_id) or partition_of(workflow_id) == partition:
+                intake.groups.setdefault(partition, {}).setdefault(workflow_id, []).append(work)
+            else:
+                intake.rerouted.append(_sent_on(item, work))
         except MalformedEvent as fault:
             intake.dead_letters.append(_dead_letter(item, fault.code, fault.detail))
-            continue
-        partition = item.position.partition
-        workflow_id = work.inbound.workflow_id
-        if not is_here(partition, workflow_id) and partition_of(workflow_id) != partition:
-            _send_on(intake, item, work)
-            continue
-        intake.groups.setdefault(partition, {}).setdefault(workflow_id, []).append(work)
+        except Exception as bug:
+            # Whatever one record raises costs that record, not the partition (PROTOCOL rule 15).
+            log.exception("reading failed", position=item.position)
+            detail = f"{type(bug).__name__}: {bug}"
+            intake.dead_letters.append(_dead_letter(item, "INTERNAL", detail))
     return intake
 
 
@@ -65,7 +69,8 @@ def _understood(item: Received, secret: bytes) -> Work:
     size = item.size
     if size > MESSAGE_BYTES_MAX:
         raise MalformedEvent(
-            "TOO_LARGE", f"{size} bytes; a message has at most {MESSAGE_BYTES_MAX}"
+            "TOO_LARGE",
+            f"key, value and headers have {size} bytes; a message has at most {MESSAGE_BYTES_MAX}",
         )
     if isinstance(message, MalformedEvent):
         raise message
@@ -78,18 +83,7 @@ def _understood(item: Received, secret: bytes) -> Work:
         raise MalformedEvent(
             "BAD_MAC", "internal messages are signed by the engines; services cannot send them"
         )
-    return Work(item.position, message, _decoded(message), _time_ms(item, message))
-
-
-def _decoded(message: Message) -> Inbound:
-    """Any bug in reading must cost one message, not the partition (PROTOCOL rule 15)."""
-    try:
-        return decode(message)
-    except MalformedEvent:
-        raise
-    except Exception as bug:
-        log.exception("reading failed", message_id=message.message_id, type=message.type)
-        raise MalformedEvent("INTERNAL", f"{type(bug).__name__}: {bug}") from bug
+    return Work(item.position, message, decode(message), _time_ms(item, message))
 
 
 def _time_ms(item: Received, message: Message) -> int:
@@ -102,27 +96,33 @@ def _time_ms(item: Received, message: Message) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _send_on(intake: Intake, item: Received, work: Work) -> None:
+def _sent_on(item: Received, work: Work) -> Record:
     """A message on the wrong partition is never applied there; it goes where its workflow lives."""
-    told = work.message.headers.get(HOPS_HEADER, b"0")
-    hops = int(told) if told.isdigit() else HOPS_MAX
+    hops = _hops(work.message.headers.get(HOPS_HEADER))
     if hops >= HOPS_MAX:
-        detail = f"sent on {hops} times; do all producers use the murmur2_random partitioner?"
-        intake.dead_letters.append(_dead_letter(item, "WRONG_PARTITION", detail))
-        return
+        raise MalformedEvent(
+            "WRONG_PARTITION",
+            f"sent on {hops} times; do all producers use the murmur2_random partitioner?",
+        )
     record = item.record
     headers = tuple(header for header in record.headers if header[0] != HOPS_HEADER)
-    intake.rerouted.append(
-        Record(
-            topic=record.topic,
-            key=work.inbound.workflow_id.encode(),
-            value=record.value,
-            headers=(*headers, (HOPS_HEADER, str(hops + 1).encode())),
-        )
+    return Record(
+        topic=record.topic,
+        key=work.inbound.workflow_id.encode(),
+        value=record.value,
+        headers=(*headers, (HOPS_HEADER, b"%d" % (hops + 1))),
     )
 
 
+def _hops(header: bytes | None) -> int:
+    """How often a message was sent on; a header that no engine wrote counts as too often."""
+    if header is None:
+        return 0
+    return int(header) if len(header) == 1 and header.isdigit() else HOPS_MAX
+
+
 def _dead_letter(item: Received, reason: str, detail: str) -> Record:
+    """The message as it was, with why and where it was refused (CONTRACT 6)."""
     position = item.position
     return dead_letter(
         item.record,

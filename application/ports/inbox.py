@@ -33,9 +33,13 @@ class Received:
 
     @property
     def size(self) -> int:
-        """Bytes of its value."""
+        """Bytes of its key, value and headers, as the broker counts them but for its own framing."""
         stored = self.stored
-        return len(stored.data if isinstance(stored, Message) else stored.value or b"")
+        if isinstance(stored, Message):
+            texts = (*stored.extensions.values(), *stored.headers.values())
+            return len(stored.key or "") + len(stored.data) + sum(map(len, texts))
+        headers = sum([len(name) + len(text) for name, text in stored.headers])
+        return len(stored.key or b"") + len(stored.value or b"") + headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as Received
 
 from conveyor import topics
-from conveyor.cloudevents import decode
 from conveyor.dead_letters import dead_letter
 from conveyor.errors import ServerUnavailableError
+from conveyor.kafka_records import read
 from conveyor.kafka_writer import CLIENT_LOG, KafkaWriter
 from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.transport import Taken
@@ -196,11 +196,11 @@ class KafkaTransport:
                 continue
             lane.unfinished[place.offset] = None
             lane.next_offset = place.offset + 1
-            record = record_of(received, place.topic)
-            try:
-                taken.append(Taken(decode(record), place.partition, place.offset))
-            except MalformedEvent as malformed:
-                refused.append(_Refused(place, _dead_letter(record, place, malformed)))
+            record, message = read(received, place.topic)
+            if isinstance(message, MalformedEvent):
+                refused.append(_Refused(place, _dead_letter(record, place, message)))
+            else:
+                taken.append(Taken(message, place.partition, place.offset))
         return taken, refused
 
     def _connected(self) -> Consumer:
@@ -254,18 +254,3 @@ def _dead_letter(record: Record, place: _Place, malformed: MalformedEvent) -> Re
         offset=place.offset,
         time=rfc3339(datetime.now(UTC)),
     )
-
-
-def record_of(received: Received, topic: str) -> Record:
-    """What the client library delivered, under the topic's name without its prefix."""
-    headers = cast("list[tuple[str, bytes | None]]", received.headers() or [])
-    return Record(
-        topic=topic,
-        key=_bytes(received.key()),
-        value=_bytes(received.value()),
-        headers=tuple([(name, value or b"") for name, value in headers]),
-    )
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value

@@ -9,12 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka import Message as Received
 
 from conveyor import topics
-from conveyor.cloudevents import decode
 from conveyor.errors import ServerUnavailableError
-from conveyor.kafka import record_of
+from conveyor.kafka_records import read
 from conveyor.kafka_writer import CLIENT_LOG
 from conveyor.messages import MalformedEvent, Message
 
@@ -108,21 +106,13 @@ class KafkaEvents:
             return {}
         caused: dict[str, list[Message]] = {}
         for received in [first, *self._consumer.consume(_BATCH, 0)]:
-            command_id = self._awaited_cause(received)
-            if command_id is not None:
-                try:
-                    event = decode(record_of(received, topics.EVENTS))
-                except MalformedEvent as error:
-                    log.warning("An event cannot be read: %s", error)
-                else:
-                    caused.setdefault(command_id, []).append(event)
+            if received.error() is not None:
+                continue
+            _, event = read(received, topics.EVENTS)
+            if isinstance(event, MalformedEvent):
+                log.warning("An event cannot be read: %s", event)
+                continue
+            command_id = event.extensions.get("causationid")
+            if command_id in self._waiting:
+                caused.setdefault(command_id, []).append(event)
         return caused
-
-    def _awaited_cause(self, received: Received) -> str | None:
-        if received.error() is not None:
-            return None
-        for name, value in received.headers() or ():
-            if name == "ce_causationid" and isinstance(value, bytes):
-                cause = value.decode()
-                return cause if cause in self._waiting else None
-        return None

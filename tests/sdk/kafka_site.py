@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from conveyor import topics
 from conveyor.cloudevents import decode
-from conveyor.kafka import GROUP_PREFIX, KafkaTransport, record_of
+from conveyor.kafka import GROUP_PREFIX, KafkaTransport
+from conveyor.kafka_records import read
 from conveyor.kafka_writer import KafkaWriter
 from conveyor.messages import Message, Record
 
@@ -75,7 +76,7 @@ class TopicReader:
             while len(found) < count:
                 received = await asyncio.to_thread(self._consumer.poll, 0.2)
                 if received is not None and received.error() is None:
-                    found.append(record_of(received, self._topic))
+                    found.append(read(received, self._topic)[0])
         return found
 
     async def messages(self, count: int) -> list[Message]:

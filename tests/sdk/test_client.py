@@ -13,6 +13,7 @@ from conveyor.client import Accepted, ConveyorClient, Outcome, OutcomeUnknownErr
 from conveyor.messages import Message
 from conveyor.wire import StartData
 
+from tests.kafka_wire import produce
 from tests.sdk.kafka_site import KafkaSite, TopicReader, kafka_site
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -180,3 +181,24 @@ async def test_a_repeated_start_is_the_same_command(
 
     assert sent[0].id == sent[1].id
     assert sent[0].id != sent[2].id
+
+
+async def test_an_unreadable_event_is_left_out(
+    site: KafkaSite, client: ConveyorClient, commands: TopicReader
+) -> None:
+    """A header name or a causation id that is not UTF-8 does not end the client's reading."""
+    asking = asyncio.create_task(client.pause("wf-1"))
+    [command] = await commands.messages(1)
+    for headers in ([(b"tr\xe4ger", b"x")], [(b"ce_causationid", b"\xe4")]):
+        await produce(
+            site.bootstrap,
+            site.prefix + topics.EVENTS,
+            0,
+            key=b"wf-1",
+            value=b"{}",
+            headers=headers,
+        )
+
+    await site.write(event(command, "wf-1", 2, type="orchestration.workflow.paused"))
+
+    assert isinstance(await asking, Accepted)

@@ -14,6 +14,7 @@ from conveyor.messages import Record
 from conveyor.participant import Participant
 from conveyor.redis_keys import RedisKeyStore
 
+from tests.kafka_wire import produce
 from tests.sdk.kafka_site import KafkaSite, kafka_site
 from tests.sdk.requests_of import data_of, running, step_request
 
@@ -71,6 +72,33 @@ async def test_requests_are_answered(site: KafkaSite, redis_url: str) -> None:
     assert len(stock.contexts) == len(ids)
     committed = site.committed("inventory", REQUESTS)
     assert sum(offset for offset in committed.values() if offset > 0) == len(ids)
+
+
+async def test_an_unreadable_header_costs_one_record(single: KafkaSite, redis_url: str) -> None:
+    """A header name that is not UTF-8 is a dead letter, in a participant that has read hundreds of requests."""
+    stock, replies = Stock(), single.reader(topics.REPLIES)
+    letters = single.reader(topics.DEAD_LETTER)
+    ids = [f"{single.prefix}{n}" for n in range(800)]
+    async with running(stock.participant, single.transport(), RedisKeyStore(redis_url)):
+        await single.write(*map(step_request, ids[:400]))
+        await produce(
+            single.bootstrap,
+            single.prefix + REQUESTS,
+            0,
+            key=b"k",
+            value=b"{}",
+            headers=[(b"tr\xe4ger", b"x")],
+        )
+        await single.write(*map(step_request, ids[400:]))
+        answers = await replies.messages(len(ids))
+        [letter] = await letters.records(1)
+    replies.close()
+    letters.close()
+
+    assert {answer.key for answer in answers} == set(ids)
+    assert dict(letter.headers)["dlq-reason"] == b"MALFORMED_EVENT"
+    assert dict(letter.headers)["dlq-offset"] == b"400"
+    assert (letter.key, letter.value) == (b"k", b"{}")
 
 
 async def test_an_idle_participant_answers_at_once(site: KafkaSite, redis_url: str) -> None:
