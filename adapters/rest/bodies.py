@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from conveyor.messages import MalformedEvent
-from conveyor.payloads import InvalidPayload, parse, require_shallow
+from conveyor.payloads import InvalidPayload, document_of, parse
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,8 +15,6 @@ from starlette.responses import Response
 from adapters.rest.problems import Problem, faulty
 from application.ports import Document
 from domain.aggregate.rejection import RejectionCode
-
-Model = TypeVar("Model", bound=BaseModel)
 
 BODY_BYTES_MAX = 1024 * 1024
 #: So much of a body that is too large is read and forgotten, so that its sender gets to read the answer.
@@ -41,20 +39,13 @@ async def read_body(request: Request) -> bytes:
 
 
 def json_of(body: bytes) -> Any:
-    """Raises Problem (400)."""
+    """Raises Problem (400, or 422 for values that cannot be stored)."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as fault:
-        raise Problem(400, "NOT_JSON", f"the body is no JSON: {fault}") from fault
-
-
-def checked(model: type[Model], body: bytes) -> Model:
-    """The body as the model. Raises Problem (400) or InvalidPayload with every fault."""
-    try:
-        return parse(model, body)
+        return document_of(body)
     except MalformedEvent as fault:
-        # Nested more deeply than a command may be.
         raise Problem(400, fault.code, fault.detail) from fault
+    except InvalidPayload as invalid:
+        raise faulty(invalid.faults) from invalid
 
 
 async def read_command(request: Request, model: type[BaseModel]) -> Document:
@@ -62,8 +53,7 @@ async def read_command(request: Request, model: type[BaseModel]) -> Document:
     body = await read_body(request) or b"{}"
     data: Document = json_of(body)
     try:
-        checked(model, body)
-        require_shallow(body)
+        parse(model, body)
     except InvalidPayload as invalid:
         raise faulty(invalid.faults) from invalid
     return data

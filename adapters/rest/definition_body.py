@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import orjson
 import yaml
+from conveyor.json_text import NotJson, read_loosely, utf8
 
 from application.ports import Document
 
@@ -26,14 +26,16 @@ class UnreadableDocument(ValueError):
 def read_document(text: bytes, media_type: str = "") -> Document:
     """The document, whatever its form; JSON is tried first unless the media type says YAML.
 
+    It may hold values that cannot be stored; `compile_definition` refuses them with their paths.
+
     Raises UnreadableDocument.
     """
     if "yaml" not in media_type:
         try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError as fault:
+            return read_loosely(utf8(text))
+        except NotJson as fault:
             if "json" in media_type:
-                raise UnreadableDocument("NOT_JSON", f"no JSON: {fault}") from fault
+                raise UnreadableDocument("NOT_JSON", str(fault)) from fault
     return _read_yaml(text)
 
 

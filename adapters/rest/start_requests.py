@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from conveyor.payloads import InvalidPayload
+from conveyor.payloads import InvalidPayload, parse
 from conveyor.wire import StartData
 from starlette.requests import Request
 
-from adapters.rest.bodies import checked, json_of, read_body
+from adapters.rest.bodies import json_of, read_body
 from adapters.rest.correlation import answer_with, given_correlation_id
 from adapters.rest.problems import faulty
 from application.codec.commands import Inbound, StartIntent, definition_reference, start_command
@@ -53,7 +53,7 @@ async def read_start(
     faults: list[Fault] = []
     asked: StartWorkflowRequest | None = None
     try:
-        asked = checked(StartWorkflowRequest, body)
+        asked = parse(StartWorkflowRequest, body)
     except InvalidPayload as invalid:
         faults.extend(invalid.faults)
     fields = cast(Document, document) if isinstance(document, dict) else {}

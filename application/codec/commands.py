@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 from conveyor import topics, types, wire
 from conveyor.messages import MalformedEvent, Message
-from conveyor.payloads import InvalidPayload, Model, nesting_fault, parse, require_shallow
+from conveyor.payloads import InvalidPayload, Model, document_of, parse, parse_reply
 
+from application.codec.references import definition_named
 from application.codec.times import parse_time
 from domain.aggregate.ids import derived_id, id_fault
 from domain.aggregate.rejection import Rejection, RejectionCode
@@ -113,7 +114,6 @@ def _start(message: Message) -> Inbound:
             raise MalformedEvent("INVALID_ID", fault)
     try:
         data = parse(wire.StartData, message.data)
-        require_shallow(message.data)
     except InvalidPayload as error:
         rejection = _refused(error)
         return Inbound(named or derived_id("default", "", message.message_id), rejection)
@@ -132,12 +132,9 @@ def _start(message: Message) -> Inbound:
 
 
 def definition_reference(data: wire.StartData) -> tuple[str, int | None]:
-    """Name and version that a start asks for; `order-fulfillment-v1` names both."""
+    """Name and version that a start asks for; unresolved if they contradict each other (no such definition)."""
     reference = data.definition_reference
-    name, dash, suffix = reference.rpartition("-v")
-    if dash and suffix.isdigit() and data.version is None:
-        return name, int(suffix)
-    return reference, data.version
+    return definition_named(reference, data.version) or (reference, data.version)
 
 
 #: These name the definition, which the derived id already holds, and a caller may let them out or resolve them;
@@ -147,7 +144,7 @@ _NOT_HASHED = ("definition", "definitionId", "version", "correlationId")
 
 def payload_hash(data: bytes) -> str:
     """Equal for equal payloads, whatever the order of their fields (PROTOCOL rule 17)."""
-    document: dict[str, Any] = orjson.loads(data)
+    document: dict[str, Any] = document_of(data)
     for name in _NOT_HASHED:
         document.pop(name, None)
     canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -212,7 +209,6 @@ def _control(model: type[Model], build: Callable[[Model, str], Command]) -> _Bui
     def decode_control(message: Message) -> Intent:
         try:
             data = parse(model, message.data)
-            require_shallow(message.data)
         except InvalidPayload as error:
             return _refused(error)
         return build(data, actor_of(message))
@@ -255,6 +251,9 @@ def _error(step_id: str, failure: wire.StepFailure) -> WorkflowError:
 
 # -- replies and timers --------------------------------------------------------------------------
 
+
+#: Code of a step whose output or snapshot cannot be stored.
+INVALID_OUTPUT = "INVALID_OUTPUT"
 
 #: What a participant says of a step.
 Answer = HandleStepReply | HandleSealAnswer
@@ -299,7 +298,7 @@ def _purpose(message: Message, compensation: bool) -> Purpose:
 
 
 def _completed(message: Message) -> Command:
-    reply = parse(wire.StepCompleted, message.data)
+    reply, unusable = parse_reply(wire.StepCompleted, message.data)
     command = HandleStepReply(
         step_id=reply.step_id,
         attempt=reply.attempt,
@@ -309,11 +308,11 @@ def _completed(message: Message) -> Command:
         execution_time_ms=reply.execution_time_ms or 0,
         snapshot=reply.snapshot,
     )
-    return _within_depth(message, command)
+    return _as_usable(command, unusable)
 
 
 def _failed(message: Message) -> Command:
-    reply = parse(wire.StepFailed, message.data)
+    reply, _ = parse_reply(wire.StepFailed, message.data)
     return HandleStepReply(
         step_id=reply.step_id,
         attempt=reply.attempt,
@@ -325,7 +324,7 @@ def _failed(message: Message) -> Command:
 
 
 def _sealed(message: Message) -> Command:
-    answer = parse(wire.Sealed, message.data)
+    answer, unusable = parse_reply(wire.Sealed, message.data)
     command = HandleSealAnswer(
         step_id=answer.step_id,
         round=answer.round,
@@ -334,12 +333,12 @@ def _sealed(message: Message) -> Command:
         snapshot=answer.snapshot,
         attempt=answer.attempt,
     )
-    return _within_depth(message, command)
+    return _as_usable(command, unusable)
 
 
-def _within_depth(message: Message, answer: Answer) -> Answer:
-    fault = nesting_fault(message.data)
-    return answer if fault is None else without_data(answer, "TOO_DEEP", f"the data is {fault}")
+def _as_usable(answer: Answer, unusable: str | None) -> Answer:
+    """An answer whose data cannot be stored counts all the same, without them."""
+    return answer if unusable is None else without_data(answer, INVALID_OUTPUT, unusable)
 
 
 def _timer(message: Message) -> Command:

@@ -10,7 +10,6 @@ from application.definitions.compilation import (
 from application.definitions.registry import (
     DefinitionConflict,
     DefinitionRegistry,
-    parse_reference,
     services_of,
 )
 from application.definitions.shipped import shipped_definitions
@@ -20,7 +19,6 @@ __all__ = [
     "DefinitionRegistry",
     "InvalidDefinition",
     "compile_definition",
-    "parse_reference",
     "restore_definition",
     "services_of",
     "shipped_definitions",

@@ -13,6 +13,7 @@ from conveyor.definition import (
     StepDocument,
     read_definition,
 )
+from conveyor.json_text import unstorable_values
 
 from application.definitions.expressions import (
     InvalidExpression,
@@ -50,6 +51,12 @@ def compile_definition(document: Document) -> WorkflowDefinition:
 
     Raises InvalidDefinition with every fault.
     """
+    unstorable = tuple(
+        Fault(rule=Rule.SCHEMA, path=fault["path"], message=fault["message"])
+        for fault in unstorable_values(document)
+    )
+    if unstorable:
+        raise InvalidDefinition(unstorable)
     compilation = _Compilation(_read(document))
     unsafe = registration_faults(compilation.definition, compilation.input_schema.has_path)
     faults = (*compilation.faults, *unsafe)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from typing import Literal
 
 from conveyor.definition import read_definition
 
+from application.codec.references import definition_named
 from application.definitions.compilation import compile_definition, restore_definition
 from application.ports import Clock, Document, WorkflowDefinitionRepository
 from domain.definition.definition import WorkflowDefinition
-
-_REFERENCE = re.compile(r"(.+)-v([1-9][0-9]*)")
 
 
 class DefinitionConflict(Exception):
@@ -23,12 +21,6 @@ class DefinitionConflict(Exception):
             f"{definition_id} is registered with other content; a change is a new version"
         )
         self.definition_id = definition_id
-
-
-def parse_reference(reference: str) -> tuple[str, int | None]:
-    """`order-fulfillment-v1` is version 1 of order-fulfillment; any other text is a name."""
-    match = _REFERENCE.fullmatch(reference)
-    return (match[1], int(match[2])) if match else (reference, None)
 
 
 def services_of(definition: WorkflowDefinition) -> frozenset[str]:
@@ -59,7 +51,7 @@ class DefinitionRegistry:
 
     def cached(self, reference: str, version: int | None = None) -> WorkflowDefinition | None:
         """As `get`, from memory only; None also for what has to be looked up (again)."""
-        key = _resolve(reference, version)
+        key = definition_named(reference, version)
         if key is None:
             return None
         name, wanted = key
@@ -76,7 +68,7 @@ class DefinitionRegistry:
         None if there is none such, or if the id's version is not `version`. Raises Unavailable, and
         InvalidDefinition for a definition that a newer service registered and this one cannot read.
         """
-        key = _resolve(reference, version)
+        key = definition_named(reference, version)
         if key is None:
             return None
         name, wanted = key
@@ -117,13 +109,6 @@ class DefinitionRegistry:
     def _keep(self, definition: WorkflowDefinition) -> WorkflowDefinition:
         """The object that stands for this version from now on: the first one compiled."""
         return self._compiled.setdefault((definition.name, definition.version), definition)
-
-
-def _resolve(reference: str, version: int | None) -> tuple[str, int | None] | None:
-    name, named_version = parse_reference(reference)
-    if version is not None and named_version is not None and version != named_version:
-        return None
-    return name, named_version if version is None else version
 
 
 def _content_hash(document: Document) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from enum import StrEnum
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from conveyor.json_text import read_json
 from typer.core import TyperCommand
 
 from infrastructure.cli.client import WAIT_MAX_SECONDS, WORKFLOWS, Json, document_of, request
@@ -106,12 +106,12 @@ def _read_input(given: str | None) -> Json:
         return {}
     try:
         if given == "-":
-            text = sys.stdin.read()
+            text = sys.stdin.buffer.read()
         elif given.startswith("@"):
-            text = Path(given[1:]).read_text(encoding="utf-8")
+            text = Path(given[1:]).read_bytes()
         else:
             text = given
-        document: Any = json.loads(text)
+        document: Any = read_json(text)
     except (OSError, ValueError) as fault:
         fail(f"--input: {fault}", Exit.USAGE)
     if not isinstance(document, dict):

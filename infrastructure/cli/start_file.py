@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from conveyor.json_text import NotJson, UnstorableJson, read_json
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -134,9 +134,12 @@ class _Sender:
     def _body(self, line: Line) -> Json | None:
         """The start that the line asks for, None if it is refused here."""
         try:
-            document: Any = json.loads(line.text)
-        except ValueError as fault:
+            document: Any = read_json(line.text)
+        except NotJson as fault:
             self.summary.refuse(line.number, "NOT_JSON", str(fault))
+            return None
+        except UnstorableJson as fault:
+            self.summary.refuse(line.number, "INVALID_INPUT", str(fault))
             return None
         if not isinstance(document, dict):
             self.summary.refuse(line.number, "INVALID_INPUT", "must be a JSON object")

@@ -13,17 +13,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from cloudevents.core.bindings.kafka import KafkaMessage, from_structured
 from cloudevents.core.exceptions import CloudEventValidationError
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+from conveyor.json_text import read_loosely, require_storable, utf8
 from conveyor.messages import MalformedEvent, Message, Record
 
 _STRUCTURED = b"application/cloudevents+json"
 _SPECVERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/json")
 _JSON = JSONFormat()
+#: Deeper than any payload may be: its reader refuses it with a path.
+_STRUCTURED_NESTING_MAX = 128
 
 _OWN_EXTENSIONS = frozenset(
     ("correlationid", "causationid", "traceparent", "idempotencykey", "attempt")
@@ -181,14 +183,11 @@ def _utc(time: str) -> str:
 
 def _read_structured(value: bytes) -> tuple[dict[str, str], bytes]:
     try:
-        event = from_structured(KafkaMessage({}, None, value), _JSON, _complete_event)
-    except (
-        CloudEventValidationError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+        envelope: Any = read_loosely(utf8(value), _STRUCTURED_NESTING_MAX)
+        data: Any = envelope.pop("data", None)
+        require_storable(envelope)
+        event = _JSON.read(_complete_event, json.dumps(envelope))
+    except (CloudEventValidationError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, MalformedEvent):
             raise
         raise MalformedEvent("MALFORMED_EVENT", f"no structured CloudEvent: {error}") from None
@@ -197,9 +196,10 @@ def _read_structured(value: bytes) -> tuple[dict[str, str], bytes]:
         for name, attribute in event.get_attributes().items()
         if name != "datacontenttype" and attribute is not None
     }
-    data: Any = event.get_data()
-    if isinstance(data, bytes):
-        return attributes, data
+    binary: Any = event.get_data()
+    if isinstance(binary, bytes):
+        return attributes, binary
+    # What JSON cannot hold is written all the same, so that whoever reads the data says what is wrong with it.
     return attributes, b"" if data is None else json.dumps(data, separators=(",", ":")).encode()
 
 

@@ -4,76 +4,120 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
+from conveyor.json_text import (
+    NESTING_MAX,
+    Fault,
+    NotJson,
+    UnstorableJson,
+    cleaned,
+    read_json,
+    read_loosely,
+    unstorable_in,
+    unstorable_values,
+    utf8,
+    why_not_json,
+)
 from conveyor.messages import MalformedEvent
+
+__all__ = [
+    "NESTING_MAX",
+    "InvalidPayload",
+    "document_of",
+    "faults_of",
+    "parse",
+    "parse_reply",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
 
-#: How many objects and lists of a command or a reply may stand within each other. MongoDB's documents have at most
-#: 100, and what was accepted here stands within templates, events and commits.
-NESTING_MAX = 64
+#: The fields of a reply that bring a participant's own data.
+_DATA_FIELDS = ("output", "snapshot")
 
 
 class InvalidPayload(ValueError):
     """JSON, but not of the shape that the type demands; `faults` are `{path, message}`."""
 
-    def __init__(self, faults: tuple[dict[str, str], ...]) -> None:
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("; ".join(f"{fault['path']}: {fault['message']}" for fault in faults))
         self.faults = faults
 
 
-def parse(model: type[Model], data: bytes) -> Model:
-    """The payload. Raises MalformedEvent (NOT_JSON) or InvalidPayload with every fault."""
-    if b"NaN" in data or b"Infinity" in data:
-        _refuse_no_numbers(data)
+def document_of(data: bytes) -> Any:
+    """The JSON document. Raises MalformedEvent (NOT_JSON) or InvalidPayload for what cannot be stored."""
     try:
-        return model.model_validate_json(data or b"{}")
+        return read_json(data)
+    except NotJson as error:
+        raise MalformedEvent("NOT_JSON", str(error)) from error
+    except UnstorableJson as error:
+        raise InvalidPayload(_of_data(error.faults)) from error
+
+
+def parse(model: type[Model], data: bytes, nesting: int = NESTING_MAX) -> Model:
+    """The payload; empty data is an empty object. Raises MalformedEvent (NOT_JSON) or InvalidPayload."""
+    data = utf8(data) or b"{}"
+    try:
+        unstorable = unstorable_in(data, nesting)
+    except NotJson as error:
+        raise MalformedEvent("NOT_JSON", str(error)) from error
+    if unstorable:
+        raise InvalidPayload(_of_data(unstorable))
+    try:
+        return model.model_validate_json(data)
     except ValidationError as error:
         if any(fault["type"] == "json_invalid" for fault in error.errors()):
-            raise MalformedEvent("NOT_JSON", "the data is no JSON document") from error
+            raise MalformedEvent("NOT_JSON", why_not_json(data)) from error
         raise InvalidPayload(faults_of(error)) from error
 
 
-def nesting_fault(data: bytes) -> str | None:
-    """Why this JSON document cannot be taken: it is nested too deeply. None if it is not."""
-    # Brackets in strings count as well, so many of them are only a reason to look.
-    if data.count(b"{") + data.count(b"[") <= NESTING_MAX:
-        return None
-    if _is_within(orjson.loads(data), NESTING_MAX):
-        return None
-    return f"nested more than {NESTING_MAX} deep; pass a reference, or the value as a text"
+def parse_reply(model: type[Model], data: bytes) -> tuple[Model, str | None]:
+    """A participant's answer, and why its output or snapshot cannot be used, if so.
 
-
-def _is_within(value: Any, levels: int) -> bool:
-    if isinstance(value, dict):
-        inner = list(cast("dict[str, Any]", value).values())
-    elif isinstance(value, list):
-        inner = cast("list[Any]", value)
-    else:
-        return True
-    return levels > 0 and all(_is_within(item, levels - 1) for item in inner)
-
-
-def require_shallow(data: bytes) -> None:
-    """Raises InvalidPayload for what is nested too deeply."""
-    fault = nesting_fault(data)
-    if fault is not None:
-        raise InvalidPayload(({"path": "data", "message": fault},))
-
-
-def _refuse_no_numbers(data: bytes) -> None:
-    """NaN and Infinity are no JSON, though many readers take them; what is stored could not be read back."""
+    A step that was performed must not be performed again because of its output: an answer that can be
+    understood without its data is returned without it. Raises MalformedEvent (NOT_JSON) or InvalidPayload.
+    """
     try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise MalformedEvent("NOT_JSON", f"the data is no JSON document: {error}") from error
+        return parse(model, data), None
+    except (MalformedEvent, InvalidPayload) as fault:
+        return _without_data(model, data, fault)
 
 
-def faults_of(error: ValidationError) -> tuple[dict[str, str], ...]:
+def _without_data(
+    model: type[Model], data: bytes, fault: MalformedEvent | InvalidPayload
+) -> tuple[Model, str | None]:
+    try:
+        document: Any = read_loosely(utf8(data), any_bytes=True)
+    except NotJson:
+        raise fault from None
+    if not isinstance(document, dict):
+        raise fault
+    fields = cast("dict[str, Any]", document)
+    unusable: list[Fault] = []
+    for name in _DATA_FIELDS:
+        value = fields.pop(name, None)
+        if value is None:
+            continue
+        faults = list(unstorable_values(value, name, nesting=NESTING_MAX - 1))
+        if not isinstance(value, dict):
+            faults.append({"path": name, "message": "is not an object"})
+        if not faults:
+            fields[name] = value
+        unusable += faults
+    try:
+        answer = model.model_validate(cleaned(fields))
+    except ValidationError as error:
+        raise InvalidPayload(faults_of(error)) from error
+    return answer, str(InvalidPayload(tuple(unusable[:10]))) if unusable else None
+
+
+def faults_of(error: ValidationError) -> tuple[Fault, ...]:
     """A validation error as `errors` of a problem document."""
     return tuple(
         {"path": ".".join(str(part) for part in fault["loc"]) or "data", "message": fault["msg"]}
         for fault in error.errors()
     )
+
+
+def _of_data(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    return tuple({**fault, "path": fault["path"] or "data"} for fault in faults)

@@ -13,6 +13,9 @@ from conveyor.payloads import InvalidPayload, parse
 from conveyor.transport import Taken
 from conveyor.wire import CompensationRequest, SealRequest, StepRequest
 
+#: A mapping of a definition puts values of up to `NESTING_MAX` levels deeper into each other.
+REQUEST_NESTING_MAX = 100
+
 Kind = Literal["perform", "undo", "seal"]
 
 
@@ -53,11 +56,18 @@ def read_request(taken: Taken, participant: Participant) -> Request:
         )
     try:
         if message.type == types.STEP_REQUESTED:
-            return _perform(taken, parse(StepRequest, message.data), key, participant)
+            return _perform(
+                taken, parse(StepRequest, message.data, REQUEST_NESTING_MAX), key, participant
+            )
         if message.type == types.COMPENSATION_REQUESTED:
-            return _undo(taken, parse(CompensationRequest, message.data), key, participant)
+            return _undo(
+                taken,
+                parse(CompensationRequest, message.data, REQUEST_NESTING_MAX),
+                key,
+                participant,
+            )
         if message.type == types.SEAL_REQUESTED:
-            body = parse(SealRequest, message.data)
+            body = parse(SealRequest, message.data, REQUEST_NESTING_MAX)
             return Request(taken, "seal", body, key, key, None, 0, {key: 0})
     except InvalidPayload as error:
         raise MalformedEvent("INVALID_DATA", str(error)) from None

@@ -6,6 +6,7 @@ them, so that an older reader understands a newer writer. Times are strings in R
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -13,18 +14,33 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
-_TIME = TypeAdapter(AwareDatetime)
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
-def _to_utc(value: str) -> str:
-    return rfc3339(_TIME.validate_python(value))
+def parse_rfc3339(text: str) -> datetime:
+    """The moment in UTC. Raises ValueError for what is not an RFC 3339 time within the years 1 to 9999."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError("is not an RFC 3339 time with an offset, as 2026-11-21T02:30:00.123Z")
+    date, time, fraction, offset = match.groups("")
+    try:
+        moment = datetime.fromisoformat(f"{date}T{time}{fraction[:7]}{offset.upper()}")
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
+
+
+def _to_utc(text: str) -> str:
+    return rfc3339(parse_rfc3339(text))
 
 
 def rfc3339(time: datetime) -> str:
@@ -32,16 +48,33 @@ def rfc3339(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+#: The largest version, attempt, round: 32 bits signed.
+COUNT_MAX = 2**31 - 1
+YEAR_SECONDS = 366 * 24 * 3600
+_LOCK_WAIT_SECONDS_MAX = 24 * 3600
+_RETRIES_MAX = 1_000_000
+#: Larger ones lose digits in many readers, and no step takes that long.
+_DURATION_MS_MAX = 2**53
+
+
+def _usable_duration(value: Any) -> int | None:
+    """A participant's own measurement is never a reason to refuse what it answers."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value <= _DURATION_MS_MAX else None
+
+
 #: An RFC 3339 time as it travels; normalised to UTC with milliseconds.
 Timestamp = Annotated[str, AfterValidator(_to_utc)]
 JsonObject = dict[str, Any]
 Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
+Duration = Annotated[int | None, BeforeValidator(_usable_duration)]
 Priority = Literal["HIGH", "NORMAL", "LOW"]
 
 
 class _Command(BaseModel):
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid"
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", strict=True
     )
 
 
@@ -59,15 +92,15 @@ class StartData(_Command):
 
     definition: Name | None = None
     definition_id: Name | None = None
-    version: int | None = Field(default=None, ge=1)
+    version: Count | None = None
     input: JsonObject = Field(default_factory=dict)
     priority: Priority = "NORMAL"
     correlation_id: str | None = None
     lock_key: Name | None = None
     lock_policy: Literal["wait", "reject"] | None = None
-    lock_wait_seconds: int | None = Field(default=None, ge=0)
+    lock_wait_seconds: int | None = Field(default=None, ge=0, le=_LOCK_WAIT_SECONDS_MAX)
     #: 0: no time-out; None: the definition's.
-    timeout_seconds: int | None = Field(default=None, ge=0)
+    timeout_seconds: int | None = Field(default=None, ge=0, le=YEAR_SECONDS)
     triggered_by: str | None = None
     user_id: str | None = None
     wallet: str | None = None
@@ -77,7 +110,7 @@ class StartData(_Command):
     release_queue: Name | None = None
     due_at: Timestamp | None = None
     idempotency_key: Name | None = None
-    max_retries: int | None = Field(default=None, ge=0)
+    max_retries: int | None = Field(default=None, ge=0, le=_RETRIES_MAX)
 
     @model_validator(mode="after")
     def _one_definition(self) -> Self:
@@ -158,7 +191,7 @@ class SealRequest(_Event):
     step_id: Name
     service: Name
     operation: Name
-    round: int = Field(default=1, ge=1)
+    round: Count = 1
     context: JsonObject = Field(default_factory=dict)
 
 
@@ -166,7 +199,7 @@ class StepRequest(SealRequest):
     """`requested`: perform the step."""
 
     input: JsonObject = Field(default_factory=dict)
-    attempt: int = Field(default=1, ge=1)
+    attempt: Count = 1
     #: Not begun any more after this time; None: no limit.
     deadline: AwareDatetime | None = None
 
@@ -186,11 +219,12 @@ class CompensationRequest(StepRequest):
 class _StepReply(_Event):
     workflow_id: Name
     step_id: Name
-    attempt: int = Field(ge=1)
-    round: int = Field(default=1, ge=1)
+    attempt: Count
+    round: Count = 1
     #: True: the answer to a compensation request.
     compensation: bool = False
-    execution_time_ms: int | None = None
+    #: None also for what is not a duration.
+    execution_time_ms: Duration = None
     #: Which instance of the service answered.
     instance: str | None = None
 
@@ -213,13 +247,13 @@ class Sealed(_Event):
 
     workflow_id: Name
     step_id: Name
-    round: int = Field(default=1, ge=1)
+    round: Count = 1
     performed: bool
     output: JsonObject | None = None
     #: Of a performed step, if its handler kept one.
     snapshot: JsonObject | None = None
     #: The attempt that performed.
-    attempt: int | None = None
+    attempt: Count | None = None
     instance: str | None = None
 
 

@@ -16,7 +16,6 @@ from application.definitions import (
     DefinitionConflict,
     DefinitionRegistry,
     InvalidDefinition,
-    parse_reference,
     restore_definition,
     shipped_definitions,
 )
@@ -192,20 +191,3 @@ async def test_stored_definitions_are_not_proved_again(
         await registry.get("order", 2)
     with pytest.raises(InvalidDefinition):
         restore_definition({"name": "order"})
-
-
-@pytest.mark.parametrize(
-    ("reference", "parsed"),
-    [
-        ("order-fulfillment-v1", ("order-fulfillment", 1)),
-        ("order-v12", ("order", 12)),
-        ("order", ("order", None)),
-        ("order-v", ("order-v", None)),
-        ("order-v0", ("order-v0", None)),
-        ("-v1", ("-v1", None)),
-        ("", ("", None)),
-    ],
-)
-def test_parse_reference(reference: str, parsed: tuple[str, int | None]) -> None:
-    """An id ends in its version, anything else is a name."""
-    assert parse_reference(reference) == parsed

@@ -169,8 +169,8 @@ def test_input_mapping() -> None:
         (document(step("a", retry={"tries": 1})), "steps[0].retry.tries", "is not a field"),
         (document(step("a", input=5)), "steps[0].input", "should be an object"),
         (document(step("a", compensation={})), "steps[0].compensation.operation", "is required"),
-        (document(step("a", config={"on": date(2026, 1, 1)})), "", "in quotes"),
-        (document(step("a", config={1: 2})), "", "not JSON"),
+        (document(step("a", config={"on": date(2026, 1, 1)})), "steps[0].config.on", "in quotes"),
+        (document(step("a", config={1: 2})), "steps[0].config", "in quotes"),
     ],
 )
 def test_a_wrong_form_is_refused_with_its_place(bad: Document, path: str, message: str) -> None:

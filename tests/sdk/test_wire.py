@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conveyor.messages import MalformedEvent
-from conveyor.payloads import parse
+from conveyor.payloads import InvalidPayload, parse
 from conveyor.wire import (
     CancelData,
     ExecuteStepData,
@@ -107,8 +106,8 @@ def test_request_without_optional_fields() -> None:
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 def test_no_numbers(value: str) -> None:
-    """NaN and Infinity are refused as no JSON; as text they are nothing special."""
-    with pytest.raises(MalformedEvent, match="no JSON"):
+    """NaN and Infinity are refused with their path; as text they are nothing special."""
+    with pytest.raises(InvalidPayload, match=r"input\.x: "):
         parse(StartData, b'{"definition": "d", "input": {"x": %s}}' % value.encode())
 
     assert parse(StartData, b'{"definition": "d", "input": {"x": "%s"}}' % value.encode())
