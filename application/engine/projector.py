@@ -15,11 +15,6 @@ from application.engine.hot import Partition
 from application.engine.publication import Publication
 from application.ports import Document, InboxStart, Unavailable
 from domain.aggregate.position import TopicPartition
-from domain.workflow.status import WorkflowStatus
-
-#: Ended for good; FAILED ones stay in memory, since an operator is about to act on them.
-_ENDED = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.COMPENSATED, WorkflowStatus.CANCELLED})
-
 
 #: How soon a round under way is looked at again: the inbox, not the round, wakes the processor.
 _LOOK_AGAIN_SECONDS = 0.02
@@ -138,7 +133,8 @@ class Projector:
             if hot.instance.version == version:
                 partition.dirty.discard(workflow_id)
                 partition.aging.discard(workflow_id)
-                if hot.instance.status in _ENDED and not hot.instance.unresolved:
+                # FAILED ones stay in memory, since an operator is about to act on them.
+                if hot.instance.is_terminal and not hot.instance.unresolved:
                     del partition.instances[workflow_id]
         for partition, version in snapshot.refusals:
             partition.refusals.projected = max(partition.refusals.projected, version)

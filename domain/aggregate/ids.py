@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,35}")
 _KEY_PART = re.compile(r"[^/]+")
@@ -58,8 +58,7 @@ def derived_id(tenant: str, definition: str, seed: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:{tenant}:{definition}:{seed}"))
 
 
-@dataclass(frozen=True, slots=True)
-class StepKey:
+class StepKey(NamedTuple):
     """The idempotency key of all attempts of one round of a step.
 
     Written `<workflow>/<step>[/<item>]/<round>[/undo|/verify]`.

@@ -7,6 +7,11 @@ from datetime import timedelta
 
 from domain.values import value
 
+#: Retries that may follow each other as fast as their policy says. Every later one waits at least
+#: `LATER_DELAY_MIN_MS`: no policy may turn a service that is down into a loop without a pause.
+QUICK_RETRIES = 3
+LATER_DELAY_MIN_MS = 1000
+
 
 @value
 class RetryPolicy:
@@ -30,12 +35,17 @@ class RetryPolicy:
         return int(min(float(self.max_delay_ms), delay_ms))
 
     def delay(self, retries: int, key: str, attempt: int) -> timedelta:
-        """The delay with jitter: within `jitter` x delay around it, drawn from key and attempt, so replay agrees."""
+        """The delay with jitter: within `jitter` x delay around it, drawn from key and attempt, so replay agrees.
+
+        At least a second from the fourth retry on, whatever the policy says.
+        """
         delay_ms = self.calculate_delay(retries)
         if self.jitter:
             digest = hashlib.blake2b(f"{key}#{attempt}".encode(), digest_size=8).digest()
             draw = int.from_bytes(digest) / 2**63 - 1.0
             delay_ms = max(0, round(delay_ms * (1.0 + self.jitter * draw)))
+        if retries >= QUICK_RETRIES:
+            delay_ms = max(delay_ms, LATER_DELAY_MIN_MS)
         return timedelta(milliseconds=delay_ms)
 
     def has_retries_left(self, retries: int) -> bool:

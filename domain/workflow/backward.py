@@ -11,7 +11,7 @@ from typing import Any
 
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.ids import StepKey
-from domain.definition.definition import StepDefinition, WorkflowDefinition
+from domain.definition.definition import StepDefinition, StepKind, WorkflowDefinition
 from domain.definition.expression import ExpressionError, Template
 from domain.workflow.commands import Purpose
 from domain.workflow.events import (
@@ -24,7 +24,7 @@ from domain.workflow.events import (
     StepSealed,
 )
 from domain.workflow.instance import WorkflowInstance
-from domain.workflow.sealing import ask_seal, seal_open_steps
+from domain.workflow.sealing import ask_seal, close_read_only, seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus
 from domain.workflow.step import StepExecution, deadline_after, elapsed_ms
 
@@ -152,6 +152,9 @@ def _give_up_seals(instance: WorkflowInstance, now: datetime) -> list[DomainEven
     events: list[DomainEvent] = []
     for step in instance.steps.values():
         if not step.unanswered:
+            continue
+        if instance.definition.step(step.step_id).kind is StepKind.READ_ONLY:
+            events.extend(close_read_only(instance, instance.definition.step(step.step_id), now))
             continue
         if not step.seal_attempt:
             events.append(ask_seal(instance, instance.definition.step(step.step_id), now))

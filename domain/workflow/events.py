@@ -204,7 +204,11 @@ class StepExecuted(DomainEvent):
 
 @value
 class StepFailed(DomainEvent):
-    """An attempt failed; `answered` is False when the participant did not say so itself."""
+    """An attempt failed.
+
+    `answered` is False when the attempt may have had an effect all the same: the participant did not
+    answer, or its answer promises nothing. An attempt of a read-only step has none.
+    """
 
     TYPE = "orchestration.workflow.step.failed"
     NAME = "WorkflowStepFailedEvent"

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.aggregate.event import DomainEvent
+from domain.aggregate.ids import StepKey
 from domain.definition.definition import OnFailure, StepDefinition
 from domain.definition.expression import ExpressionError
 from domain.workflow.backward import start_compensation
@@ -113,7 +114,7 @@ def schedule_step(
         operation=step.operation,
         attempt=attempt,
         round=round,
-        idempotency_key=f"{instance.id}/{step.id}/{round}",
+        idempotency_key=str(StepKey(instance.id, step.id, round)),
         purpose=None,
         request=request,
     )

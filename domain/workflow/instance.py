@@ -194,7 +194,10 @@ class WorkflowInstance:
         facts = self.facts
         return {
             "input": facts.input,
-            "steps": {step_id: {"output": step.output} for step_id, step in self.steps.items()},
+            "steps": {
+                step_id: {"output": step.output, "status": str(step.status)}
+                for step_id, step in self.steps.items()
+            },
             "signals": self.signals,
             "context": {
                 "workflowId": self.id,

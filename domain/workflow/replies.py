@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from domain.aggregate.event import DomainEvent
-from domain.definition.definition import StepDefinition
+from domain.definition.definition import StepDefinition, StepKind
 from domain.workflow.backward import schedule_undo
 from domain.workflow.commands import ExecuteStep, HandleSealAnswer, HandleStepReply, Purpose
 from domain.workflow.events import (
@@ -77,6 +77,8 @@ def _succeeded(
     if not unfinished:
         return (ignored,)
     if execution.sealed or instance.status is WorkflowStatus.COMPENSATED:
+        if step.kind is StepKind.READ_ONLY:
+            return (ignored,)
         incident = IncidentRaised(
             occurred_at=now,
             step_id=step.id,
@@ -157,7 +159,7 @@ def fail_attempt(
         message=error.message,
         recoverable=error.recoverable,
         will_retry=will_retry,
-        answered=answered,
+        answered=answered or step.kind is StepKind.READ_ONLY,
         next_attempt_at=retry_at,
     )
     if retry_at is None:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 from domain.aggregate.event import DomainEvent
-from domain.definition.definition import StepDefinition
-from domain.workflow.events import SealRequest, StepUnresolved
+from domain.definition.definition import StepDefinition, StepKind
+from domain.definition.retry import RetryPolicy
+from domain.workflow.events import (
+    IncidentRaised,
+    SealRequest,
+    StepFailed,
+    StepSealed,
+    StepUnresolved,
+)
+from domain.workflow.failure import ErrorType
 from domain.workflow.instance import WorkflowInstance
+from domain.workflow.status import StepStatus
+
+#: A seal is repeated after 1 s, doubling to 5 min, without limit; the step's own policy is for its attempts.
+_BACK_OFF: Final = RetryPolicy(initial_delay_ms=1000, max_delay_ms=300_000)
+#: Seals without an answer before somebody has to look.
+UNANSWERED_MAX: Final = 5
 
 
 def ask_seal(instance: WorkflowInstance, step: StepDefinition, now: datetime) -> StepUnresolved:
-    """Ask the step's service to seal it, again after the step's backoff, without limit (PROTOCOL rule 1)."""
+    """Ask the step's service to seal it."""
     execution = instance.steps[step.id]
-    key = execution.key(instance.id)
     attempt = execution.seal_attempt + 1
     return StepUnresolved(
         occurred_at=now,
@@ -22,8 +37,8 @@ def ask_seal(instance: WorkflowInstance, step: StepDefinition, now: datetime) ->
         round=execution.round,
         attempts=execution.unanswered,
         seal_attempt=attempt,
-        next_seal_at=now + step.retry.delay(attempt - 1, f"{key}/seal", attempt),
-        idempotency_key=key,
+        next_seal_at=now + timedelta(milliseconds=_BACK_OFF.calculate_delay(attempt - 1)),
+        idempotency_key=execution.key(instance.id),
         request=SealRequest(
             workflow_id=instance.id,
             step_id=step.id,
@@ -35,10 +50,62 @@ def ask_seal(instance: WorkflowInstance, step: StepDefinition, now: datetime) ->
     )
 
 
+def ask_seal_again(
+    instance: WorkflowInstance, step: StepDefinition, now: datetime
+) -> Sequence[DomainEvent]:
+    """The service has not answered in time: ask again, and after five times say so, once."""
+    if step.kind is StepKind.READ_ONLY:
+        return close_read_only(instance, step, now)
+    asked = ask_seal(instance, step, now)
+    if asked.seal_attempt != UNANSWERED_MAX + 1:
+        return (asked,)
+    incident = IncidentRaised(
+        occurred_at=now,
+        step_id=step.id,
+        code="SEAL_UNANSWERED",
+        detail=f"{step.service} was asked {UNANSWERED_MAX} times whether it performed {step.id} and does not answer:"
+        " check that the name of the service is right, and that a participant of it is running",
+    )
+    return (asked, incident)
+
+
 def seal_open_steps(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:
     """Seals for every step with an attempt that has no answer and that nobody asked about yet."""
-    return [
-        ask_seal(instance, step, now)
-        for step in instance.definition.steps
-        if instance.steps[step.id].unanswered and not instance.steps[step.id].seal_attempt
-    ]
+    events: list[DomainEvent] = []
+    for step in instance.definition.steps:
+        execution = instance.steps[step.id]
+        if not execution.unanswered:
+            continue
+        if step.kind is StepKind.READ_ONLY:
+            events.extend(close_read_only(instance, step, now))
+        elif not execution.seal_attempt:
+            events.append(ask_seal(instance, step, now))
+    return events
+
+
+def close_read_only(
+    instance: WorkflowInstance, step: StepDefinition, now: datetime
+) -> Sequence[DomainEvent]:
+    """A read-only step changes nothing, so nobody waits for the end of its attempts (PROTOCOL rule 1)."""
+    execution = instance.steps[step.id]
+    if execution.status is not StepStatus.EXECUTING:
+        # Written by versions that left the attempts of read-only steps open.
+        return (
+            StepSealed(occurred_at=now, step_id=step.id, round=execution.round, performed=False),
+        )
+    return (
+        StepFailed(
+            occurred_at=now,
+            step_id=step.id,
+            service_name=step.service,
+            operation=step.operation,
+            attempt=execution.attempt,
+            round=execution.round,
+            error_code="CANCELLED",
+            error_type=ErrorType.UNKNOWN,
+            message="the workflow does not need its answer any more",
+            recoverable=False,
+            will_retry=False,
+            answered=True,
+        ),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from domain.aggregate.ids import StepKey
 from domain.definition.definition import StepDefinition
 from domain.values import changed, value
 from domain.workflow.failure import WorkflowError
@@ -90,8 +91,8 @@ class StepExecution:
         return StepExecution(step_id=step.id)
 
     def key(self, workflow_id: str) -> str:
-        """The idempotency key of all attempts of this round, as `StepKey` writes it."""
-        return f"{workflow_id}/{self.step_id}/{self.round}"
+        """The idempotency key of all attempts of this round."""
+        return str(StepKey(workflow_id, self.step_id, self.round))
 
     @property
     def is_unresolved(self) -> bool:

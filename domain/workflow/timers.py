@@ -18,7 +18,7 @@ from domain.workflow.failure import ErrorType, WorkflowError
 from domain.workflow.forward import fail, schedule_step
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.replies import fail_attempt, fail_undo, timeout_error
-from domain.workflow.sealing import ask_seal
+from domain.workflow.sealing import ask_seal_again
 from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
 
@@ -122,7 +122,7 @@ def fire(instance: WorkflowInstance, firing: FireTimer, now: datetime) -> Sequen
         case TimerKind.STEP_RETRY:
             return (schedule_step(instance, step, now),)
         case TimerKind.SEAL:
-            return (ask_seal(instance, step, now),)
+            return ask_seal_again(instance, step, now)
         case TimerKind.UNDO_TIMEOUT:
             return fail_undo(instance, step, late, now)
         case TimerKind.UNDO_RETRY:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.definition.retry import PRESETS, RetryPolicy
+from domain.definition.retry import LATER_DELAY_MIN_MS, PRESETS, RetryPolicy
 
 
 def test_the_default_backoff_is_one_two_and_four_seconds() -> None:
@@ -109,7 +109,18 @@ def test_every_policy_has_a_delay(
     delay = policy.calculate_delay(retries)
 
     assert 0 <= policy.calculate_delay(max(0, retries - 1)) <= delay <= max_ms
-    assert timedelta(0) <= policy.delay(retries, "key", 1) <= timedelta(milliseconds=2 * delay + 1)
+    longest = max(2 * delay + 1, LATER_DELAY_MIN_MS)
+    assert timedelta(0) <= policy.delay(retries, "key", 1) <= timedelta(milliseconds=longest)
+
+
+def test_later_retries_have_a_floor() -> None:
+    """A policy of one millisecond makes three quick retries; from the fourth on a second lies between them."""
+    policy = RetryPolicy(initial_delay_ms=1, max_delay_ms=1, jitter=1.0)
+
+    seconds = [policy.delay(retries, "key", 1).total_seconds() for retries in range(6)]
+
+    assert max(seconds[:3]) <= 0.002
+    assert seconds[3:] == [1, 1, 1]
 
 
 def test_no_initial_delay_stays_none() -> None:

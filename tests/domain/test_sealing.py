@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from domain.definition.definition import OnCancel, OnFailure
+from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
+from domain.definition.retry import RetryPolicy
+from domain.values import changed
 from domain.workflow.commands import TimerKind
+from domain.workflow.decide import Decided, decide
 from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
@@ -19,8 +22,9 @@ from domain.workflow.events import (
     StepUnresolved,
     WorkflowCancelled,
 )
+from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
 from domain.workflow.timers import timers_of
-from tests.domain.definitions import chain, diamond, with_pivot
+from tests.domain.definitions import chain, diamond, step, with_pivot, workflow
 from tests.domain.sagas import Saga
 
 
@@ -99,18 +103,93 @@ def test_an_unknown_failure_resolves_nothing() -> None:
 
 
 def test_the_seal_is_asked_for_until_it_is_answered() -> None:
-    """Seal requests go on with the step's backoff, past its retries, without limit."""
-    saga = unresolved()
+    """Seals have a back-off of their own, from one second to five minutes, whatever the step's policy is."""
+    fast = RetryPolicy(max_retries=0, initial_delay_ms=1, max_delay_ms=1)
+    saga = unresolved(each=lambda _: {"retry": fast})
 
     delays: list[float] = []
-    for attempt in range(2, 8):
+    for attempt in range(2, 13):
         asked_at = saga.now
         saga.fires(TimerKind.SEAL, "charge").asks_for(f"seal charge#{attempt}")
         delays.append((saga.now - asked_at).total_seconds())
 
-    assert delays == [1, 2, 4, 8, 10, 10]
+    assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
     saga.sealed("charge").asks_for("undo reserve")
     assert TimerKind.SEAL not in {timer.firing.kind for timer in timers_of(saga.instance)}
+
+
+def test_five_seals_without_an_answer_are_one_incident() -> None:
+    """A misspelt service never answers: somebody is told which one, once, and the seals go on."""
+    saga = unresolved()
+    for _ in range(4):
+        saga.fires(TimerKind.SEAL, "charge").says(StepUnresolved)
+
+    saga.fires(TimerKind.SEAL, "charge").says(StepUnresolved, IncidentRaised)
+    incident = saga.the(IncidentRaised)
+    assert (incident.code, incident.step_id) == ("SEAL_UNANSWERED", "charge")
+    assert "charge-service" in incident.detail
+    for _ in range(20):
+        saga.fires(TimerKind.SEAL, "charge").says(StepUnresolved)
+
+
+def with_read_only(*, parallel: bool = False) -> WorkflowDefinition:
+    """reserve, then look, which changes nothing, and pick after (or side by side with) it."""
+    after = "reserve" if parallel else "look"
+    return workflow(
+        step("reserve"), step("look", "reserve", kind=StepKind.READ_ONLY), step("pick", after)
+    )
+
+
+def test_a_read_only_step_is_never_unresolved() -> None:
+    """It changes nothing, so nobody has to answer for its attempts: what is done is undone at once."""
+    saga = Saga(with_read_only()).starts().succeeds("reserve").times_out("look")
+    assert not saga.instance.unresolved
+
+    saga.retry_is_due("look").gives_no_answer("look")
+
+    saga.asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    assert not saga.all_of(StepUnresolved)
+    saga.succeeds("look").ignores_it()
+
+
+@pytest.mark.parametrize("command", ["fails", "cancels", "forces"])
+def test_nobody_waits_for_a_running_read_only_step(command: str) -> None:
+    """Whatever ends the workflow, a read that is still under way is left alone."""
+    saga = Saga(with_read_only(parallel=True)).starts().succeeds("reserve")
+    if command == "fails":
+        saga.fails("pick").asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    else:
+        saga.succeeds("pick").cancels(compensate=False).is_now("CANCELLED")
+        if command == "forces":
+            saga.forces().asks_for("undo pick")
+
+    saga.is_now(saga.instance.status, look="FAILED")
+    assert not saga.all_of(StepUnresolved)
+    assert TimerKind.STEP_TIMEOUT not in {t.firing.kind for t in timers_of(saga.instance)}
+
+
+def test_a_read_only_step_that_an_older_version_asks_about_is_let_go() -> None:
+    """Histories of before have open attempts of read-only steps: their seal's timer ends them."""
+    saga = Saga(with_read_only()).starts().succeeds("reserve")
+    execution = changed(
+        saga.instance.steps["look"],
+        status=StepStatus.FAILED,
+        deadline=None,
+        seal_attempt=1,
+        seal_due_at=saga.now,
+    )
+    old = changed(
+        saga.instance,
+        status=WorkflowStatus.COMPENSATING,
+        compensation_status=CompensationStatus.RUNNING,
+        steps={**saga.instance.steps, "look": execution},
+    )
+    (timer,) = timers_of(old)
+
+    decided = decide(old, timer.firing, saga.now)
+
+    assert isinstance(decided, Decided)
+    assert [type(event) for event in decided.events] == [StepSealed, StepScheduled]
 
 
 def test_a_success_after_the_seal_needs_somebody_to_look() -> None:
