@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.architecture.repository import (
     ROOT,
@@ -184,13 +185,26 @@ def test_targets_named_in_the_docs_exist() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    """A relative link of a page names a file that is there."""
+    """A relative link of a page names a file that is there, and a heading that it has."""
+    pages = {name: text for name, text in texts() if name.endswith(".md")}
     offences = [
-        f"{name}: {link}"
-        for name, text in texts()
-        if name.endswith(".md")
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
-        if not (ROOT / name).parent.joinpath(link).exists()
+        f"{name}: {link}#{anchor}"
+        for name, text in pages.items()
+        for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text)
+        if not _leads_somewhere(ROOT / name, link, anchor)
     ]
 
     assert offences == []
+
+
+def _leads_somewhere(page: Path, link: str, anchor: str) -> bool:
+    target = page.parent.joinpath(link) if link else page
+    if not target.exists():
+        return False
+    return not anchor or anchor in _anchors(target.read_text(encoding="utf-8"))
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors that the usual viewers make of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}

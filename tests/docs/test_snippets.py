@@ -145,6 +145,14 @@ def ended(url: str, workflow_id: str) -> dict[str, Any]:
     raise TimeoutError(workflow_id)
 
 
+def test_printed_files_are_those_of_the_repository() -> None:
+    """A block under `<!-- file: path -->` is that file."""
+    printed = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", page("README.md"), re.DOTALL)
+
+    assert printed
+    assert all(code == page(name) for name, code in printed)
+
+
 # -- Kafka ---------------------------------------------------------------------------------------
 
 
