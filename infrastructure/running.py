@@ -21,11 +21,11 @@ from application.gateway import CommandGateway
 from application.ports import Document, Unavailable
 from infrastructure.settings import Settings
 from infrastructure.telemetry import EngineTelemetry
+from infrastructure.version import VERSION
 from infrastructure.wiring import Backbone
 
 log = structlog.get_logger("conveyor")
 
-VERSION = "0.1.0"
 Made = TypeVar("Made")
 _PROBE_SECONDS = 3.0
 #: How often the servers are looked at for the log.

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from infrastructure.cli import config, definitions, servers, verify, workflow
 from infrastructure.cli.failures import Exit
+from infrastructure.cli.output import note
+from infrastructure.version import VERSION
 
 __all__ = ["app", "main"]
 
 #: What `conveyor bench` runs: a folder of the checkout, which no wheel has.
 _BENCH = Path(__file__).parents[2] / "bench"
+#: Settings of the command line itself, which `.env` may hold as it holds those of the service.
+_OWN_SETTINGS = ("CONVEYOR_URL", "CONVEYOR_API_KEY", "NO_COLOR")
 
 app = typer.Typer(
     name="conveyor",
-    help="Durable workflows of long-running business processes.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"conveyor {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def conveyor(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Durable workflows of long-running business processes."""
+
+
 app.add_typer(workflow.app, name="workflow")
 app.add_typer(definitions.app, name="definitions")
 app.add_typer(config.app, name="config")
@@ -41,20 +67,27 @@ app.command()(verify.verify)
 def bench(context: typer.Context) -> None:
     """Measure Conveyor on this machine, from a checkout; `bench --help` lists the options."""
     if not _BENCH.is_dir():
-        typer.echo(
-            "The bench is part of a checkout of Conveyor and is not installed here.", err=True
-        )
+        note("The bench is part of a checkout of Conveyor and is not installed here.")
         raise typer.Exit(Exit.USAGE)
-    # The only command that needs the whole of it before its options are known.
+    # The only command that needs the servers' libraries before its options are known.
     from bench.recipes.command import bench as measure  # noqa: PLC0415
 
-    measuring = typer.Typer(add_completion=False)
+    names = {"help_option_names": ["--help", "-h"]}
+    measuring = typer.Typer(add_completion=False, context_settings=names)
     measuring.command()(measure)
     measuring(context.args, prog_name="conveyor bench")
 
 
 def main() -> None:
     """The entry point; wrong settings end any command with a sentence for each of them."""
+    _read_own_settings()
+    if any(not _is_text(argument) for argument in sys.argv):
+        note("the arguments are not UTF-8")
+        raise SystemExit(Exit.USAGE)
+    if os.environ.get("NO_COLOR"):
+        from typer import rich_utils  # noqa: PLC0415 - costs time that most commands do not need
+
+        rich_utils.COLOR_SYSTEM = None
     try:
         app()
     except Exception as error:
@@ -62,5 +95,21 @@ def main() -> None:
 
         if not isinstance(error, SettingsError):
             raise
-        typer.echo(str(error), err=True)
+        note(str(error))
         raise SystemExit(Exit.USAGE) from None
+
+
+def _read_own_settings() -> None:
+    if not Path(".env").is_file():
+        return
+    from dotenv import dotenv_values  # noqa: PLC0415 - only where there is such a file
+
+    values = dotenv_values(".env")
+    for name in _OWN_SETTINGS:
+        value = values.get(name)
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
+def _is_text(argument: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in argument)

@@ -1,30 +1,35 @@
-"""The API as the commands call it: answers as JSON, everything else as the command's end."""
+"""The API as the commands call it: documents for success, the command's end for everything else."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
+from urllib.parse import quote
 
 import httpx
 
-from infrastructure.cli.failures import Exit, exit_for, fail, told
+from infrastructure.cli.failures import Exit, exit_for, explained, fail
 
 Json = dict[str, Any]
 WORKFLOWS = "/api/v1/workflows"
 DEFINITIONS = "/api/v1/definitions"
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-#: A request that waits for a workflow's end is answered after it.
-WAIT_MAX_SECONDS = 60.0
-_WAITING = httpx.Timeout(WAIT_MAX_SECONDS + 15.0, connect=5.0)
 
 AnyClient = TypeVar("AnyClient", httpx.Client, httpx.AsyncClient)
 
 
+def workflow_path(workflow_id: str, *parts: str) -> str:
+    return "/".join((WORKFLOWS, quote(workflow_id, safe=""), *parts))
+
+
 def new_client(kind: type[AnyClient], url: str, **options: Any) -> AnyClient:
-    """An HTTP client that shows the API key of the environment, if there is one."""
+    """An HTTP client that sends the API key of the environment, if there is one."""
     key = os.environ.get("CONVEYOR_API_KEY")
+    if key and not (key.isascii() and key.isprintable()):
+        fail("CONVEYOR_API_KEY: has characters that no API key has", Exit.USAGE)
     headers = {"X-API-Key": key} if key else {}
     try:
         return kind(base_url=url, headers=headers, timeout=_TIMEOUT, **options)
@@ -32,17 +37,34 @@ def new_client(kind: type[AnyClient], url: str, **options: Any) -> AnyClient:
         fail(f"--url {url}: {fault}", Exit.USAGE)
 
 
-def document_of(response: httpx.Response) -> Any:
-    """The JSON of an answer, also of a proxy that answers with something else."""
+def problem_of(response: httpx.Response) -> Json:
+    """The problem document of a refusal; made up for a proxy that sends something else."""
+    document = _json_of(response)
+    if isinstance(document, dict) and "code" in document:
+        return cast(Json, document)
+    return {
+        "status": response.status_code,
+        "code": f"HTTP_{response.status_code}",
+        "detail": response.text[:200].strip() or response.reason_phrase,
+    }
+
+
+def document_of(response: httpx.Response, *fields: str) -> Json:
+    """The document of a success, which has these fields. Ends the command for anything else."""
+    if not response.is_success:
+        fail(explained(problem_of(response)), exit_for(response.status_code))
+    document = _json_of(response)
+    if not isinstance(document, dict) or not all(name in document for name in fields):
+        url = response.request.url.copy_with(raw_path=b"/")
+        fail(f"{url} is not the API of Conveyor: look at --url or CONVEYOR_URL", Exit.NO_CONNECTION)
+    return cast(Json, document)
+
+
+def _json_of(response: httpx.Response) -> Any:
     try:
         return response.json()
     except ValueError:
-        detail = response.text[:200] or response.reason_phrase
-        return {
-            "status": response.status_code,
-            "code": f"HTTP_{response.status_code}",
-            "detail": detail,
-        }
+        return None
 
 
 def request(
@@ -55,36 +77,45 @@ def request(
     json: Any = None,
     content: bytes | None = None,
 ) -> httpx.Response:
-    """Whatever the API answers. Ends the command where nobody answers."""
-    timeout = _WAITING if params and "wait" in params else _TIMEOUT
+    """The response of the API, whatever it is. Ends the command without one."""
     with new_client(httpx.Client, url) as client:
         try:
             return client.request(
-                method,
-                path,
-                params=params,
-                headers=headers,
-                json=json,
-                content=content,
-                timeout=timeout,
+                method, path, params=params, headers=headers, json=json, content=content
             )
-        except httpx.TransportError as fault:
+        except httpx.RequestError as fault:
             no_connection(url, fault)
 
 
-def no_connection(url: str, fault: httpx.TransportError, besides: str = "") -> NoReturn:
-    """End the command: nobody answers there, or it is no address."""
+def no_connection(url: str, fault: httpx.RequestError, more: str = "") -> NoReturn:
+    """End the command: nothing listens there, or it is not an address."""
     reason = str(fault) or type(fault).__name__
     if isinstance(fault, httpx.UnsupportedProtocol):
         fail(f"--url {url}: {reason}", Exit.USAGE)
     sentence = f"no connection to {url}: {reason}; is Conveyor running there? (--url, CONVEYOR_URL)"
-    fail(f"{sentence}\n{besides}".rstrip(), Exit.NO_CONNECTION)
+    fail(f"{sentence}\n{more}".rstrip(), Exit.NO_CONNECTION)
 
 
-def call(url: str, method: str, path: str, **options: Any) -> Json:
-    """The document of a success. Ends the command for anything else."""
-    response = request(url, method, path, **options)
-    document = document_of(response)
-    if not response.is_success:
-        fail(told(document), exit_for(response.status_code))
-    return document
+def call(url: str, path: str, *fields: str, params: Mapping[str, Any] | None = None) -> Json:
+    """What the API has at the path. Ends the command if that is not a document with these fields."""
+    given = {name: value for name, value in (params or {}).items() if value not in (None, [])}
+    response = request(url, "GET", path, params=given)
+    if response.status_code == 422:
+        _refuse_options(problem_of(response), given)
+    return document_of(response, *fields)
+
+
+def _refuse_options(problem: Json, params: Mapping[str, Any]) -> None:
+    """A value that the API refuses is a mistake of usage, and its caller gave an option."""
+    errors: list[Json] = problem.get("errors") or []
+    names = [str(fault["path"]).partition(".")[0] for fault in errors]
+    if errors and all(name in params for name in names):
+        lines = [
+            f"{_option(name)}: {str(fault['message']).removeprefix('Value error, ')}"
+            for name, fault in zip(names, errors, strict=True)
+        ]
+        fail("\n".join(lines), Exit.USAGE)
+
+
+def _option(field: str) -> str:
+    return "--" + re.sub("[A-Z]", lambda capital: f"-{capital[0].lower()}", field)

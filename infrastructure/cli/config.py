@@ -20,7 +20,7 @@ def show(output: Output = Form.TABLE) -> None:
     if output is Form.JSON:
         write_json(shown)
     else:
-        write_table(("SETTING", "VALUE"), _flat("CONVEYOR", shown))
+        write_table(("SETTING", "VALUE"), list(_flat("CONVEYOR", shown)), folded={"VALUE"})
 
 
 @app.command()

@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import typer
 
-from infrastructure.cli.client import DEFINITIONS, Json, call, document_of, request
-from infrastructure.cli.failures import Exit, exit_for, fail, told
+from infrastructure.cli.client import DEFINITIONS, Json, call, document_of, problem_of, request
+from infrastructure.cli.failures import Exit, exit_for, explained, fail
 from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url
 from infrastructure.cli.output import write_json, write_table
+from infrastructure.printable import is_printable
 
 app = typer.Typer(no_args_is_help=True, help="Register, show and check workflow definitions.")
 
@@ -37,13 +38,13 @@ def _applied(url: str, file: Path) -> Json:
     response = request(
         url, "POST", DEFINITIONS, content=_read(file), headers={"content-type": media_type}
     )
-    document = document_of(response)
     if response.is_success:
         result = "created" if response.status_code == 201 else "same"
-        return _result(file, result, document)
+        return _result(file, result, document_of(response, "name", "version"))
+    document = problem_of(response)
     code = exit_for(response.status_code)
     if code not in (Exit.REFUSED, Exit.CONFLICT):
-        fail(told(document), code)
+        fail(explained(document), code)
     errors: list[Json] = document.get("errors") or [{"path": "", "message": document.get("detail")}]
     return _result(file, "conflict" if code is Exit.CONFLICT else "refused", {}, errors, code)
 
@@ -109,7 +110,7 @@ def _write_results(results: Sequence[Json], output: Form) -> None:
 @app.command("list")
 def list_definitions(url: Url = DEFAULT_URL, output: Output = Form.TABLE) -> None:
     """Every version of every definition."""
-    page = call(url, "GET", DEFINITIONS)
+    page = call(url, DEFINITIONS, "items")
     if output is Form.JSON:
         write_json(page)
         return
@@ -128,13 +129,16 @@ def show(
     output: Output = Form.TABLE,
 ) -> None:
     """A definition as it was registered."""
-    document = call(url, "GET", f"{DEFINITIONS}/{quote(name, safe='')}/{version}")
+    document = call(url, f"{DEFINITIONS}/{quote(name, safe='')}/{version}", "name", "version")
     if output is Form.JSON:
         write_json(document)
         return
     import yaml  # noqa: PLC0415 - needed here only
 
-    typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    if not is_printable(text):
+        text = yaml.safe_dump(document, sort_keys=False)
+    typer.echo(text, nl=False)
 
 
 def _files(path: Path) -> list[Path]:
@@ -150,4 +154,4 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as fault:
-        fail(str(fault), Exit.USAGE)
+        fail(f"{file}: {fault.strerror}", Exit.USAGE)

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from infrastructure.cli.output import note
+
 
 class Exit(IntEnum):
     """0 is success."""
@@ -17,6 +19,8 @@ class Exit(IntEnum):
     NOT_FOUND = 4
     CONFLICT = 5
     NOT_ALLOWED = 6
+    #: Ctrl-C, as shells report it.
+    INTERRUPTED = 130
 
 
 _EXITS = {
@@ -24,6 +28,7 @@ _EXITS = {
     403: Exit.NOT_ALLOWED,
     404: Exit.NOT_FOUND,
     409: Exit.CONFLICT,
+    412: Exit.CONFLICT,
     502: Exit.NO_CONNECTION,
     503: Exit.NO_CONNECTION,
     504: Exit.NO_CONNECTION,
@@ -32,17 +37,17 @@ _EXITS = {
 
 def fail(message: str, code: Exit) -> NoReturn:
     """End the command."""
-    typer.echo(message, err=True)
+    note(message)
     raise typer.Exit(code)
 
 
 def exit_for(status: int) -> Exit:
-    """The exit code for an answer of the API that is no success."""
+    """The exit code for an unsuccessful status of the API."""
     return _EXITS.get(status, Exit.REFUSED)
 
 
-def told(problem: dict[str, Any]) -> str:
-    """A problem document as sentences: each fault of its own line."""
+def explained(problem: dict[str, Any]) -> str:
+    """A problem document as sentences, one line for each fault."""
     lines = [f"{problem.get('code', problem.get('status'))}: {problem.get('detail', '')}"]
     errors: list[dict[str, Any]] = problem.get("errors") or []
     if errors:

@@ -1,4 +1,4 @@
-"""Options that many commands take."""
+"""Arguments and options that many commands take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 class Form(StrEnum):
-    """How a command answers."""
+    """The form of a command's output."""
 
     TABLE = "table"
     JSON = "json"
@@ -19,6 +19,7 @@ Url = Annotated[
     str,
     typer.Option("--url", envvar="CONVEYOR_URL", help="Where Conveyor serves its API."),
 ]
+WorkflowId = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 Output = Annotated[Form, typer.Option("--output", "-o", help="For people or for programs.")]
 
 DEFAULT_URL = "http://127.0.0.1:8080"

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Mapping
 from enum import StrEnum
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from conveyor.json_text import read_json
 from typer.core import TyperCommand
 
-from infrastructure.cli.client import WAIT_MAX_SECONDS, WORKFLOWS, Json, document_of, request
-from infrastructure.cli.failures import Exit, exit_for, fail, told
+from domain.workflow.status import WorkflowStatus
+from infrastructure.cli.client import WORKFLOWS, Json, document_of, request
+from infrastructure.cli.failures import Exit, fail
+from infrastructure.cli.inputs import read_input
 from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url
 from infrastructure.cli.output import note, write, write_fields, write_json, write_table
 from infrastructure.cli.start_file import Summary, start_file
 
+#: Between two looks at a workflow that somebody waits for: short at first, most end soon.
+_FIRST_POLL_SECONDS = 0.05
 _POLL_SECONDS = 0.5
-_ACTIVE = ("PENDING", "EXECUTING", "PAUSED", "COMPENSATING")
 
 
 class Priority(StrEnum):
@@ -79,7 +81,7 @@ def start(
 ) -> None:
     """Start a workflow, or one for each line of a file.
 
-    With --wait only COMPLETED is a success.
+    With --wait only COMPLETED is a success. Ctrl-C ends the waiting, not the workflow.
     """
     body: Json = {"definition": definition}
     given: Json = {"version": version, "correlationId": correlation_id, "priority": priority}
@@ -95,62 +97,52 @@ def start(
                 fail(f"{name} is for one workflow; leave it out with --file", Exit.USAGE)
         _write_summary(start_file(url, file, body), output)
         return
-    body["input"] = _read_input(input)
+    body["input"] = read_input(input)
     own: Json = {"id": id, "idempotencyKey": idempotency_key}
     body |= {name: value for name, value in own.items() if value is not None}
-    _start_one(url, body, wait, output)
+    document = _started(url, body)
+    if wait is not None:
+        document = _ended(url, document, time.monotonic() + wait)
+    _write_workflow(document, output)
+    if wait is not None and document["status"] != WorkflowStatus.COMPLETED:
+        raise typer.Exit(Exit.REFUSED)
 
 
-def _read_input(given: str | None) -> Json:
-    if given is None:
-        return {}
-    try:
-        if given == "-":
-            text = sys.stdin.buffer.read()
-        elif given.startswith("@"):
-            text = Path(given[1:]).read_bytes()
-        else:
-            text = given
-        document: Any = read_json(text)
-    except (OSError, ValueError) as fault:
-        fail(f"--input: {fault}", Exit.USAGE)
-    if not isinstance(document, dict):
-        fail("--input: must be a JSON object", Exit.USAGE)
-    return document  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys
-
-
-def _start_one(url: str, body: Json, wait: float | None, output: Form) -> None:
-    until = time.monotonic() + (wait or 0.0)
-    params = {"wait": min(wait, WAIT_MAX_SECONDS)} if wait else {}
-    response = request(url, "POST", WORKFLOWS, json=body, params=params)
-    document = document_of(response)
-    if not response.is_success:
-        fail(told(document), exit_for(response.status_code))
+def _started(url: str, body: Json) -> Json:
+    """The workflow as it is right after its start, or what a 202 knows of it."""
+    response = request(url, "POST", WORKFLOWS, json=body)
+    document = document_of(response, "id", "status")
     if response.status_code == 202:
-        note(
-            "the engine has not decided yet; the start stands on its topic and will be carried out"
-        )
+        note("the engine has not decided yet; it will carry the start out, it is on its topic")
     elif response.status_code == 200:
         note("the same start was made before; this is its workflow")
-    if wait is not None:
-        document = _ended(url, document, until)
-    shown = ("id", "definition", "status", "progress", "correlationId", "errors", "output")
-    write(output, document, {name: document.get(name) for name in shown})
-    if wait is not None and document["status"] != "COMPLETED":
-        raise typer.Exit(Exit.REFUSED)
+    return document
 
 
 def _ended(url: str, document: Json, until: float) -> Json:
     """The workflow when it has ended or the time is over."""
-    path = f"{WORKFLOWS}/{document['id']}"
-    while document["status"] in _ACTIVE and time.monotonic() < until:
-        time.sleep(min(_POLL_SECONDS, max(0.0, until - time.monotonic())))
-        response = request(url, "GET", path)
-        if response.is_success:
-            document = document_of(response)
-        elif response.status_code != 404:  # 404: not decided yet
-            fail(told(document_of(response)), exit_for(response.status_code))
+    workflow_id = document["id"]
+    note(f"started {workflow_id}, waiting for its end")
+    go_on = f"it goes on: conveyor workflow show {workflow_id}"
+    path = f"{WORKFLOWS}/{workflow_id}"
+    pause = _FIRST_POLL_SECONDS
+    try:
+        while WorkflowStatus(document["status"]).is_active and time.monotonic() < until:
+            time.sleep(min(pause, max(0.0, until - time.monotonic())))
+            pause = min(2 * pause, _POLL_SECONDS)
+            response = request(url, "GET", path)
+            if response.status_code != 404:  # 404: not decided yet
+                document = document_of(response, "id", "status")
+    except KeyboardInterrupt:
+        fail(f"stopped waiting for {workflow_id}; {go_on}", Exit.INTERRUPTED)
+    if WorkflowStatus(document["status"]).is_active:
+        note(f"the wait is over and {workflow_id} is {document['status']}; {go_on}")
     return document
+
+
+def _write_workflow(document: Mapping[str, Any], output: Form) -> None:
+    shown = ("id", "definition", "status", "progress", "correlationId", "errors", "output")
+    write(output, document, {name: document.get(name) for name in shown})
 
 
 def _write_summary(summary: Summary, output: Form) -> None:
@@ -165,7 +157,9 @@ def _write_summary(summary: Summary, output: Form) -> None:
             }
         )
         if summary.refused:
-            rows = [(each["line"], each["code"], each["detail"]) for each in summary.refused]
-            write_table(("LINE", "CODE", "DETAIL"), rows)
+            rows = [
+                (each["line"], each["code"], each["detail"]) for each in summary.document["refused"]
+            ]
+            write_table(("LINE", "CODE", "DETAIL"), rows, folded={"DETAIL"})
     if summary.refused:
         raise typer.Exit(Exit.REFUSED)

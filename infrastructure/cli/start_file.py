@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import httpx
-from conveyor.json_text import NotJson, UnstorableJson, read_json
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from infrastructure.cli.client import WORKFLOWS, Json, document_of, new_client, no_connection
-from infrastructure.cli.failures import Exit, exit_for, fail, told
+from infrastructure.cli.client import WORKFLOWS, Json, new_client, no_connection, problem_of
+from infrastructure.cli.failures import Exit, exit_for, explained, fail
+from infrastructure.cli.inputs import InputError, read_lines, read_object
+from infrastructure.cli.output import console, errors_at_terminal
 
 _IN_FLIGHT = 64
 _AWAY = (502, 503, 504)
-#: Whoever is refused like this is refused with every line.
+#: A line that is refused like this is refused for what all lines have in common.
 _POINTLESS = (401, 403, 404, 405)
 #: A line is tried so often while the service is away, with doubled waits from the first.
 _TRIES = 6
@@ -61,16 +59,14 @@ class Line:
 
 
 def start_file(url: str, file: Path, defaults: Json) -> Summary:
-    """Start every line of the file; ends the command where nobody answers."""
+    """Start every line of the file; ends the command without a connection."""
     try:
         content = file.read_bytes()
+        lines = [Line(number, text) for number, text in read_lines(content)]
     except OSError as fault:
-        fail(f"--file: {fault}", Exit.USAGE)
-    lines = [
-        Line(number, text)
-        for number, text in enumerate(content.splitlines(), start=1)
-        if text.strip()
-    ]
+        fail(f"--file {file}: {fault.strerror}", Exit.USAGE)
+    except InputError as fault:
+        fail(f"--file {file}: {fault}", Exit.USAGE)
     summary = Summary()
     with _progress() as progress:
         task = progress.add_task("starting", total=len(lines))
@@ -78,8 +74,10 @@ def start_file(url: str, file: Path, defaults: Json) -> Summary:
         sender = _Sender(defaults, key, summary, lambda: progress.advance(task))
         try:
             asyncio.run(sender.send_all(url, lines))
-        except httpx.TransportError as fault:
+        except httpx.RequestError as fault:
             no_connection(url, fault, _so_far(summary))
+        except KeyboardInterrupt:
+            fail(_so_far(summary), Exit.INTERRUPTED)
         except _Pointless as fault:
             fail(f"{fault}\n{_so_far(summary)}", fault.code)
     return summary
@@ -97,8 +95,8 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        console=console(stderr=True),
+        disable=not errors_at_terminal(),
     )
 
 
@@ -106,7 +104,7 @@ class _Pointless(Exception):
     """The service would refuse every line."""
 
     def __init__(self, problem: Json, status: int) -> None:
-        super().__init__(told(problem))
+        super().__init__(explained(problem))
         self.code = exit_for(status)
 
 
@@ -134,22 +132,15 @@ class _Sender:
     def _body(self, line: Line) -> Json | None:
         """The start that the line asks for, None if it is refused here."""
         try:
-            document: Any = read_json(line.text)
-        except NotJson as fault:
-            self.summary.refuse(line.number, "NOT_JSON", str(fault))
+            given = read_object(line.text)
+        except InputError as fault:
+            self.summary.refuse(line.number, fault.code, str(fault))
             return None
-        except UnstorableJson as fault:
-            self.summary.refuse(line.number, "INVALID_INPUT", str(fault))
-            return None
-        if not isinstance(document, dict):
-            self.summary.refuse(line.number, "INVALID_INPUT", "must be a JSON object")
-            return None
-        given = cast(Json, document)
         start = given if isinstance(given.get("input"), dict) else {"input": given}
         return {"idempotencyKey": f"{self.key}:{line.number}", **self.defaults, **start}
 
     async def _answer(self, client: httpx.AsyncClient, body: Json) -> httpx.Response:
-        """The service's answer, once it has one to give. Raises httpx.TransportError."""
+        """The service's answer, once it has one to give. Raises httpx.RequestError."""
         wait = _FIRST_WAIT_SECONDS
         for _ in range(_TRIES - 1):
             try:
@@ -158,14 +149,14 @@ class _Sender:
                     return response
             except httpx.UnsupportedProtocol:
                 raise
-            except httpx.TransportError:
+            except httpx.RequestError:
                 if not self.summary.is_begun:
                     raise
             await asyncio.sleep(wait)
             wait *= 2
         response = await client.post(WORKFLOWS, json=body)
         if response.status_code in _AWAY:
-            raise httpx.NetworkError(told(document_of(response)))
+            raise httpx.NetworkError(explained(problem_of(response)))
         return response
 
     def _note(self, line: Line, response: httpx.Response) -> None:
@@ -174,7 +165,7 @@ class _Sender:
         elif response.is_success:
             self.summary.started += 1
         else:
-            problem = document_of(response)
+            problem = problem_of(response)
             if response.status_code in _POINTLESS:
                 raise _Pointless(problem, response.status_code)
             code, detail = problem.get("code", ""), problem.get("detail", "")

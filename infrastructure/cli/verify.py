@@ -85,13 +85,14 @@ def _write_table(report: Report) -> None:
     write_fields(_checked(report))
     if report.findings:
         rows = [(each.workflow_id, each.kind, each.detail) for each in report.findings]
-        write_table(("WORKFLOW", "FINDING", "WHAT"), rows)
+        write_table(("WORKFLOW", "FINDING", "WHAT"), rows, folded={"WHAT"})
         kinds: list[Kind] = sorted(report.counts)
         write_table(
             ("FINDING", "COUNT", "WHAT TO DO"),
             [(kind, report.counts[kind], kind.advice) for kind in kinds],
+            folded={"WHAT TO DO"},
         )
-    untold = report.counts.total() - len(report.findings)
-    if untold:
-        note(f"{untold} more were counted")
+    not_shown = report.counts.total() - len(report.findings)
+    if not_shown:
+        note(f"{not_shown} more were counted")
     note("nothing is wrong" if report.is_clean else "something is wrong")

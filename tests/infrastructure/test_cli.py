@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
-from infrastructure.cli import app
+from tests.infrastructure.commands import (
+    CONVEYOR,
+    ENVIRONMENT,
+    ORDER,
+    answering,
+    conveyor,
+    free_port,
+    process,
+    started,
+    told,
+)
 
-ROOT = Path(__file__).parents[2]
-CONVEYOR = [sys.executable, "-c", "from infrastructure.cli import main; main()"]
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("CONVEYOR_")},
-    "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}",
-}
-ORDER = json.dumps({"orderId": "ORD-1", "lines": [{"sku": "LAMP-01", "quantity": 2}]})
 PARCEL = """
 name: {name}
 version: 1
@@ -39,106 +33,6 @@ steps:
     operation: pack
     compensation: {{operation: unpack}}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`conveyor dev` without orders; its URL."""
-    folder = tmp_path_factory.mktemp("dev")
-    port = free_port()
-    arguments = ["dev", "--port", str(port), "--orders-per-second", "0", "--db", "conveyor.db"]
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*CONVEYOR, *arguments], env=ENVIRONMENT, cwd=folder, stdout=log, stderr=log
-        )
-        try:
-            _wait_until_ready(url, process)
-            yield url
-        finally:
-            process.terminate()
-            status = process.wait(30)
-    assert status == 0, (folder / "log").read_text()
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("the server did not become ready")
-
-
-def conveyor(url: str, *arguments: str, input: str | None = None) -> Result:
-    """A command's result, within this process."""
-    return CliRunner().invoke(app, arguments, input=input, env={"CONVEYOR_URL": url})
-
-
-def told(url: str, *arguments: str, exit_code: int = 0) -> Any:
-    """What a command tells programs."""
-    result = conveyor(url, *arguments, "--output", "json")
-    assert result.exit_code == exit_code, result.output
-    return json.loads(result.stdout)
-
-
-def started(url: str, workflow_id: str, *arguments: str) -> Any:
-    start = ("workflow", "start", "order-fulfillment", "--input", ORDER, "--id", workflow_id)
-    return told(url, *start, *arguments)
-
-
-def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command as a process of its own."""
-    return subprocess.run(
-        [*CONVEYOR, *arguments],
-        env=ENVIRONMENT | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
-
-
-@contextmanager
-def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
-    """A server that gives these answers, the last one for ever; and the bodies that it was sent."""
-    bodies: list[Any] = []
-    left = list(answers)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            status, document = left.pop(0) if len(left) > 1 else left[0]
-            content = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nobody reads it."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = Thread(target=http.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http.server_port}", bodies
-        finally:
-            http.shutdown()
-            thread.join()
 
 
 # -- workflow start ------------------------------------------------------------------------------
@@ -322,7 +216,7 @@ def test_show_and_history(server: str) -> None:
 
     assert workflow["status"] == "COMPLETED"
     assert len(history["items"]) == workflow["version"]
-    assert "WorkflowStartedEvent" in page.stdout
+    assert "reserve-inventory, attempt 1: inventory-service.reserve" in page.stdout
     assert "--after 3" in page.stderr
     assert "reserve-inventory" in table.stdout
 
@@ -366,8 +260,8 @@ def test_compensate_and_cancel(server: str) -> None:
         (["history", "nobody"], 4),
         (["cancel", "nobody"], 4),
         (["compensate", "nobody"], 4),
-        (["list", "--limit", "0"], 1),
-        (["list", "--status", "DONE"], 1),
+        (["list", "--limit", "0"], 2),
+        (["list", "--status", "DONE"], 2),
         (["list", "--colour", "red"], 2),
         (["dance"], 2),
     ],

@@ -1,0 +1,140 @@
+"""The command line as tests call it: within this process, or as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+from typer.testing import CliRunner, Result
+
+from infrastructure.cli import app
+
+ROOT = Path(__file__).parents[2]
+CONVEYOR = [sys.executable, "-c", "from infrastructure.cli import main; main()"]
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("CONVEYOR_")},
+    "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}",
+}
+ORDER = json.dumps({"orderId": "ORD-1", "lines": [{"sku": "LAMP-01", "quantity": 2}]})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the server did not become ready")
+
+
+def conveyor(url: str, *arguments: str, input: str | None = None) -> Result:
+    """A command's result, within this process."""
+    return CliRunner().invoke(app, arguments, input=input, env={"CONVEYOR_URL": url})
+
+
+def told(url: str, *arguments: str, exit_code: int = 0) -> Any:
+    """What a command tells programs."""
+    result = conveyor(url, *arguments, "--output", "json")
+    assert result.exit_code == exit_code, result.output
+    return json.loads(result.stdout)
+
+
+def started(url: str, workflow_id: str, *arguments: str) -> Any:
+    start = ("workflow", "start", "order-fulfillment", "--input", ORDER, "--id", workflow_id)
+    return told(url, *start, *arguments)
+
+
+def process(
+    *arguments: str, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A command as a process of its own."""
+    return subprocess.run(
+        [*CONVEYOR, *arguments],
+        env=ENVIRONMENT | environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+
+
+@contextmanager
+def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """A server that sends these responses, the last one for ever; and the bodies that it got."""
+    bodies: list[Any] = []
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            status, document = left.pop(0) if len(left) > 1 else left[0]
+            content = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = Thread(target=http.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}", bodies
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+def at_terminal(
+    *arguments: str, columns: int = 80, interrupt_after: str | None = None, **environment: str
+) -> tuple[int, str]:
+    """Exit code and screen of a command at a terminal; Ctrl-C as soon as the screen shows that text."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    running = subprocess.Popen(
+        [*CONVEYOR, *arguments],
+        env={"TERM": "xterm", **ENVIRONMENT, **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    screen = b""
+    with suppress(OSError):  # how Linux reports the end of a terminal
+        while part := os.read(ours, 65536):
+            screen += part
+            if interrupt_after is not None and interrupt_after.encode() in screen:
+                running.send_signal(signal.SIGINT)
+                interrupt_after = None
+    os.close(ours)
+    return running.wait(50), screen.decode().replace("\r\n", "\n")
