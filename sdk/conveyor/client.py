@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel
 
 from conveyor import topics, types
+from conveyor.errors import RecordRefusedError
 from conveyor.kafka_events import KafkaEvents
 from conveyor.kafka_writer import KafkaWriter
 from conveyor.messages import Message
@@ -62,7 +63,7 @@ class ConveyorClient:
 
     `source` is the sender's CloudEvents source (`/order-service`): source and command id together
     are what makes a repeated command the same command; white space in it raises ValueError. Every method may raise
-    `OutcomeUnknownError` after `timeout_seconds`, and `ServerUnavailableError`.
+    `OutcomeUnknownError` after `timeout_seconds`, `ServerUnavailableError` and `RecordRefusedError`.
     """
 
     def __init__(
@@ -172,7 +173,8 @@ class ConveyorClient:
         with self._events.caused_by(command_id) as events:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    await self._writer.write([message])
+                    for refused in await self._writer.write([message]):
+                        raise RecordRefusedError(message.topic, refused.detail)
                     return _outcome(command_id, await events)
             except TimeoutError:
                 raise OutcomeUnknownError(command_id, self._timeout_seconds) from None

@@ -5,6 +5,7 @@ StepError                a handler's outcome that is not a success
 ├── RetryableError       did nothing; a later attempt may succeed
 └── UnknownOutcomeError  may have done something; nobody knows
 ServerUnavailableError   a broker or store does not answer; the runner tries again
+RecordRefusedError       Kafka never takes a command; raised by the client
 """
 
 from __future__ import annotations
@@ -56,4 +57,17 @@ class ServerUnavailableError(Exception):
     def __init__(self, component: str, detail: str) -> None:
         super().__init__(f"{component}: {detail}")
         self.component = component
+        self.detail = detail
+
+
+class RecordRefusedError(Exception):
+    """Kafka refuses the command, so nothing was sent, and sending it again would not help.
+
+    It is larger than its topic allows, or the topic does not exist or may not be written to.
+    `detail` is the client library's reason.
+    """
+
+    def __init__(self, topic: str, detail: str) -> None:
+        super().__init__(f"{topic}: {detail}")
+        self.topic = topic
         self.detail = detail

@@ -15,11 +15,14 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as Received
 
 from conveyor import topics
-from conveyor.dead_letters import dead_letter
+from conveyor.cloudevents import encode
+from conveyor.dead_letters import dead_letter, shortened
 from conveyor.errors import ServerUnavailableError
+from conveyor.kafka_errors import Verdict
 from conveyor.kafka_records import read
 from conveyor.kafka_writer import CLIENT_LOG, KafkaWriter
 from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.replies import without_output
 from conveyor.transport import Taken
 from conveyor.wire import rfc3339
 
@@ -93,7 +96,7 @@ class KafkaTransport:
             await self._in_thread(self._keep_membership)
             return ()
         if self._refused:
-            await self._writer.write([each.letter for each in self._refused])
+            await self._write([each.letter for each in self._refused])
             self._advance([each.place for each in self._refused])
             self._refused.clear()
         taken, refused = await self._in_thread(self._take, limit, wait_seconds)
@@ -102,13 +105,31 @@ class KafkaTransport:
 
     async def finish(self, done: Sequence[Taken], replies: Sequence[Message | Record]) -> None:
         if replies:
-            await self._writer.write(replies)
+            await self._write(replies)
         self._advance([_Place(each.message.topic, each.partition, each.offset) for each in done])
 
     async def close(self) -> None:
         await self._in_thread(self._leave)
         self._thread.shutdown(wait=False)
         await self._writer.close()
+
+    async def _write(self, messages: Sequence[Message | Record]) -> None:
+        """Write them, in a smaller form where Kafka does not take them whole.
+
+        What it never takes is logged and given up: the engine asks again for a reply that does not
+        come. Without the topic of the replies nothing can be answered, so that is waited for.
+        """
+        smaller: list[Message | Record] = []
+        for message, why, detail in await self._writer.write(messages):
+            if why is Verdict.RECORD:
+                smaller.append(_smaller(message))
+            elif message.topic == topics.DEAD_LETTER:
+                _give_up(message, detail)
+            else:
+                raise ServerUnavailableError("kafka", f"{message.topic}: {detail}")
+        if smaller:
+            for message, _, detail in await self._writer.write(smaller):
+                _give_up(message, detail)
 
     async def _in_thread(self, call: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
@@ -184,7 +205,10 @@ class KafkaTransport:
         refused: list[_Refused] = []
         for received in messages:
             if (error := received.error()) is not None:
-                log.warning("Kafka says: %s", error.str())
+                log.error(
+                    "ALARM: Kafka cannot deliver partition %s of %s at offset %s: %s",
+                    *(received.partition(), received.topic(), received.offset(), error.str()),
+                )
                 continue
             place = _Place(
                 self._name(received.topic() or ""),
@@ -242,6 +266,16 @@ class KafkaTransport:
                 if lane is not None:
                     lane.unfinished.pop(offset, None)
                     self._finished.add((topic, partition))
+
+
+def _smaller(message: Message | Record) -> Message | Record:
+    return without_output(message) if isinstance(message, Message) else shortened(message)
+
+
+def _give_up(message: Message | Record, detail: str) -> None:
+    record = encode(message) if isinstance(message, Message) else message
+    place = {name: value for name, value in record.headers if name.startswith(("dlq-", "ce_id"))}
+    log.error("Kafka refuses a message to %s: %s. It is lost: %s", message.topic, detail, place)
 
 
 def _dead_letter(record: Record, place: _Place, malformed: MalformedEvent) -> Record:

@@ -20,8 +20,8 @@ class Verdict(StrEnum):
 
     #: The same record may be written later, perhaps by a new producer.
     PASSING = "passing"
-    #: This record is never written in this form. A broker refuses a whole batch for one record, so
-    #: the verdict holds for a record that was alone in its batch.
+    #: This record is never written in this form. A broker refuses a whole batch for one record of
+    #: it and reports this for all, so the verdict holds for a record that was written alone.
     RECORD = "record"
     #: Nothing is written to this topic until somebody changes the topic or the permissions.
     TOPIC = "topic"
@@ -35,6 +35,8 @@ _RECORD = (
     KafkaError.INVALID_TIMESTAMP,
     KafkaError.POLICY_VIOLATION,
     KafkaError.INVALID_RECORD,
+    # Another record of the batch was at fault; alone, this one is taken.
+    KafkaError._INVALID_DIFFERENT_RECORD,
     KafkaError._INVALID_ARG,
     KafkaError._BAD_MSG,
     KafkaError._KEY_SERIALIZATION,
@@ -98,8 +100,6 @@ _PASSING = (
     KafkaError._FENCED,
     KafkaError._INCONSISTENT,
     KafkaError._STATE,
-    # Another record of the batch was refused, not this one.
-    KafkaError._INVALID_DIFFERENT_RECORD,
     # The client could not reach the broker, ran out of time or room, or was closed.
     KafkaError._TRANSPORT,
     KafkaError._FAIL,

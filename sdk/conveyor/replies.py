@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import orjson
 
 from conveyor import topics, types
@@ -97,3 +100,29 @@ def _sealed_data(request: Request, instance: str) -> bytes:
     if record.snapshot is not None:
         data["snapshot"] = orjson.Fragment(record.snapshot)
     return orjson.dumps(data)
+
+
+def without_output(reply: Message) -> Message:
+    """The reply for a topic that does not take it with its output and snapshot.
+
+    A step that was performed and cannot say so becomes a failure whose outcome is open (type UNKNOWN):
+    a seal finds the step performed, and its undo can follow.
+    """
+    data: dict[str, Any] = orjson.loads(reply.data)
+    if reply.type != types.STEP_COMPLETED or data["compensation"]:
+        data |= {name: None for name in ("output", "snapshot") if name in data}
+        return replace(reply, data=orjson.dumps(data))
+    for name in ("output", "snapshot", "executionTimeMs"):
+        del data[name]
+    data["error"] = {
+        "code": "OUTPUT_TOO_LARGE",
+        "message": f"{topics.REPLIES} does not take a reply of {len(reply.data)} bytes",
+        "type": "UNKNOWN",
+        "retryable": False,
+    }
+    return replace(
+        reply,
+        type=types.STEP_FAILED,
+        dataschema=types.dataschema(types.STEP_FAILED),
+        data=orjson.dumps(data),
+    )

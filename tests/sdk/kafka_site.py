@@ -9,6 +9,8 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 from conveyor import topics
 from conveyor.cloudevents import decode
@@ -36,6 +38,36 @@ class KafkaSite:
         )
         for future in created.values():
             future.result(DEADLINE_SECONDS)
+
+    async def limit(self, topic: str, max_message_bytes: int) -> None:
+        """Change what a topic takes, as an operator may, and wait until the broker acts by it."""
+        entry = ConfigEntry(
+            "max.message.bytes",
+            str(max_message_bytes),
+            incremental_operation=AlterConfigOpType.SET,
+        )
+        resource = ConfigResource(
+            ResourceType.TOPIC, self.prefix + topic, incremental_configs=[entry]
+        )
+        [altered] = self._admin.incremental_alter_configs([resource]).values()
+        await asyncio.to_thread(altered.result, DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await self._max_message_bytes(resource) != str(max_message_bytes):
+                pass
+
+    async def _max_message_bytes(self, resource: ConfigResource) -> str | None:
+        [described] = self._admin.describe_configs([resource]).values()
+        found: dict[str, ConfigEntry] = await asyncio.to_thread(described.result, DEADLINE_SECONDS)
+        return found["max.message.bytes"].value
+
+    async def delete(self, topic: str) -> None:
+        """Delete a topic, and wait until the broker no longer knows it."""
+        name = self.prefix + topic
+        [deleted] = self._admin.delete_topics([name]).values()
+        await asyncio.to_thread(deleted.result, DEADLINE_SECONDS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await asyncio.to_thread(self._admin.list_topics, timeout=5)).topics.get(name):
+                pass
 
     def transport(self) -> KafkaTransport:
         return KafkaTransport(self.bootstrap, topic_prefix=self.prefix, session_timeout_ms=6_000)
