@@ -17,6 +17,7 @@ from cloudevents.core.bindings.kafka import (
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from conveyor.cloudevents import decode, encode
+from conveyor.json_text import INTEGER_MAX, INTEGER_MIN
 from conveyor.messages import MalformedEvent, Message, Record
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +36,9 @@ extension_names = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True).filter(
 times = st.datetimes(timezones=st.just(UTC)).map(
     lambda time: time.isoformat().replace("+00:00", "Z")
 )
-documents = st.dictionaries(st.text(max_size=10), st.integers() | st.text() | st.none(), max_size=5)
+#: What can be stored; the reader of structured events makes no promise about other numbers.
+integers = st.integers(INTEGER_MIN, INTEGER_MAX)
+documents = st.dictionaries(st.text(max_size=10), integers | st.text() | st.none(), max_size=5)
 
 
 def messages() -> st.SearchStrategy[Message]:
