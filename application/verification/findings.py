@@ -19,9 +19,9 @@ class Kind(StrEnum):
     GAP = "gap"
     #: Two commits hold the same version.
     OVERLAP = "overlap"
-    #: A commit's key, or its stored last version, is not that of its content.
+    #: A commit's key, or its stored last version, does not match its content.
     COMMIT = "commit"
-    #: An event's id, version, workflow or type is not what its place in the log demands.
+    #: An event's id, version, workflow or type does not match its place in the log.
     EVENT = "event"
     #: The events cannot be folded.
     UNREADABLE = "unreadable"
@@ -41,18 +41,18 @@ class Kind(StrEnum):
     ORDER = "order"
     #: Published events differ from the log.
     PUBLISHED = "published"
-    #: Events on the topic are in no log.
+    #: Events on the topic are missing from the log.
     UNLOGGED = "unlogged"
-    #: A record of the topic is no event of a workflow.
+    #: A record of the topic is not an event of a workflow.
     FOREIGN = "foreign"
-    #: An ended workflow has steps of which nobody knows whether they were performed.
+    #: An ended workflow has steps whose outcome is unknown.
     UNRESOLVED = "unresolved"
-    #: An ended workflow has steps whose undo is not done.
+    #: An ended workflow has steps whose undo is not finished.
     UNDOING = "undoing"
 
     @property
     def is_damage(self) -> bool:
-        """False: worth knowing, but a state that the rules allow."""
+        """False for a state that the rules allow, but that an operator should know about."""
         return self not in _ALLOWED
 
     @property
@@ -63,14 +63,14 @@ class Kind(StrEnum):
 
 _ALLOWED = frozenset({Kind.UNRESOLVED, Kind.UNDOING})
 
-_RESTORE = "send it no commands, and restore the event store from a backup"
+_RESTORE = "stop sending it commands, and restore the event store from a backup"
 _PROJECT = (
-    "start an engine if none runs; if it stays so, send the workflow any command, so that it is read from"
-    " its log and projected"
+    "start an engine if none runs; if that does not help, send the workflow any command, so that an engine"
+    " reads it from the log and projects it"
 )
 _REPLAY = (
-    "the log is the truth: stop the engines, delete the document, start them and send the workflow any"
-    " command, so that it is read from its log and written anew"
+    "the log is right: stop the engines, delete the document, start them and send the workflow any command,"
+    " so that an engine reads it from the log and writes it again"
 )
 _ADVICE: Mapping[Kind, str] = {
     Kind.GAP: f"commits were lost or deleted: {_RESTORE}",
@@ -89,22 +89,22 @@ _ADVICE: Mapping[Kind, str] = {
     Kind.PROJECTION: f"the document was changed, or its write was lost: {_REPLAY}",
     Kind.BEHIND: f"lists show an old state: {_PROJECT}",
     Kind.UNPUBLISHED: (
-        "consumers do not know of it: start an engine, which publishes what its last owner did not;"
-        " if it stays, records of the topic were deleted"
+        "consumers have not seen it: start an engine, which publishes what the last owner did not;"
+        " if that does not help, records of the topic were deleted"
     ),
-    Kind.ORDER: "consumers that take only the next version waited or lost events: report it as a bug",
-    Kind.PUBLISHED: "consumers were told something else than the log has: have them read it again",
-    Kind.UNLOGGED: "consumers were told what the log does not have: commits were lost, or"
+    Kind.ORDER: "consumers that take only the next version waited, or lost events: report it as a bug",
+    Kind.PUBLISHED: "consumers saw something else than the log has: let them read the topic again",
+    Kind.UNLOGGED: "consumers saw events that the log does not have: commits were lost, or"
     " something other than an engine wrote to the topic",
     Kind.FOREIGN: "something other than an engine wrote to the topic: find it and stop it",
-    Kind.UNRESOLVED: "its service has not said whether it did the step: see that the service answers",
+    Kind.UNRESOLVED: "its service has not replied whether it performed the step: make sure that the service runs",
     Kind.UNDOING: "an undo failed and waits for an operator: compensate again, or force it",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with one workflow, or with a record that is of none."""
+    """One thing that is wrong with a workflow, or with a record that belongs to none."""
 
     workflow_id: str | None
     kind: Kind

@@ -22,8 +22,9 @@ from application.definitions import evaluation, input_schema
 from application.definitions.compilation import InvalidDefinition, compile_definition
 from application.engine import drafts, hot, intake
 from domain.aggregate.ids import id_fault
-from domain.definition import limits
+from domain.definition import limits, retry
 from domain.definition.faults import Rule
+from domain.workflow import sealing
 from tests.docs.pages import ROOT, first_code, page, rows, section
 
 PAGE = page("docs/reference/limits.md")
@@ -148,6 +149,18 @@ def test_participants() -> None:
             f"{default(ConveyorClient, 'timeout_seconds'):g} s"
         ),
     }
+
+
+def test_seals_and_late_retries() -> None:
+    """How often a seal is repeated, and how soon a retry may come."""
+    text = " ".join(PAGE.split())
+
+    assert retry.QUICK_RETRIES + 1 == 4
+    assert retry.LATER_DELAY_MIN_MS == 1000
+    assert "From the fourth retry on, a step waits at least 1 second" in text
+    assert sealing._BACK_OFF.initial_delay_ms == 1000
+    assert f"at most {sealing._BACK_OFF.max_delay_ms // 1000} seconds" in text
+    assert f"After {sealing.UNANSWERED_MAX} of them without an answer" in text
 
 
 # -- numbers of a definition ---------------------------------------------------------------------
