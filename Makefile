@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 PREREQUISITES := deploy/local_services/prerequisites.sh
 # uv notes no address and no path of this machine, so that the files are the same wherever they are made.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
-	--universal --python-version 3.11 --all-extras --no-emit-package conveyor-sdk pyproject.toml
+	--universal --python-version 3.11 --no-emit-package conveyor-sdk pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint types pytest unit integration services services-setup processes-setup faults bench bench-compare \
@@ -97,7 +97,7 @@ fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all 
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group build -o requirements/run.txt
 	$(LOCK) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
-	$(filter-out --all-extras pyproject.toml,$(LOCK)) --upgrade --group fuzz -o requirements/fuzz.txt
+	$(filter-out pyproject.toml,$(LOCK)) --upgrade --group fuzz -o requirements/fuzz.txt
 
 clean: ## remove everything that a target has made
 	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .pytest_cache .ruff_cache *.egg-info sdk/*.egg-info build sdk/build
