@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint types pytest unit integration services services-setup processes-setup faults bench bench-compare \
-	bench-growth simulate fuzz lock clean
+	bench-growth simulate fuzz wheels lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -94,11 +94,15 @@ fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt 1>&2
 	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+wheels: setup ## build the wheels of service and SDK into dist/
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . ./sdk
+
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group build -o requirements/run.txt
 	$(LOCK) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
 	$(filter-out pyproject.toml,$(LOCK)) --upgrade --group fuzz -o requirements/fuzz.txt
 
 clean: ## remove everything that a target has made
-	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .pytest_cache .ruff_cache *.egg-info sdk/*.egg-info build sdk/build
+	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .pytest_cache .ruff_cache *.egg-info sdk/*.egg-info dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = "0.1.0"
+from importlib.metadata import version
+
+#: Of this installation; the number itself is in the SDK, see `conveyor.__version__`.
+VERSION = version("conveyor-orchestrator")

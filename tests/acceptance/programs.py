@@ -78,25 +78,29 @@ class Program:
 
 @contextmanager
 def running(
-    name: str, *arguments: str, folder: Path, settings: Mapping[str, str] | None = None
+    name: str,
+    *arguments: str,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    program: Sequence[str] = (CONVEYOR,),
 ) -> Generator[Program]:
     """`conveyor <arguments>` with only these settings; gone in the end, however the test went."""
     log_file = folder / f"{name}.log"
     with log_file.open("ab") as output:
         process = subprocess.Popen(
-            [*_dying_with_the_test(), CONVEYOR, *arguments],
+            [*_dying_with_the_test(), *program, *arguments],
             cwd=folder,
             env=_environment(settings or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    program = Program(name, process, log_file)
+    started = Program(name, process, log_file)
     try:
-        yield program
+        yield started
     finally:
         if process.poll() is None:
-            program.kill()
+            started.kill()
 
 
 def run(

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "sdk")]
 
 from adapters.rest.app import Api, create_app  # noqa: E402 - the paths come first
-from infrastructure.running import VERSION  # noqa: E402 - as above
+from infrastructure.version import VERSION  # noqa: E402 - as above
 
 #: No port takes part in the document.
 NOTHING = cast(Any, None)
