@@ -15,7 +15,13 @@ SIZES ?= 10000,20000,100000,200000,1000000
 KAFKA_SIZES ?= 10000,20000,100000,200000
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+INSTALLED_RUN := $(VENV)/.installed-run
+INSTALLED_DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# The files are complete, which a test proves. Without --no-deps pip would look outside them where a requirement
+# has an extra (coverage[toml]), and fail as soon as there is a newer release than the pinned one.
+INSTALL := $(PIP) install --require-hashes --no-deps
+PIP_CHECK := $(PIP) check || { echo "An old $(VENV) does not go with the pinned versions: make clean, then again." 1>&2; exit 1; }
 PREREQUISITES := deploy/local_services/prerequisites.sh
 # uv notes no address and no path of this machine, so that the files are the same wherever they are made.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
@@ -28,17 +34,27 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-setup: $(INSTALLED) ## create .venv and install everything pinned
+setup: $(INSTALLED_DEV) ## create .venv and install everything pinned
 
-$(INSTALLED): requirements/dev.txt pyproject.toml sdk/pyproject.toml
+# What `make run` needs: a third of the whole.
+$(INSTALLED_RUN): requirements/run.txt pyproject.toml sdk/pyproject.toml sdk/conveyor/__init__.py
 	@$(PREREQUISITES) python "$(PYTHON)" 1>&2
-	@echo "Installing into $(VENV) ..." 1>&2
+	@echo "Installing into $(VENV) what running needs ..." 1>&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 1>&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt 1>&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e sdk -e . 1>&2
+	@$(INSTALL) -r requirements/run.txt 1>&2
+	@$(PIP) install --no-deps --no-build-isolation -e sdk -e . 1>&2
+	@$(PIP_CHECK)
 	@touch $@
 
-run: setup ## try Conveyor: embedded mode with a simulated warehouse on http://127.0.0.1:$(PORT)
+$(INSTALLED_DEV): $(INSTALLED_RUN) requirements/dev.txt
+	@echo "Installing into $(VENV) what the tests need ..." 1>&2
+	@$(INSTALL) -r requirements/dev.txt 1>&2
+	@$(PIP_CHECK)
+	@touch $@
+
+run: $(INSTALLED_RUN) ## try Conveyor: embedded mode with a simulated warehouse; PORT=8080
+	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
+		{ echo "Port $(PORT) is taken. Choose another: make run PORT=18080" 1>&2; exit 2; }
 	@exec $(BIN)/conveyor dev --port $(PORT)
 
 test: lint types pytest ## everything that CI checks
@@ -91,12 +107,13 @@ simulate: setup ## SEEDS=10000 [FIRST=n] [JOBS=n]: seeded runs of the whole syst
 
 # What fails is told with the line that repeats it; SEED=n tries the property tests on the inputs of a run.
 fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all targets together
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt 1>&2
+	@$(INSTALL) -r requirements/fuzz.txt 1>&2
+	@$(PIP_CHECK)
 	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 wheels: setup ## build the wheels of service and SDK into dist/
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . ./sdk
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./sdk
 
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group build -o requirements/run.txt
