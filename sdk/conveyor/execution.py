@@ -9,16 +9,18 @@ from datetime import datetime
 from typing import Any, cast
 
 from conveyor.errors import StepError, TerminalError, UnknownOutcomeError
-from conveyor.handlers import StepContext, encode_result
+from conveyor.handlers import StepContext, UnusableOutput, encode_result
 from conveyor.keys import (
     LOST_CLAIM,
     Action,
     Failure,
+    KeyRecord,
     failed,
     on_request,
     on_seal,
     on_undo,
     performed,
+    performed_without_output,
     unknown,
 )
 from conveyor.requests import Request
@@ -118,10 +120,27 @@ def _context(request: Request, body: StepRequest) -> StepContext:
 
 
 def _succeed(request: Request, result: Any, started: float) -> None:
-    output, snapshot = encode_result(result)
     elapsed = round((time.perf_counter() - started) * 1000)
-    request.records[request.key] = performed(
-        request.attempt, output, snapshot=snapshot, execution_time_ms=elapsed
+    try:
+        output, snapshot = encode_result(result)
+    except UnusableOutput as fault:
+        log.exception("%s was performed, and its output cannot be used", request.key)
+        request.records[request.key] = _without_output(request, fault, elapsed)
+    else:
+        request.records[request.key] = performed(
+            request.attempt, output, snapshot=snapshot, execution_time_ms=elapsed
+        )
+
+
+def _without_output(request: Request, fault: UnusableOutput, elapsed: int) -> KeyRecord:
+    """The effect is there. Nobody needs the output of an undo; without a step's the workflow cannot go on."""
+    if request.kind == "undo":
+        return performed(request.attempt, b"{}", execution_time_ms=elapsed)
+    return performed_without_output(
+        request.attempt,
+        fault.code,
+        fault.detail[:_MAX_MESSAGE_CHARACTERS],
+        execution_time_ms=elapsed,
     )
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, get_type_hints
+from math import isfinite
+from typing import Any, NamedTuple, cast, get_type_hints
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 
-from conveyor.errors import TerminalError, UnknownOutcomeError
+from conveyor.errors import TerminalError
+from conveyor.json_text import NESTING_MAX, unstorable_in
+from conveyor.output_types import require_output
 from conveyor.values import value
 
+#: Codes of a step that was performed and whose output cannot be used.
+INVALID_OUTPUT = "INVALID_OUTPUT"
+TOO_LARGE = "TOO_LARGE"
 #: Of an output and of a snapshot each; a whole reply may have 1 MiB.
 MAX_OUTPUT_BYTES = 480 * 1024
 
@@ -65,7 +70,10 @@ class Handler:
     """A function with its signature understood once, at registration."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        """Raises TypeError when the function takes anything but an input and a `StepContext`."""
+        """Raises TypeError for a signature that does not fit.
+
+        The function takes at most an input and a `StepContext`, and returns an object or nothing.
+        """
         self._function = function
         name = getattr(function, "__qualname__", repr(function))
         try:
@@ -74,6 +82,7 @@ class Handler:
             raise TypeError(
                 f"{name}: {error}; annotations of a handler name types of its module"
             ) from None
+        require_output(function, name, hints.get("return", Any))
         parameters = list(inspect.signature(function).parameters)
         inputs = [p for p in parameters if hints.get(p) is not StepContext]
         if len(inputs) > 1 or len(parameters) > 2:
@@ -114,11 +123,17 @@ def _validated(model: type[BaseModel], data: dict[str, Any]) -> BaseModel:
         raise TerminalError("INVALID_INPUT", faults, "VALIDATION_ERROR") from None
 
 
-def encode_result(result: Any) -> Encoded:
-    """The JSON of what a handler returned.
+class UnusableOutput(Exception):
+    """A handler returned what cannot be its output; `code` and `detail` go into the reply."""
 
-    Raises `UnknownOutcomeError` for what is no JSON object: the effect is there, its output lost.
-    """
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def encode_result(result: Any) -> Encoded:
+    """The JSON of what a handler returned. Raises `UnusableOutput`."""
     if isinstance(result, StepResult):
         return Encoded(_encode(result.output), _encode(result.snapshot))
     return Encoded(_encode(result), None)
@@ -128,16 +143,46 @@ def _encode(value: Any) -> bytes:
     if value is None:
         return b"{}"
     try:
-        is_model = isinstance(value, BaseModel)
-        data = value.model_dump_json(by_alias=True).encode() if is_model else orjson.dumps(value)
-    except (TypeError, PydanticSerializationError) as error:
-        raise UnknownOutcomeError("INVALID_OUTPUT", str(error)) from None
+        data = (
+            value.model_dump_json(by_alias=True).encode()
+            if isinstance(value, BaseModel)
+            else orjson.dumps(value, default=_as_dict)
+        )
+    except Exception as error:
+        # A serializer may be the user's code; whatever it raises, the effect is there.
+        raise UnusableOutput(INVALID_OUTPUT, f"{type(error).__name__}: {error}") from error
     if len(data) > MAX_OUTPUT_BYTES:
-        raise UnknownOutcomeError(
-            "OUTPUT_TOO_LARGE", f"{len(data)} bytes, at most {MAX_OUTPUT_BYTES} fit into a reply"
+        raise UnusableOutput(
+            TOO_LARGE, f"{len(data)} bytes; an output or snapshot has at most {MAX_OUTPUT_BYTES}"
         )
+    if b"null" in data and _has_no_number(value):
+        raise UnusableOutput(INVALID_OUTPUT, "NaN and Infinity do not exist in JSON")
     if not data.startswith(b"{"):
-        raise UnknownOutcomeError(
-            "INVALID_OUTPUT", f"a handler returns an object, not {type(value).__name__}"
+        raise UnusableOutput(
+            INVALID_OUTPUT, f"a handler returns an object, not {type(value).__name__}"
         )
+    if faults := unstorable_in(data, NESTING_MAX - 1):
+        detail = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:10])
+        raise UnusableOutput(INVALID_OUTPUT, detail)
     return data
+
+
+def _as_dict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[Any, Any]", value))
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _has_no_number(value: Any) -> bool:
+    """Whether a float in it is NaN or infinite; serializers write null for those."""
+    if isinstance(value, float):
+        return not isfinite(value)
+    if isinstance(value, BaseModel):
+        return _has_no_number(value.model_dump())
+    if is_dataclass(value) and not isinstance(value, type):
+        return _has_no_number(asdict(value))
+    if isinstance(value, Mapping):
+        return any(map(_has_no_number, cast("Mapping[Any, Any]", value).values()))
+    return isinstance(value, list | tuple) and any(map(_has_no_number, cast("list[Any]", value)))

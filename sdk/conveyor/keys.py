@@ -30,7 +30,7 @@ class KeyState(StrEnum):
 
     #: No effect so far.
     NONE = "none"
-    #: The effect is there, and its output known.
+    #: The effect is there. With a `failure`, its output cannot be used.
     PERFORMED = "performed"
     #: Attempts up to `attempt` had no effect and never will.
     FAILED = "failed"
@@ -67,7 +67,7 @@ class KeyRecord:
     output: bytes = b"{}"
     snapshot: bytes | None = None
     execution_time_ms: int = 0
-    #: Of the highest failed attempt.
+    #: Of the highest failed attempt, or why the output of a performed step cannot be used.
     failure: Failure | None = None
     #: The attempt that somebody began and did not resolve; 0: none.
     claimed: int = 0
@@ -162,6 +162,22 @@ def performed(
         output=output,
         snapshot=snapshot,
         execution_time_ms=execution_time_ms,
+    )
+
+
+def performed_without_output(
+    attempt: int, code: str, message: str, *, execution_time_ms: int = 0
+) -> KeyRecord:
+    """The record after an effect whose output cannot be used.
+
+    It is final: the step is never performed again, and every request gets the same failure, of the type
+    UNKNOWN since the effect is there. A seal finds the step performed.
+    """
+    return KeyRecord(
+        state=KeyState.PERFORMED,
+        attempt=attempt,
+        execution_time_ms=execution_time_ms,
+        failure=Failure(code, message, "UNKNOWN", False),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from conveyor import topics, types
+from conveyor.handlers import TOO_LARGE
 from conveyor.keys import SEALED, Failure, KeyState
 from conveyor.messages import Message
 from conveyor.requests import Request
@@ -88,12 +89,13 @@ def _failed_data(request: Request, failure: Failure, instance: str) -> bytes:
 def _sealed_data(request: Request, instance: str) -> bytes:
     body, record = request.body, request.records[request.key]
     done = record.state is KeyState.PERFORMED
+    has_output = done and record.failure is None
     data = {
         "workflowId": body.workflow_id,
         "stepId": body.step_id,
         "round": body.round,
         "performed": done,
-        "output": orjson.Fragment(record.output) if done else None,
+        "output": orjson.Fragment(record.output) if has_output else None,
         "attempt": record.attempt if done else None,
         "instance": instance,
     }
@@ -115,7 +117,7 @@ def without_output(reply: Message) -> Message:
     for name in ("output", "snapshot", "executionTimeMs"):
         del data[name]
     data["error"] = {
-        "code": "OUTPUT_TOO_LARGE",
+        "code": TOO_LARGE,
         "message": f"{topics.REPLIES} does not take a reply of {len(reply.data)} bytes",
         "type": "UNKNOWN",
         "retryable": False,

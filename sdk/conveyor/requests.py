@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from conveyor import types
 from conveyor.keys import UNDO_SUFFIX, VERIFY_SUFFIX, Failure, KeyRecord
-from conveyor.messages import MalformedEvent
+from conveyor.messages import MalformedEvent, Message
 from conveyor.participant import Operation, Participant
 from conveyor.payloads import InvalidPayload, parse
 from conveyor.transport import Taken
@@ -45,33 +46,68 @@ class Request:
 
 
 def read_request(taken: Taken, participant: Participant) -> Request:
-    """The request of a message; raises `MalformedEvent` when it is none."""
+    """The request of a message. Raises `MalformedEvent` for any other message.
+
+    A message names its workflow, step, round and purpose in several places. A request whose places
+    disagree is refused, because nobody can say which effect was meant.
+    """
     message = taken.message
     key = message.extensions.get("idempotencykey")
     if not key:
         raise MalformedEvent("MISSING_ATTRIBUTE", "a request needs the attribute idempotencykey")
-    if (message.type == types.COMPENSATION_REQUESTED) is not key.endswith(UNDO_SUFFIX):
-        raise MalformedEvent(
-            "INVALID_KEY", f"{key!r}: the key of an undo ends with {UNDO_SUFFIX}, no other does"
-        )
+    model = _MODELS.get(message.type)
+    if model is None:
+        raise MalformedEvent("UNKNOWN_TYPE", f"{message.type!r} is not a request to a participant")
     try:
-        if message.type == types.STEP_REQUESTED:
-            return _perform(
-                taken, parse(StepRequest, message.data, REQUEST_NESTING_MAX), key, participant
-            )
-        if message.type == types.COMPENSATION_REQUESTED:
-            return _undo(
-                taken,
-                parse(CompensationRequest, message.data, REQUEST_NESTING_MAX),
-                key,
-                participant,
-            )
-        if message.type == types.SEAL_REQUESTED:
-            body = parse(SealRequest, message.data, REQUEST_NESTING_MAX)
-            return Request(taken, "seal", body, key, key, None, 0, {key: 0})
+        body = parse(model, message.data, REQUEST_NESTING_MAX)
     except InvalidPayload as error:
         raise MalformedEvent("INVALID_DATA", str(error)) from None
-    raise MalformedEvent("UNKNOWN_TYPE", f"{message.type!r} is no request to a participant")
+    _require_one_identity(message, key, body)
+    if isinstance(body, CompensationRequest):
+        return _undo(taken, body, key, participant)
+    if isinstance(body, StepRequest):
+        return _perform(taken, body, key, participant)
+    return Request(taken, "seal", body, key, key, None, 0, {key: 0})
+
+
+_MODELS: Mapping[str, type[SealRequest]] = {
+    types.STEP_REQUESTED: StepRequest,
+    types.COMPENSATION_REQUESTED: CompensationRequest,
+    types.SEAL_REQUESTED: SealRequest,
+}
+
+
+def _require_one_identity(message: Message, key: str, body: SealRequest) -> None:
+    """Raises `MalformedEvent` with the code INVALID_KEY or IDENTITY_MISMATCH."""
+    ending = next((suffix for suffix in (UNDO_SUFFIX, VERIFY_SUFFIX) if key.endswith(suffix)), "")
+    parts = key.removesuffix(ending).split("/")
+    if ending not in _ENDINGS[message.type] or len(parts) not in (3, 4):
+        raise MalformedEvent(
+            "INVALID_KEY",
+            f"{key!r} is not the key of a {message.type}:"
+            f" <workflow>/<step>[/<item>]/<round>{' or '.join(_ENDINGS[message.type])}",
+        )
+    # A workflow that was continued writes `<run>~` before its steps.
+    step_id = parts[1].rpartition("~")[2]
+    attempt = body.attempt if isinstance(body, StepRequest) else None
+    for name, here, there in (
+        ("workflowId and idempotencykey", body.workflow_id, parts[0]),
+        ("workflowId and the record's key", body.workflow_id, message.key),
+        ("workflowId and subject", body.workflow_id, message.subject),
+        ("stepId and idempotencykey", body.step_id, step_id),
+        ("round and idempotencykey", str(body.round), parts[-1]),
+        ("the two attempts", attempt and str(attempt), message.extensions.get("attempt")),
+    ):
+        if here is not None and there is not None and here != there:
+            raise MalformedEvent("IDENTITY_MISMATCH", f"{name} differ: {here!r}, {there!r}")
+
+
+#: How the idempotency key of each type may end.
+_ENDINGS: Mapping[str, tuple[str, ...]] = {
+    types.STEP_REQUESTED: ("", VERIFY_SUFFIX),
+    types.COMPENSATION_REQUESTED: (UNDO_SUFFIX,),
+    types.SEAL_REQUESTED: ("",),
+}
 
 
 def _perform(taken: Taken, body: StepRequest, key: str, participant: Participant) -> Request:

@@ -109,7 +109,7 @@ def _message(event_type: str, key: str, data: dict[str, Any], suffix: str) -> Me
             "correlationid": "corr-1",
             "causationid": "cmd-1",
             "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "attempt": "1",
+            "attempt": str(data.get("attempt", 1)),
         },
     )
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf, nan
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple, NewType, NoReturn, TypedDict, TypeVar
 
 import pytest
-from conveyor.errors import TerminalError, UnknownOutcomeError
-from conveyor.handlers import MAX_OUTPUT_BYTES, Handler, StepContext, StepResult, encode_result
+from conveyor.errors import TerminalError
+from conveyor.handlers import (
+    MAX_OUTPUT_BYTES,
+    Handler,
+    StepContext,
+    StepResult,
+    UnusableOutput,
+    encode_result,
+)
 from conveyor.participant import Participant
 from conveyor.requests import read_request
 from conveyor.transport import Taken
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import BaseModel, ConfigDict, RootModel, field_serializer
 from pydantic.alias_generators import to_camel
 
 from tests.sdk.requests_of import step_request, undo_request
@@ -46,19 +58,19 @@ def typed(reserve: Reserve) -> Reserved:
     return Reserved(reservation_id=f"{reserve.order_id}:{reserve.quantity}")
 
 
-def with_context(reserve: Reserve, context: StepContext) -> str:
-    return f"{reserve.order_id} {context.attempt}"
+def with_context(reserve: Reserve, context: StepContext) -> dict[str, Any]:
+    return {"order": reserve.order_id, "attempt": context.attempt}
 
 
-def context_first(context: StepContext, reserve: Reserve) -> str:
-    return f"{reserve.order_id} {context.attempt}"
+def context_first(context: StepContext, reserve: Reserve) -> dict[str, Any]:
+    return {"order": reserve.order_id, "attempt": context.attempt}
 
 
-def only_context(context: StepContext) -> str:
-    return context.step_id
+def only_context(context: StepContext) -> dict[str, str]:
+    return {"step": context.step_id}
 
 
-def untyped(data: dict[str, Any]) -> int:
+def untyped(data: dict[str, Any]) -> Any:
     return data["quantity"]
 
 
@@ -70,9 +82,9 @@ def nothing() -> None:
     ("function", "result"),
     [
         (typed, Reserved(reservation_id="o-1:3")),
-        (with_context, "o-1 1"),
-        (context_first, "o-1 1"),
-        (only_context, "reserve-inventory"),
+        (with_context, {"order": "o-1", "attempt": 1}),
+        (context_first, {"order": "o-1", "attempt": 1}),
+        (only_context, {"step": "reserve-inventory"}),
         (untyped, 3),
         (nothing, None),
     ],
@@ -121,14 +133,124 @@ def test_results(result: Any, output: bytes, snapshot: bytes | None) -> None:
     assert encode_result(result) == (output, snapshot)
 
 
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+class Custom(BaseModel):
+    text: str
+
+    @field_serializer("text")
+    def refuse(self, _: str) -> str:
+        raise RuntimeError("no")
+
+
+class Measured(BaseModel):
+    value: float
+
+
 @pytest.mark.parametrize(
-    "result",
-    ["text", 7, [1], RootModel[list[int]]([1]), {"a": object()}, {"a": "x" * MAX_OUTPUT_BYTES}],
+    ("result", "code"),
+    [
+        ("text", "INVALID_OUTPUT"),
+        (7, "INVALID_OUTPUT"),
+        ([1], "INVALID_OUTPUT"),
+        (RootModel[list[int]]([1]), "INVALID_OUTPUT"),
+        ({"a": object()}, "INVALID_OUTPUT"),
+        ({1: 2}, "INVALID_OUTPUT"),
+        ({"a": "\ud800"}, "INVALID_OUTPUT"),
+        ({"a": 10**29}, "INVALID_OUTPUT"),
+        (RootModel[dict[str, int]]({"a": 10**29}), "INVALID_OUTPUT"),
+        ({"a": [inf]}, "INVALID_OUTPUT"),
+        (Measured(value=nan), "INVALID_OUTPUT"),
+        (nested(64), "INVALID_OUTPUT"),
+        (Custom(text="x"), "INVALID_OUTPUT"),
+        (StepResult({}, {"a": object()}), "INVALID_OUTPUT"),
+        ({"a": "x" * MAX_OUTPUT_BYTES}, "TOO_LARGE"),
+    ],
 )
-def test_an_unusable_result_promises_nothing(result: Any) -> None:
-    """The handler has done its work, so an output that cannot be kept is no plain failure."""
-    with pytest.raises(UnknownOutcomeError):
+def test_an_unusable_result(result: Any, code: str) -> None:
+    """What the engine would not store is found by the participant, with a code."""
+    with pytest.raises(UnusableOutput) as refused:
         encode_result(result)
+
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    "result", [{"a": None}, nested(63), MappingProxyType({"a": 1}), {"a": Measured(value=1.0)}]
+)
+def test_a_usable_result(result: Any) -> None:
+    """Mappings and models are objects wherever they stand."""
+    assert encode_result(result).output.startswith(b"{")
+
+
+class Row(NamedTuple):
+    a: int
+
+
+class Document(TypedDict):
+    a: int
+
+
+@dataclass
+class Point:
+    x: int
+
+
+T = TypeVar("T")
+OrderNumber = NewType("OrderNumber", str)
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        *(Any, None, object, T, Reserved, Document, Point, StepResult, NoReturn),
+        *(dict, dict[str, int], Mapping[str, Any], Reserved | None, Annotated[Reserved, "x"]),
+        *(Awaitable[Reserved], Coroutine[Any, Any, dict[str, Any]], asyncio.Future[None]),
+        *(RootModel[dict[str, int]], Awaitable),
+    ],
+)
+def test_annotations_of_outputs(hint: Any) -> None:
+    """A handler may be annotated with whatever can be an object or nothing."""
+
+    def handler() -> None: ...
+
+    handler.__annotations__["return"] = hint
+
+    Handler(handler)
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        *(str, int, bool, bytes, list, list[Reserved], tuple[int, ...], set[str], Row, datetime),
+        *(Reserved | str, Awaitable[str], Coroutine[Any, Any, int], asyncio.Task[str]),
+        *(OrderNumber, RootModel[list[int]], AsyncIterator[Reserved], type[Reserved]),
+    ],
+)
+def test_refuses_annotations_that_cannot_be_an_output(hint: Any) -> None:
+    """The effect would be there and its output unusable, so it is refused before anything runs."""
+
+    def mail() -> None: ...
+
+    mail.__annotations__["return"] = hint
+
+    with pytest.raises(TypeError, match=r"mail returns .*; a handler returns a pydantic model"):
+        Handler(mail)
+
+
+async def yielding() -> AsyncIterator[dict[str, int]]:
+    yield {}
+
+
+def test_refuses_a_handler_that_yields() -> None:
+    """A generator is not a result."""
+    with pytest.raises(TypeError, match="yielding yields its results"):
+        Handler(yielding)
 
 
 def test_registration() -> None:

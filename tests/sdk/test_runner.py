@@ -235,6 +235,44 @@ async def test_unknown_outcome_promises_nothing(
     assert transport.unfinished == set()
 
 
+@pytest.mark.parametrize(
+    ("output", "code"), [("sent", "INVALID_OUTPUT"), ({"a": "x" * 500_000}, "TOO_LARGE")]
+)
+async def test_an_unusable_output_is_final(
+    transport: MemoryTransport, keys: MemoryKeyStore, output: Any, code: str
+) -> None:
+    """The mail is sent once, whatever is asked; a seal finds it sent, so that it can be undone."""
+    participant, sent, undone = Participant("mail"), list[int](), list[Any]()
+
+    def mail(context: StepContext) -> Any:
+        sent.append(context.attempt)
+        return output
+
+    def unmail(context: StepContext) -> Any:
+        undone.append(context.step_output)
+        return output
+
+    participant.step("inventory-service", "reserve")(mail).compensation("release")(unmail)
+    async with running(participant, transport, keys):
+        first, copy, later, seal, undo = await replies_to(
+            transport,
+            step_request(),
+            step_request(),
+            step_request(attempt=2),
+            seal_request(),
+            undo_request(),
+        )
+
+    assert [first.type, copy.type, later.type] == [types.STEP_FAILED] * 3
+    error = data_of(first)["error"]
+    assert (error["code"], error["type"], error["retryable"]) == (code, "UNKNOWN", False)
+    assert data_of(later)["error"] == error
+    assert (data_of(seal)["performed"], data_of(seal)["output"]) == (True, None)
+    # Nobody needs the output of an undo.
+    assert undo.type == types.STEP_COMPLETED
+    assert (sent, undone) == ([1], [None])
+
+
 async def test_a_late_request_is_not_begun(
     stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
 ) -> None:
@@ -399,6 +437,30 @@ async def test_an_unknown_operation_fails(
     assert data_of(reply)["error"]["type"] == "VALIDATION_ERROR"
 
 
+def with_key(request: Message, key: str) -> Message:
+    return replace(request, extensions={**request.extensions, "idempotencykey": key})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        replace(step_request(), key=None, subject=None),
+        replace(step_request(), extensions={"idempotencykey": "wf-1/reserve-inventory/1"}),
+        with_key(step_request(), "wf-1/reserve-inventory/item-3/1"),
+        with_key(step_request(), "wf-1/2~reserve-inventory/1"),
+        with_key(step_request(), "wf-1/reserve-inventory/1/verify"),
+    ],
+)
+async def test_requests_name_their_step_in_one_way(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore, request_: Message
+) -> None:
+    """Items, continued runs and checks have keys of their own; what is left out agrees with all."""
+    async with running(stock.participant, transport, keys):
+        [reply] = await replies_to(transport, request_)
+
+    assert reply.type == types.STEP_COMPLETED
+
+
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
@@ -407,6 +469,24 @@ async def test_an_unknown_operation_fails(
         (replace(step_request(), data=b'{"stepId":"x"}'), "INVALID_DATA"),
         (replace(step_request(), type="orchestration.step.unheard-of"), "UNKNOWN_TYPE"),
         (replace(undo_request(), type=types.STEP_REQUESTED), "INVALID_KEY"),
+        (replace(step_request(), type=types.COMPENSATION_REQUESTED), "INVALID_KEY"),
+        (replace(undo_request(), type=types.SEAL_REQUESTED), "INVALID_KEY"),
+        (with_key(seal_request(), "wf-1/reserve-inventory/1/verify"), "INVALID_KEY"),
+        (with_key(undo_request(), "wf-1/reserve-inventory/1/verify"), "INVALID_KEY"),
+        (with_key(step_request(), "reserve-inventory/1"), "INVALID_KEY"),
+        (with_key(step_request(), "wf-2/reserve-inventory/1"), "IDENTITY_MISMATCH"),
+        (with_key(step_request(), "wf-1/charge-payment/1"), "IDENTITY_MISMATCH"),
+        (with_key(step_request(), "wf-1/reserve-inventory/2"), "IDENTITY_MISMATCH"),
+        (with_key(step_request(), "wf-1/reserve-inventory/1/01"), "IDENTITY_MISMATCH"),
+        (with_key(undo_request(), "wf-2/reserve-inventory/1/undo"), "IDENTITY_MISMATCH"),
+        (with_key(seal_request(), "wf-1/reserve-inventory/7"), "IDENTITY_MISMATCH"),
+        (replace(step_request(), key="wf-2"), "IDENTITY_MISMATCH"),
+        (replace(step_request(), subject="wf-2"), "IDENTITY_MISMATCH"),
+        (replace(seal_request(), subject="wf-2"), "IDENTITY_MISMATCH"),
+        (
+            replace(step_request(), extensions={**step_request().extensions, "attempt": "2"}),
+            "IDENTITY_MISMATCH",
+        ),
     ],
 )
 async def test_unreadable_requests_become_dead_letters(
