@@ -1,8 +1,9 @@
-"""The wall clock as the application sees it."""
+"""The machine's clocks as the application sees them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
 from application.codec.times import truncated
@@ -13,6 +14,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         return truncated(datetime.now(UTC))
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import structlog
 from conveyor import topics
 
 from adapters.kafka.cluster import Cluster
@@ -14,14 +15,21 @@ from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.schema import ensure_indexes
 from adapters.sqlite.store import SqliteStore
-from application.definitions import DefinitionRegistry, services_of, shipped_definitions
-from application.definitions.compilation import compile_definition
+from application.definitions import (
+    DefinitionRegistry,
+    InvalidDefinition,
+    restore_definition,
+    services_of,
+    shipped_definitions,
+)
 from application.engine.takeover import SetupError
-from application.ports import InboxLayout, InboxStart, Projections
+from application.ports import Document, InboxLayout, InboxStart, Projections
 from domain.aggregate.position import TopicPartition
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings
 from infrastructure.wiring import Backbone, kafka_settings
+
+log = structlog.get_logger("conveyor")
 
 INBOX_TOPICS = (topics.COMMANDS, topics.REPLIES)
 SAFE_REPLICATION = 3
@@ -37,18 +45,22 @@ async def run_init(
     """Prepare Kafka and MongoDB. Raises SetupError, TopicMismatchError, Unavailable."""
     kafka = kafka_settings(settings)
     _refuse_unsafe(settings, Cluster(kafka).brokers(10.0), replication_factor, insecure=insecure)
-    services = sorted({*settings.services, *_shipped_services()})
-    topic_ids = await init_topics(
-        kafka, partitions=partitions, replication_factor=replication_factor, services=services
-    )
-    kept_from = await inbox_kept_from(kafka, partitions)
     client = connect(settings.mongodb.uri)
     try:
         database = client[settings.mongodb.database]
+        definitions = MongoDefinitionRepository(database)
+        registered = _services_of(await definitions.all())
+        services = {*settings.services, *_services_of(shipped_definitions()), *registered}
+        topic_ids = await init_topics(
+            kafka,
+            partitions=partitions,
+            replication_factor=replication_factor,
+            services=sorted(services),
+        )
+        kept_from = await inbox_kept_from(kafka, partitions)
         await ensure_indexes(database)
         layout = await _write_layout(MongoProjections(database), topic_ids, partitions, kept_from)
-        registry = DefinitionRegistry(MongoDefinitionRepository(database), SystemClock())
-        await _register_shipped(registry)
+        await _register_shipped(DefinitionRegistry(definitions, SystemClock()))
     finally:
         await client.close()
     return layout
@@ -72,9 +84,16 @@ def _refuse_unsafe(
         )
 
 
-def _shipped_services() -> set[str]:
-    definitions = [compile_definition(document) for document in shipped_definitions()]
-    return {service for definition in definitions for service in services_of(definition)}
+def _services_of(documents: Iterable[Document]) -> set[str]:
+    """Every service that these definitions send requests to."""
+    services: set[str] = set()
+    for document in documents:
+        try:
+            services |= services_of(restore_definition(document))
+        except InvalidDefinition as fault:
+            # A newer version of this service registered it, and created its topics.
+            log.warning("a definition cannot be read", detail=str(fault))
+    return services
 
 
 async def _write_layout(

@@ -165,12 +165,17 @@ class HealthReport:
         processor = engine.processor
         if processor is None or not processor.health.running:
             return {"status": "DOWN", "detail": "starting", "partitions": 0, "lag": None}
+        inbox = processor.ports.inbox
         troubles = dict(processor.health.troubles)
-        if processor.ports.inbox.problem is not None:
-            troubles["kafka"] = processor.ports.inbox.problem
-        detail = "; ".join(f"{name}: {text}" for name, text in troubles.items()) or None
+        if inbox.problem is not None:
+            troubles["kafka"] = inbox.problem
+        #: Everything else goes on.
+        parts = {f"topic {name}": text for name, text in processor.health.held_topics.items()}
+        parts |= {f"partition {number}": text for number, text in inbox.stopped.items()}
+        status = "DOWN" if troubles.keys() - {"redis"} else "DEGRADED" if parts else "UP"
+        detail = "; ".join(f"{name}: {text}" for name, text in (troubles | parts).items()) or None
         return {
-            "status": "UP" if not troubles or set(troubles) == {"redis"} else "DOWN",
+            "status": status,
             "detail": detail,
             "partitions": len(processor.partitions),
             "lag": None,
@@ -212,10 +217,10 @@ async def _ask(probe: Callable[[], Awaitable[str | None]]) -> str | None:
 
 def _overall(components: dict[str, Document]) -> str:
     """Without Redis the service is slower to read, not wrong."""
-    down = {name for name, component in components.items() if component["status"] == "DOWN"}
-    if not down:
-        return "UP"
-    return "DEGRADED" if down == {"redis"} else "DOWN"
+    bad = {n: each["status"] for n, each in components.items() if each["status"] != "UP"}
+    if any(status == "DOWN" for name, status in bad.items() if name != "redis"):
+        return "DOWN"
+    return "DEGRADED" if bad else "UP"
 
 
 def api_of(

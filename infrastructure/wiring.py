@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import redis.asyncio as redis
-
 from adapters.kafka.feed import KafkaEventFeed
 from adapters.kafka.health import KafkaProbe
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.publisher import KafkaPublisher
 from adapters.kafka.settings import KafkaSettings
+from adapters.kafka.topic_repair import KafkaTopicRepair
 from adapters.kafka.topics import ensure_request_topic
 from adapters.kafka.trimming import KafkaInboxTrimmer
 from adapters.mongodb.connection import connect
@@ -25,6 +24,7 @@ from adapters.mongodb.event_log import MongoEventLog
 from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.queries import MongoWorkflowQueries
 from adapters.partitioner import partition_for
+from adapters.redis.connection import connect as connect_redis
 from adapters.redis.hot_state import RedisHotState
 from adapters.sqlite.definitions import SqliteDefinitionRepository
 from adapters.sqlite.event_log import EngineSession, SqliteEventLog
@@ -49,6 +49,7 @@ from application.ports import (
     Projections,
     PublishEventPort,
     Telemetry,
+    TopicRepair,
     Unavailable,
     WorkflowDefinitionRepository,
     WorkflowQueries,
@@ -73,6 +74,8 @@ class Backbone:
     definitions: WorkflowDefinitionRepository
     #: For the engine, whose publishing may be one transaction with its log.
     engine_publisher: PublishEventPort
+    #: None in the embedded mode, whose file refuses no topic.
+    topic_repair: TopicRepair | None
     #: For everybody else.
     publisher: PublishEventPort
     feed: EventFeed
@@ -108,6 +111,7 @@ class Backbone:
             definitions=self.registry,
             telemetry=telemetry,
             clock=self.clock,
+            topic_repair=self.topic_repair,
         )
         engine = settings.engine
         processor_settings = ProcessorSettings(
@@ -152,9 +156,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
 
         probes["eventStore"] = store_problem
         if settings.redis.enabled:
-            client: redis.Redis = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-                settings.redis.url, db=settings.redis.database, socket_timeout=2.0
-            )
+            client = connect_redis(settings.redis.url, database=settings.redis.database)
             stack.push_async_callback(client.aclose)
             owner = settings.instance_id or f"{socket.gethostname()}-{os.getpid()}"
             hot_state = RedisHotState(client, owner)
@@ -176,6 +178,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             registry=DefinitionRegistry(definitions, clock),
             definitions=definitions,
             engine_publisher=engine_publisher,
+            topic_repair=KafkaTopicRepair(kafka),
             publisher=publisher,
             feed=feed,
             hot_state=hot_state,
@@ -220,6 +223,7 @@ async def embedded(path: Path) -> AsyncGenerator[Embedded]:
                 registry=DefinitionRegistry(definitions, clock),
                 definitions=definitions,
                 engine_publisher=SqliteEnginePublisher(session),
+                topic_repair=None,
                 publisher=SqlitePublisher(store),
                 feed=SqliteEventFeed(store),
                 hot_state=None,

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from confluent_kafka import KafkaError, KafkaException
 
 from application.ports import Unavailable
 
-#: The message wanted next is gone; nobody may go on elsewhere by himself (PROTOCOL rule 16).
-OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
+_GONE = "the next message is gone from the topic; compare topic, group offset and stored start"
+_UNREADABLE = "the next batch cannot be unpacked; replace it from a copy, or move group and stored start behind it"
+#: What no repetition changes: only an operator may decide where such a partition goes on (PROTOCOL rule 16).
+OBSTACLES: Mapping[int, str] = {
+    KafkaError._AUTO_OFFSET_RESET: _GONE,  # noqa: SLF001
+    KafkaError.OFFSET_OUT_OF_RANGE: _GONE,
+    KafkaError._BAD_COMPRESSION: _UNREADABLE,  # noqa: SLF001
+    KafkaError._BAD_MSG: _UNREADABLE,  # noqa: SLF001
+    KafkaError._NOT_IMPLEMENTED: _UNREADABLE,  # noqa: SLF001
+    KafkaError.INVALID_MSG: _UNREADABLE,
+    KafkaError.INVALID_MSG_SIZE: _UNREADABLE,
+    KafkaError.MSG_SIZE_TOO_LARGE: _UNREADABLE,
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: _UNREADABLE,
+}
 #: The group has given the partitions away: whoever has them now decides what is done.
 COMMIT_TOO_LATE = (
     KafkaError.ILLEGAL_GENERATION,

@@ -23,7 +23,7 @@ from confluent_kafka import TopicPartition as Place
 from adapters.kafka.assignment import Assignment, Lane
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.commits import Commits
-from adapters.kafka.errors import END_OF_PARTITION, FATAL, OUT_OF_RANGE, ClientErrors, unavailable
+from adapters.kafka.errors import END_OF_PARTITION, FATAL, OBSTACLES, ClientErrors, unavailable
 from adapters.kafka.lanes import inbox_layouts, read_lanes
 from adapters.kafka.received import BrokerMessage, received
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
@@ -66,12 +66,13 @@ class KafkaInbox:
 
     @property
     def problem(self) -> str | None:
-        """For the health document: why messages are not read, None if all is well."""
-        if self._client_errors.all_down:
-            return self._client_errors.explain().detail
-        if self._stopped:
-            return "; ".join(f"partition {p}: {why}" for p, why in sorted(self._stopped.items()))
-        return None
+        """For the health document: why no messages are read, None if all is well."""
+        return self._client_errors.explain().detail if self._client_errors.all_down else None
+
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """For the health document: partitions that cannot be read on, and why; the others go on."""
+        return dict(sorted(self._stopped.items()))
 
     async def start(self, listener: InboxListener) -> None:
         """Join the group. Raises `TopicMismatchError`, `Unavailable`."""
@@ -289,20 +290,28 @@ class KafkaInbox:
 
     def _on_consumer_error(self, error: KafkaError, message: BrokerMessage) -> None:
         partition = message.partition()
-        if error.code() in OUT_OF_RANGE and partition is not None:
-            self._give_up([partition], in_order=False)
-            self._assignment.stop([partition])
-            self._stopped[partition] = f"{message.topic()}: {error.str()}"
-            log.error(
-                "ALARM: the next message is gone from the topic. The partition stands still until"
-                " an operator has compared topic, group offset and stored start",
-                action="inbox.partition_stopped",
-                topic=message.topic(),
-                partition=partition,
-                detail=error.str(),
-            )
-        elif error.code() == FATAL:
+        if error.code() == FATAL:
             self._give_up(self._assignment.open(), in_order=False)
             raise KafkaException(error)
-        else:
+        obstacle = OBSTACLES.get(error.code())
+        if obstacle is None or partition is None:
             self._fault = unavailable(error)
+            return
+        lane = self._assignment.lanes.get((message.topic() or "", partition))
+        if lane is None:
+            # Fetched before the partition stopped.
+            return
+        self._give_up([partition], in_order=False)
+        self._assignment.stop([partition])
+        self._stopped[partition] = (
+            f"stands still at offset {lane.next_offset} of {message.topic()}: {obstacle} ({error.str()})"
+        )
+        log.error(
+            "ALARM: a partition stands still until an operator has looked at it; the others go on",
+            action="inbox.partition_stopped",
+            topic=message.topic(),
+            partition=partition,
+            offset=lane.next_offset,
+            obstacle=obstacle,
+            detail=error.str(),
+        )

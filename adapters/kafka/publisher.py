@@ -8,23 +8,29 @@ keeps the client from sending the first messages of a batch while the rest is st
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 from conveyor.cloudevents import encode
+from conveyor.kafka_errors import Verdict, verdict
 from conveyor.messages import Message, Record
 
 from adapters.kafka.errors import CLOSED, FATAL, error_of, unavailable
 from adapters.kafka.received import BrokerMessage
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
-from application.ports import Unavailable
+from application.ports import Refused, Unavailable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _FLUSH_SLICE_SECONDS = 0.5
 _FULL_QUEUE_WAIT_SECONDS = 0.1
+_REPORTS_SECONDS = 2.0
+#: A topic that is unknown for so long does not exist; everything else waits for it meanwhile.
+_NEW_TOPIC_MS = 5_000
 
 
 class KafkaPublisher:
@@ -68,6 +74,7 @@ class _Session:
                 "acks": "all",
                 "partitioner": "murmur2_random",
                 "message.timeout.ms": 0,
+                "topic.metadata.propagation.max.ms": _NEW_TOPIC_MS,
                 "linger.ms": 5,
                 "message.max.bytes": 4 * 1024 * 1024,
                 "queue.buffering.max.messages": 1_000_000,
@@ -83,6 +90,8 @@ class _Session:
         self._handed_over = 0
         self._acknowledged = 0
         self._failure: KafkaError | None = None
+        #: The first message that was not written, and why.
+        self._report: tuple[KafkaError, BrokerMessage] | None = None
 
     async def send(self, messages: Sequence[Message | Record]) -> None:
         """Returns when the broker has them all; raises `Unavailable` when the session has ended."""
@@ -101,7 +110,16 @@ class _Session:
                 await loop.run_in_executor(self._thread, self._wait_until_written)
                 self._acknowledged = covered
         if self._failure is not None:
-            raise unavailable(self._failure)
+            raise self._failed(self._failure)
+
+    def _failed(self, failure: KafkaError) -> Unavailable:
+        """Why the session has ended."""
+        if self._report is not None:
+            error, report = self._report
+            if verdict(error) is not Verdict.PASSING:
+                topic = (report.topic() or "").removeprefix(self._prefix)
+                return Refused("kafka", topic, error.str())
+        return unavailable(failure)
 
     def end(self, reason: KafkaError) -> None:
         """Drop what is not written, and tell those who wait."""
@@ -113,7 +131,7 @@ class _Session:
     def _hand_over(self, record: Record) -> bool:
         """False if the client's queue is full."""
         if self._failure is not None:
-            raise unavailable(self._failure)
+            raise self._failed(self._failure)
         try:
             self._producer.produce(
                 self._prefix + record.topic,
@@ -124,9 +142,12 @@ class _Session:
             )
         except BufferError:
             return False
-        except KafkaException as error:
-            self.end(error_of(error))
-            raise unavailable(error) from error
+        except KafkaException as exception:
+            error = error_of(exception)
+            self.end(error)
+            if verdict(error) is not Verdict.PASSING:
+                raise Refused("kafka", record.topic, error.str()) from exception
+            raise self._failed(error) from exception
         return True
 
     def _wait_until_written(self) -> None:
@@ -135,10 +156,22 @@ class _Session:
                 pass
         except KafkaException as error:
             self._failure = self._failure or error_of(error)
+            self._collect_reports()
         except SystemError:
             # The client loses its own fatal error when a delivery report follows in the same call.
             self._failure = self._failure or KafkaError(FATAL)
 
-    def _on_delivery(self, error: KafkaError | None, _: BrokerMessage) -> None:
-        if error is not None and self._failure is None:
-            self._failure = error
+    def _collect_reports(self) -> None:
+        """A fatal error comes before the reports, which say what was refused and why."""
+        deadline = time.monotonic() + _REPORTS_SECONDS
+        while self._report is None and len(self._producer) and time.monotonic() < deadline:
+            with contextlib.suppress(KafkaException, SystemError):
+                self._producer.poll(_REPORTS_SECONDS / 10)
+
+    def _on_delivery(self, error: KafkaError | None, report: BrokerMessage) -> None:
+        # No calls here: after a fatal error the client comes with an exception set, and any call would fail.
+        if error is not None:
+            if self._report is None:
+                self._report = (error, report)
+            if self._failure is None:
+                self._failure = error

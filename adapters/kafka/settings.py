@@ -60,6 +60,8 @@ class KafkaSettings:
             "group.protocol": self.group_protocol,
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
+            # A record that was damaged on the broker's disk is noticed, rather than carried out.
+            "check.crcs": True,
             # The end may be behind offsets that hold no message: markers of a participant's transactions.
             "enable.partition.eof": True,
             # A frozen broker is noticed within this time.

@@ -55,13 +55,28 @@ async def ensure_request_topic(settings: KafkaSettings, service: str) -> None:
 
     Raises `TopicMismatchError` before `init` ran, `Unavailable`.
     """
+    await restore_topic(settings, topics.step_requests(service))
+
+
+async def restore_topic(settings: KafkaSettings, topic: str) -> None:
+    """Create a topic of the contract as `init` does, or reset what a guarantee depends on, if it exists.
+
+    Leaves an inbox topic as it is: created anew, it would lack messages that were accepted. Raises
+    `TopicMismatchError` before `init` ran, `Unavailable`.
+    """
     cluster = Cluster(settings)
     commands = settings.on_broker(settings.commands_topic)
     layout = (await asyncio.to_thread(cluster.layouts, [commands])).get(commands)
     if layout is None:
         raise TopicMismatchError(f"no topic {commands}; run `conveyor init` first")
-    spec = _requests(service, layout.partitions)
-    await asyncio.to_thread(_create, settings, [spec], layout.replication_factor)
+    requests = topics.step_requests("")
+    services = [topic.removeprefix(requests)] if topic.startswith(requests) else []
+    specs = [
+        spec
+        for spec in _contract_topics(settings, layout.partitions, services)
+        if spec.name == topic and topic not in settings.inbox_topics
+    ]
+    await asyncio.to_thread(_create, settings, specs, layout.replication_factor)
 
 
 async def inbox_kept_from(settings: KafkaSettings, partitions: int) -> Mapping[TopicPartition, int]:

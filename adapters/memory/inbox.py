@@ -45,6 +45,10 @@ class MemoryInbox:
         """None: it is there as long as this process is."""
         return None
 
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        return {}
+
     async def start(self, listener: InboxListener) -> None:
         self._listener = listener
         self._topics = {name: self._broker.topic(name) for name in self._names}

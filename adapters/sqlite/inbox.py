@@ -29,6 +29,10 @@ class SqliteInbox:
         """None: it is there as long as this process is."""
         return None
 
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        return {}
+
     async def start(self, listener: InboxListener) -> None:
         self._listener = listener
 

@@ -14,6 +14,7 @@ from application.ports import (
     Projections,
     PublishEventPort,
     Telemetry,
+    TopicRepair,
 )
 from domain.definition.definition import WorkflowDefinition
 
@@ -58,6 +59,8 @@ class Ports:
     definitions: Definitions
     telemetry: Telemetry
     clock: Clock
+    #: None where no topic refuses messages: in the embedded file.
+    topic_repair: TopicRepair | None = None
 
 
 @dataclass(slots=True)
@@ -67,3 +70,5 @@ class Health:
     running: bool = False
     #: component -> what is wrong with it now
     troubles: dict[str, str] = field(default_factory=dict[str, str])
+    #: topic -> why nothing is written to it now, and what to do; all other topics go on
+    held_topics: dict[str, str] = field(default_factory=dict[str, str])

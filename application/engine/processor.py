@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
 from application.engine.batch import Batch
 from application.engine.claims import Claims, Fenced
 from application.engine.environment import Health, Ports, ProcessorSettings
+from application.engine.held_topics import HeldTopics
 from application.engine.hot import Partition
 from application.engine.intake import sort
 from application.engine.loader import Loader
@@ -45,19 +47,22 @@ class Processor:
         settings: ProcessorSettings | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._ports = ports
+        self.health = Health()
+        self._held = HeldTopics(ports.publisher, ports.topic_repair, ports.clock, self.health)
+        self._ports = ports = replace(ports, publisher=self._held)
         self._layout = layout
         self._partition_of = partition_of
         self._settings = settings or ProcessorSettings()
         # Only for waiting times after a conflict, so that two engines do not collide in step.
         self._rng = rng or random.Random()  # noqa: S311 - spreads waits, no secret depends on it
         self.partitions: dict[int, Partition] = {}
-        self.health = Health()
         self._stopping = False
         self._loader = Loader(ports.event_log, ports.projections, ports.definitions.get)
         self._timekeeper = Timekeeper(ports, layout.secret, self._settings, self._loader)
         self._publication = Publication(ports.publisher)
-        self._projector = Projector(ports, self._settings, self.health, self._publication)
+        self._projector = Projector(
+            ports, self._settings, self.health, self._publication, self._held
+        )
         self._claims = Claims(ports, self._loader, self._back_off)
         self._takeover = Takeover(ports, layout, self._loader, self._timekeeper, self._claims)
 
@@ -83,6 +88,7 @@ class Processor:
             # What is in memory may be ahead of the log, so it must not be projected when the group is left.
             await self._begin_again(trouble)
         self.health.running = False
+        await self._held.close()
         await self._ports.inbox.close()
 
     async def _join(self) -> None:
@@ -109,6 +115,7 @@ class Processor:
             await self._process(received)
         await self._timekeeper.send_due(self.partitions.values())
         await self._projector.project_if_due(self.partitions.values())
+        self._held.look()
         for component in self.health.troubles.keys() - {"redis"}:
             del self.health.troubles[component]
 
@@ -130,6 +137,7 @@ class Processor:
         self._ports.telemetry.counted("restarts")
         await self._publication.abandon()
         await self._projector.abandon()
+        self._held.reopen()
         wait = self._settings.retry_wait_seconds
         while not self._stopping:
             await self._ports.clock.sleep(wait)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from application.engine.environment import Health, Ports, ProcessorSettings
+from application.engine.held_topics import HeldTopics
 from application.engine.hot import Partition
 from application.engine.publication import Publication
 from application.ports import Document, InboxStart, Unavailable
@@ -45,11 +46,13 @@ class Projector:
         settings: ProcessorSettings,
         health: Health,
         publication: Publication,
+        held: HeldTopics,
     ) -> None:
         self._ports = ports
         self._settings = settings
         self._health = health
         self._publication = publication
+        self._held = held
         self._round: asyncio.Task[None] | None = None
         self._last: datetime | None = None
 
@@ -75,7 +78,7 @@ class Projector:
         self._last = now
         # No state may be shown, and no offset committed, before what led to it is published.
         await self._publication.finish()
-        snapshot = _take(partitions)
+        snapshot = self._take(partitions)
         if not snapshot.is_empty:
             self._round = asyncio.ensure_future(self._try(snapshot))
 
@@ -83,7 +86,14 @@ class Projector:
         """Write everything now. Raises Unavailable."""
         await self._publication.finish()
         await self.abandon()
-        await self._try(_take(partitions, everything=True))
+        await self._try(self._take(partitions, everything=True))
+
+    def _take(self, partitions: Iterable[Partition], *, everything: bool = False) -> _Snapshot:
+        snapshot = _take(partitions, everything=everything)
+        if self._held.is_any:
+            # What was left out follows from messages that must come again (ADR 24).
+            snapshot.starts.clear()
+        return snapshot
 
     async def abandon(self) -> None:
         """Let the round under way end, whatever its outcome: what it writes is right or refused."""

@@ -19,8 +19,8 @@ from application.ports.log import (
 from application.ports.queries import Page, WorkflowFilter, WorkflowQueries
 from application.ports.states import HotState, InboxLayout, InboxStart, Projections
 from application.ports.telemetry import Clock, Telemetry
-from application.ports.topics import EventFeed, PublishEventPort
-from application.ports.unavailable import Unavailable
+from application.ports.topics import EventFeed, PublishEventPort, TopicRepair
+from application.ports.unavailable import Refused, Unavailable
 from application.ports.verification import (
     Published,
     PublishedEvents,
@@ -52,9 +52,11 @@ __all__ = [
     "PublishedRange",
     "Received",
     "RecordedEvent",
+    "Refused",
     "StoreScan",
     "StoredCommit",
     "Telemetry",
+    "TopicRepair",
     "Trimmed",
     "Unavailable",
     "WorkflowDefinitionRepository",

@@ -76,7 +76,12 @@ class Inbox(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """For the health document: why messages are not read, None if all is well."""
+        """For the health document: why no messages are read, None if all is well."""
+        ...
+
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """For the health document: partitions that cannot be read on, and why; the others go on."""
         ...
 
     async def start(self, listener: InboxListener) -> None: ...

@@ -25,7 +25,11 @@ class Clock(Protocol):
     """Time as the application sees it; virtual in the simulator."""
 
     def now(self) -> datetime:
-        """UTC, whole milliseconds."""
+        """The time of day: UTC, whole milliseconds. Somebody may set it, so it measures no interval."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never set back. For intervals, waits and what is kept for a while."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...

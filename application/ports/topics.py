@@ -13,9 +13,21 @@ class PublishEventPort(Protocol):
 
     def publish(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
         """Returns when all are acknowledged. Raises `Unavailable` if one was not: nothing later may be sent then
-        until the partitions were restarted.
+        until the partitions were restarted. It is `Refused` where that helps only without the topic's messages.
 
         Where log and topics are one store, commits belong to the first call after their `append`, awaited or not.
+        """
+        ...
+
+
+class TopicRepair(Protocol):
+    """What an engine can do for a topic that refuses its messages."""
+
+    async def try_again(self, topic: str, sample: Message | Record) -> None:
+        """Create the topic or reset its limits where this service may, then write the message, apart from all others.
+
+        Never creates an inbox topic: its messages would be missing. Raises `Unavailable` if the message is still not
+        written, with the reason.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -29,24 +30,27 @@ def start_kafka(
     *,
     advertised_port: int | None = None,
     is_short_lived: bool = False,
+    properties: Mapping[str, str] | None = None,
 ) -> LocalService:
     """Start a broker; `address` is its bootstrap server. A folder used before is continued.
 
     Clients are sent on to `advertised_port`, where something stands before the broker. A short-lived
     broker is compiled quickly rather than well: on two cores it serves up to twice as many messages
-    in its first seconds, and half as many for ever after.
+    in its first seconds, and half as many for ever after. `properties` are added to the broker's own.
     """
     java = required_program("java", "default-jdk-headless")
     jars = kafka_jars()
     state = state_folder("kafka", folder)
     broker_port = port or free_port()
     # Written anew for every start: the ports may differ from the last one.
-    properties = state / "server.properties"
-    properties.write_text(
-        _server_properties(state, broker_port, free_port(), advertised_port or broker_port)
+    file = state / "server.properties"
+    file.write_text(
+        _server_properties(
+            state, broker_port, free_port(), advertised_port or broker_port, properties or {}
+        )
     )
     if not (state / "data" / "meta.properties").exists():
-        _format_storage(java, jars, state, properties)
+        _format_storage(java, jars, state, file)
     return start_process(
         "kafka",
         [
@@ -54,7 +58,7 @@ def start_kafka(
             *_SERVER_OPTIONS,
             *([_COMPILE_QUICKLY] if is_short_lived else []),
             "kafka.Kafka",
-            str(properties),
+            str(file),
         ],
         address=f"{LOCALHOST}:{broker_port}",
         folder=state,
@@ -73,7 +77,11 @@ def _java_command(java: str, jars: Path) -> list[str]:
 
 
 def _server_properties(
-    state: Path, broker_port: int, controller_port: int, advertised_port: int
+    state: Path,
+    broker_port: int,
+    controller_port: int,
+    advertised_port: int,
+    properties: Mapping[str, str],
 ) -> str:
     settings = {
         "process.roles": "broker,controller",
@@ -87,6 +95,7 @@ def _server_properties(
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         "log.dirs": state / "data",
         **BROKER_SETTINGS,
+        **properties,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 

@@ -27,6 +27,7 @@ from application.ports import (
     InboxStart,
     PublishEventPort,
     Telemetry,
+    TopicRepair,
 )
 from domain.aggregate.position import TopicPartition
 from domain.definition.definition import WorkflowDefinition
@@ -128,6 +129,7 @@ class Installation:
         definitions: Definitions | None = None,
         inbox: Inbox | None = None,
         publisher: PublishEventPort | None = None,
+        repair: TopicRepair | None = None,
     ) -> Ports:
         """What an engine of this name talks to."""
         return Ports(
@@ -139,6 +141,7 @@ class Installation:
             definitions=definitions or self,
             telemetry=telemetry or CountingTelemetry(),
             clock=SystemClock(),
+            topic_repair=repair,
         )
 
     def engine(
@@ -148,10 +151,11 @@ class Installation:
         definitions: Definitions | None = None,
         inbox: Inbox | None = None,
         publisher: PublishEventPort | None = None,
+        repair: TopicRepair | None = None,
         projection_interval_ms: int = 20,
     ) -> Engine:
         log, telemetry = Connection(self.log, hold), CountingTelemetry()
-        ports = self.ports(name, log, telemetry, definitions, inbox, publisher)
+        ports = self.ports(name, log, telemetry, definitions, inbox, publisher, repair)
         settings = ProcessorSettings(
             projection_interval=timedelta(milliseconds=projection_interval_ms),
             retry_wait_seconds=0.01,
@@ -164,14 +168,14 @@ class Installation:
         self.engines.append(engine)
         return engine
 
-    def start_workflow(self, message_id: str) -> None:
+    def start_workflow(self, message_id: str, workflow_id: str = "wf-1") -> None:
         """A client asks for a workflow of the definition."""
         data = orjson.dumps({"definition": "order", "input": {"order": "1"}})
         self.broker.append(
             Message(
                 topic=topics.COMMANDS,
-                key="wf-1",
-                subject="wf-1",
+                key=workflow_id,
+                subject=workflow_id,
                 type=types.START,
                 source="/shop",
                 id=message_id,

@@ -30,6 +30,9 @@ class SettableClock:
     def now(self) -> datetime:
         return self.time
 
+    def monotonic(self) -> float:
+        return (self.time - datetime(2026, 11, 21, tzinfo=UTC)).total_seconds()
+
     async def sleep(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
 

@@ -28,6 +28,9 @@ class SimulatedClock:
     def now(self) -> datetime:
         return virtual_now() if self._weather.is_clear else virtual_now() + self.skew
 
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._process.checkpoint()

@@ -35,6 +35,10 @@ class FaultyInbox:
     def problem(self) -> str | None:
         return self.inner.problem
 
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        return self.inner.stopped
+
     async def start(self, listener: InboxListener) -> None:
         await self.inner.start(_Told(listener, self._watch, self._process.name))
 

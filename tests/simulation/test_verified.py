@@ -33,6 +33,9 @@ class Later:
     def now(self) -> datetime:
         return self.at
 
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
     async def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 

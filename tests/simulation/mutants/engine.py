@@ -18,6 +18,7 @@ from application.engine.batch import Batch
 from application.engine.claims import Claims
 from application.engine.drafts import Draft, Drafter, Work
 from application.engine.environment import Health, Ports, ProcessorSettings
+from application.engine.held_topics import HeldTopics
 from application.engine.hot import Hot, Memory, Partition
 from application.engine.loader import Loaded, Loader
 from application.engine.processor import Processor
@@ -76,9 +77,14 @@ class _Impatient(Projector):
     """Does not look whether what it projects and commits is published."""
 
     def __init__(
-        self, ports: Ports, settings: ProcessorSettings, health: Health, _: Publication
+        self,
+        ports: Ports,
+        settings: ProcessorSettings,
+        health: Health,
+        _: Publication,
+        held: HeldTopics,
     ) -> None:
-        super().__init__(ports, settings, health, Publication(ports.publisher))
+        super().__init__(ports, settings, health, Publication(ports.publisher), held)
 
 
 # -- rules 8 and 9: what is remembered -----------------------------------------------------------
