@@ -60,9 +60,13 @@ class Outcome:
         return self.event["version"] if self.event is not None else 0
 
 
+#: What a waiter gets: an outcome, an ending, or None when nobody will hear of it here any more.
+_Answer = Outcome | Document | None
+
+
 @dataclass(slots=True)
 class _Waiter:
-    future: asyncio.Future[Outcome | Document]
+    future: asyncio.Future[_Answer]
     accepts: Callable[[Message], Outcome | Document | None]
 
 
@@ -71,9 +75,20 @@ class _Waiters:
     """Who waits for events of which workflow."""
 
     by_workflow: dict[str, list[_Waiter]] = field(default_factory=dict[str, list[_Waiter]])
+    is_released: bool = False
+
+    def release(self) -> None:
+        """Nobody waits from now on."""
+        self.is_released = True
+        for waiters in self.by_workflow.values():
+            for waiter in waiters:
+                if not waiter.future.done():
+                    waiter.future.set_result(None)
 
     @contextmanager
     def waiting(self, workflow_id: str, waiter: _Waiter) -> Generator[None]:
+        if self.is_released:
+            waiter.future.set_result(None)
         waiters = self.by_workflow.setdefault(workflow_id, [])
         waiters.append(waiter)
         try:
@@ -99,6 +114,10 @@ class CommandGateway:
         self._feed = feed
         self._clock = clock
         self._waiters = _Waiters()
+
+    def release(self) -> None:
+        """Let go of all who wait, and of those to come: the process ends, and what they know is their answer."""
+        self._waiters.release()
 
     async def run(self) -> None:
         """Follow the events until cancelled."""
@@ -139,7 +158,7 @@ class CommandGateway:
         """
         workflow_id = command.key or ""
         hashed = payload_hash(command.data) if command.type == types.START else ""
-        future: asyncio.Future[Outcome | Document] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(future, lambda message: _outcome(command, hashed, message))
         with self._waiters.waiting(workflow_id, waiter):
             publishing = asyncio.ensure_future(self._publisher.publish([command]))
@@ -150,16 +169,18 @@ class CommandGateway:
                 raise Unavailable("kafka", detail)
             await publishing
             await asyncio.wait([future], timeout=wait_seconds)
-        if future.done():
-            outcome = future.result()
-            assert isinstance(outcome, Outcome)
+        outcome = future.result() if future.done() else None
+        if isinstance(outcome, Outcome):
             return outcome
         return Outcome(workflow_id, command.id, None)
 
     @contextmanager
-    def ending(self, workflow_id: str) -> Generator[asyncio.Future[Outcome | Document]]:
-        """A future of the event that ends the workflow; begin before the command is sent."""
-        future: asyncio.Future[Outcome | Document] = asyncio.get_running_loop().create_future()
+    def ending(self, workflow_id: str) -> Generator[asyncio.Future[_Answer]]:
+        """A future of the event that ends the workflow, or of None if that will not be heard here.
+
+        Begin before the command is sent.
+        """
+        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         with self._waiters.waiting(workflow_id, _Waiter(future, _end)):
             yield future
 

@@ -25,7 +25,7 @@ from infrastructure.initialise import initialise_embedded
 from infrastructure.orders import order_stream
 from infrastructure.running import (
     EngineRunner,
-    HealthReport,
+    ProcessMonitor,
     api_of,
     run_gateway,
     run_http,
@@ -58,8 +58,8 @@ async def run_dev(
         metrics = CollectorRegistry()
         engine = EngineRunner(backbone, settings, metrics)
         gateway = backbone.gateway()
-        health = HealthReport(backbone, engine)
-        app = create_app(api_of(backbone, gateway, health, metrics))
+        monitor = ProcessMonitor(backbone, engine, metrics)
+        app = create_app(api_of(backbone, gateway, monitor, settings))
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.run(stop))
             group.create_task(run_gateway(gateway, stop))

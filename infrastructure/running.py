@@ -15,11 +15,15 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, generate_latest
 
-from adapters.rest.app import Api
+from adapters.rest.api import Api
+from adapters.rest.hosts import Hosts
 from application.engine.processor import Processor
 from application.gateway import CommandGateway
 from application.ports import Document, Unavailable
-from infrastructure.settings import Settings
+from application.use_cases.control import ControlWorkflow
+from application.use_cases.definitions import RegisterDefinition
+from application.use_cases.start import StartWorkflow
+from infrastructure.settings import Settings, listed
 from infrastructure.telemetry import EngineTelemetry
 from infrastructure.version import VERSION
 from infrastructure.wiring import Backbone
@@ -107,8 +111,9 @@ async def until_available(make: Callable[[], Awaitable[Made]], stop: asyncio.Eve
 
 
 async def run_gateway(gateway: CommandGateway, stop: asyncio.Event) -> None:
-    """Follow the events for those who wait, over every outage."""
+    """Follow the events for those who wait, over every outage; at the stop let them all go."""
     stopped = asyncio.create_task(stop.wait())
+    stopped.add_done_callback(lambda _: gateway.release())
     while not stop.is_set():
         following = asyncio.create_task(gateway.run())
         await asyncio.wait({following, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -139,12 +144,21 @@ async def run_http(app: FastAPI, host: str, port: int, stop: asyncio.Event) -> N
     await serving
 
 
-class HealthReport:
-    """The health document of CONTRACT 6, for one process."""
+class ProcessMonitor:
+    """The health document of CONTRACT 6 and the metrics, for one process."""
 
-    def __init__(self, backbone: Backbone, engine: EngineRunner | None) -> None:
+    version = VERSION
+
+    def __init__(
+        self, backbone: Backbone, engine: EngineRunner | None, metrics: CollectorRegistry
+    ) -> None:
         self._backbone = backbone
         self._engine = engine
+        self._metrics = metrics
+
+    def metrics(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._metrics)
 
     async def document(self) -> Document:
         components: dict[str, Document] = {}
@@ -188,7 +202,7 @@ class HealthReport:
         return document["status"] != "DOWN" and settled
 
 
-async def tell_outages(health: HealthReport, stop: asyncio.Event) -> None:
+async def tell_outages(health: ProcessMonitor, stop: asyncio.Event) -> None:
     """A log line when a server goes away and one when it is back."""
     down: dict[str, str | None] = {}
     while not stop.is_set():
@@ -224,20 +238,16 @@ def _overall(components: dict[str, Document]) -> str:
 
 
 def api_of(
-    backbone: Backbone,
-    gateway: CommandGateway,
-    health: HealthReport,
-    metrics: CollectorRegistry,
+    backbone: Backbone, gateway: CommandGateway, monitor: ProcessMonitor, settings: Settings
 ) -> Api:
     """Everything that the REST adapter needs."""
+    reader = backbone.reader()
     return Api(
-        reader=backbone.reader(),
-        gateway=gateway,
-        registry=backbone.registry,
+        reader=reader,
+        start=StartWorkflow(gateway, reader, backbone.registry),
+        control=ControlWorkflow(gateway, reader),
+        register=RegisterDefinition(backbone.registry, backbone.ensure_request_topic),
         definitions=backbone.definitions,
-        ensure_request_topic=backbone.ensure_request_topic,
-        health=health.document,
-        is_ready=health.is_ready,
-        metrics=lambda: generate_latest(metrics),
-        version=VERSION,
+        monitor=monitor,
+        hosts=Hosts(listed(settings.api.allowed_hosts), listed(settings.api.allowed_origins)),
     )

@@ -14,7 +14,7 @@ from adapters.rest.app import create_app
 from application.engine.takeover import SetupError
 from infrastructure.running import (
     EngineRunner,
-    HealthReport,
+    ProcessMonitor,
     api_of,
     run_gateway,
     run_http,
@@ -47,9 +47,9 @@ async def run_serve(
         backbone = await stack.enter_async_context(production(settings))
         metrics = CollectorRegistry()
         engine = EngineRunner(backbone, settings, metrics) if "engine" in roles else None
-        health = HealthReport(backbone, engine)
+        monitor = ProcessMonitor(backbone, engine, metrics)
         gateway = backbone.gateway()
-        app = create_app(api_of(backbone, gateway, health, metrics))
+        app = create_app(api_of(backbone, gateway, monitor, settings))
         async with asyncio.TaskGroup() as group:
             if engine is not None:
                 group.create_task(_stopping(engine.run(stop), stop))
@@ -62,7 +62,7 @@ async def run_serve(
                 group.create_task(_stopping(run_gateway(gateway, stop), stop))
                 group.create_task(_stopping(run_http(app, host, port, stop), stop))
                 log.info("serving", url=f"http://{host}:{port}", roles=list(roles))
-            group.create_task(_stopping(tell_outages(health, stop), stop))
+            group.create_task(_stopping(tell_outages(monitor, stop), stop))
             if health_port is not None:
                 group.create_task(_stopping(run_http(app, host, health_port, stop), stop))
 

@@ -148,10 +148,21 @@ class ServiceSection(BaseModel, extra="forbid"):
 class AuthSection(BaseModel, extra="forbid"):
     api_keys_file: Path | None = Field(default=None, examples=["/etc/conveyor/api-keys.yaml"])
     jwks_url: str | None = Field(default=None, examples=["https://login.example.com/jwks.json"])
+    #: CloudEvents sources whose `ce_actor` is believed, separated by commas; of others the source is the actor.
+    kafka_sources: str = Field(default="", examples=["/console,/router"])
 
     @property
     def is_configured(self) -> bool:
         return self.api_keys_file is not None or self.jwks_url is not None
+
+
+class ApiSection(BaseModel, extra="forbid"):
+    """Who may reach the API; lists are separated by commas."""
+
+    #: Names besides the loopback ones; `*`: any.
+    allowed_hosts: str = Field(default="", examples=["conveyor.example.com,conveyor"])
+    #: Web pages of other origins.
+    allowed_origins: str = Field(default="", examples=["https://console.example.com"])
 
 
 class EngineSection(BaseModel, extra="forbid"):
@@ -190,6 +201,7 @@ class Settings(BaseSettings):
     circuit_breaker: CircuitBreakerSection = Field(default_factory=CircuitBreakerSection)
     services: dict[str, ServiceSection] = Field(default_factory=dict[str, ServiceSection])
     auth: AuthSection = Field(default_factory=AuthSection)
+    api: ApiSection = Field(default_factory=ApiSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     log: LogSection = Field(default_factory=LogSection)
 
@@ -213,6 +225,11 @@ class Settings(BaseSettings):
         shown["mongodb"]["uri"] = _without_credentials(self.mongodb.uri)
         shown["redis"]["url"] = _without_credentials(self.redis.url)
         return shown
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The items of a setting that separates them by commas."""
+    return tuple(item for each in text.split(",") if (item := each.strip()))
 
 
 def _without_credentials(address: str) -> str:

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from application.definitions.registry import DefinitionRegistry
-from application.gateway import CommandGateway
+from starlette.datastructures import Headers
+
+from adapters.rest.hosts import Hosts
+from application.access import LOCAL_ACTOR, Caller, Role
 from application.ports import Document, WorkflowDefinitionRepository
 from application.queries import WorkflowReader
+from application.use_cases.control import ControlWorkflow
+from application.use_cases.definitions import RegisterDefinition
+from application.use_cases.start import StartWorkflow
+
+
+class Monitor(Protocol):
+    """How the process is."""
+
+    #: Of the service.
+    version: str
+
+    async def document(self) -> Document:
+        """The health document of CONTRACT 6."""
+        ...
+
+    async def is_ready(self) -> bool: ...
+
+    def metrics(self) -> bytes:
+        """In Prometheus' text format."""
+        ...
+
+
+def local_caller(_headers: Headers) -> Caller:
+    """Without a login everybody is the administrator."""
+    return Caller(actor=LOCAL_ACTOR, roles=frozenset({Role.ADMIN}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """The use cases behind the routes. `gateway.run` must be running while requests are served."""
+    """The use cases behind the routes. Their gateway must be running while requests are served."""
 
     reader: WorkflowReader
-    gateway: CommandGateway
-    registry: DefinitionRegistry
+    start: StartWorkflow
+    control: ControlWorkflow
+    register: RegisterDefinition
     #: The documents as registered.
     definitions: WorkflowDefinitionRepository
-    #: Creates the request topic of a service, if need be.
-    ensure_request_topic: Callable[[str], Awaitable[None]]
-    #: The health document of CONTRACT 6.
-    health: Callable[[], Awaitable[Document]]
-    is_ready: Callable[[], Awaitable[bool]]
-    #: The metrics in Prometheus' text format.
-    metrics: Callable[[], bytes]
-    version: str
+    monitor: Monitor
+    hosts: Hosts = field(default_factory=Hosts)
+    #: Who sends a request with these headers.
+    identify: Callable[[Headers], Caller] = local_caller

@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from adapters.rest.api import Api
-from adapters.rest.correlation import CorrelationIds
-from adapters.rest.definitions import definition_router
-from adapters.rest.health import health_router
-from adapters.rest.openapi import document_schemas
+from adapters.rest.correlation import HEADER, CorrelationIds
+from adapters.rest.dependencies import permitted
+from adapters.rest.hosts import HostCheck
+from adapters.rest.openapi import answers_of, body_of, document_schemas
 from adapters.rest.problems import answer_with_problems
-from adapters.rest.workflows import workflow_router
+from adapters.rest.routes import ROUTES, Route
 
 __all__ = ["Api", "create_app"]
 
 
 def create_app(api: Api) -> FastAPI:
     """The application; it keeps nothing between requests, so several may stand side by side."""
-    app = FastAPI(
+    # `/docs` shows the API without the internet.
+    app = FastAPIOffline(
         title="Conveyor",
         summary="Durable workflows of long-running business processes",
-        version=api.version,
+        version=api.monitor.version,
         redirect_slashes=False,
+        redoc_url=None,
     )
+    app.state.api = api
+    app.add_middleware(HostCheck, hosts=api.hosts)
+    if api.hosts.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=api.hosts.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=[HEADER, "Location"],
+        )
     app.add_middleware(CorrelationIds)
     answer_with_problems(app)
-    app.include_router(workflow_router(api))
-    app.include_router(definition_router(api))
-    app.include_router(health_router(api))
+    for route in ROUTES:
+        _add(app, route)
     document_schemas(app)
     return app
+
+
+def _add(app: FastAPI, route: Route) -> None:
+    app.add_api_route(
+        route.path,
+        route.handler,
+        methods=[route.method],
+        status_code=next(iter(route.answers)),
+        dependencies=[] if route.action is None else [Depends(permitted(route.action))],
+        responses=answers_of(route),
+        openapi_extra=body_of(route),
+        tags=[route.tag],
+    )

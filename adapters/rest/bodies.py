@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import orjson
-from conveyor.messages import MalformedEvent
 from conveyor.payloads import InvalidPayload, document_of, parse
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.rest.problems import Problem, faulty
+from adapters.rest.problems import Problem
 from application.ports import Document
+from application.use_cases.refusal import refused_for
 from domain.aggregate.rejection import RejectionCode
 
 BODY_BYTES_MAX = 1024 * 1024
 #: So much of a body that is too large is read and forgotten, so that its sender gets to read the answer.
 _DISCARDED_BYTES_MAX = 16 * BODY_BYTES_MAX
+JSON_TYPES = ("application/json",)
+
+
+def require_media_type(request: Request, accepted: Sequence[str] = JSON_TYPES) -> str:
+    """The body's media type, empty if none is given. Raises Problem (415)."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given and given not in accepted:
+        detail = f"a body of type {given[:100]} is not possible here; send {' or '.join(accepted)}"
+        raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", detail)
+    return given
 
 
 async def read_body(request: Request) -> bytes:
@@ -38,28 +47,32 @@ async def read_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-def json_of(body: bytes) -> Any:
-    """Raises Problem (400, or 422 for values that cannot be stored)."""
-    try:
-        return document_of(body)
-    except MalformedEvent as fault:
-        raise Problem(400, fault.code, fault.detail) from fault
-    except InvalidPayload as invalid:
-        raise faulty(invalid.faults) from invalid
+async def read_json_body(request: Request) -> bytes:
+    """A body that claims to be JSON. Raises Problem (413, 415)."""
+    require_media_type(request)
+    return await read_body(request)
 
 
 async def read_command(request: Request, model: type[BaseModel]) -> Document:
-    """The data of a command; an empty body is an empty object. Raises Problem."""
-    body = await read_body(request) or b"{}"
-    data: Document = json_of(body)
+    """The data of a command; an empty body is an empty object.
+
+    Raises Problem, MalformedEvent (NOT_JSON), Refused with every fault.
+    """
+    body = await read_json_body(request) or b"{}"
     try:
         parse(model, body)
+        return document_of(body)
     except InvalidPayload as invalid:
-        raise faulty(invalid.faults) from invalid
-    return data
+        raise refused_for(invalid.faults) from invalid
 
 
 def json_response(
     document: Document, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(orjson.dumps(document), status, headers=headers, media_type="application/json")
+
+
+def accepted(workflow_id: str, command_id: str, status: str | None, location: str) -> Response:
+    """The command stands on its topic; what becomes of it is not known yet."""
+    document: Document = {"id": workflow_id, "commandId": command_id, "status": status}
+    return json_response(document, 202, {"Location": location})

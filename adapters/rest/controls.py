@@ -1,61 +1,89 @@
-"""`PUT /api/v1/workflows/{id}/cancel|compensate`: commands on a workflow, answered with their outcome."""
+"""Commands on a workflow, answered with their outcome."""
 
 from __future__ import annotations
 
 from conveyor import types
-from conveyor.wire import CancelData, ReasonData
+from conveyor.wire import CancelData, ExecuteStepData, ReasonData, SignalData
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.rest.api import Api
-from adapters.rest.bodies import json_response, read_command
-from adapters.rest.commands import DECISION_SECONDS, accepted, known_id, traceparent_of
-from adapters.rest.problems import refused
-from application.ports import Document, Unavailable
+from adapters.rest.bodies import accepted, json_response, read_command
+from adapters.rest.dependencies import TheApi, TheCaller, WorkflowId, location_of
+from application.access import Caller
 
 
-class CancelWorkflowRequest(CancelData):
-    """The body, which may be empty; `compensate` overrides the definition's `onCancel`."""
+async def pause_workflow(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Begin no further step until the workflow is resumed."""
+    return await _carry_out(api, caller, request, types.PAUSE, id, ReasonData)
 
 
-class CompensateWorkflowRequest(ReasonData):
-    """The body, which may be empty."""
+async def resume_workflow(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Go on with a paused workflow."""
+    return await _carry_out(api, caller, request, types.RESUME, id, ReasonData)
 
 
-class Controls:
-    """The routes."""
+async def cancel_workflow(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Cancel a workflow that has not ended; what it did is undone where its definition says so."""
+    return await _carry_out(api, caller, request, types.CANCEL, id, CancelData)
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
-    async def cancel_workflow(self, id: str, request: Request) -> Response:
-        """Cancel a workflow that has not ended; what it did is undone where its definition says so."""
-        data = await read_command(request, CancelWorkflowRequest)
-        return await self._carry_out(request, types.CANCEL, id, data)
+async def retry_workflow(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Run a failed workflow again, from the step that failed."""
+    return await _carry_out(api, caller, request, types.RETRY, id, ReasonData)
 
-    async def compensate_workflow(self, id: str, request: Request) -> Response:
-        """Undo what a completed or failed workflow did."""
-        data = await read_command(request, CompensateWorkflowRequest)
-        return await self._carry_out(request, types.COMPENSATE, id, data)
 
-    async def _carry_out(
-        self, request: Request, command_type: str, id: str, data: Document
-    ) -> Response:
-        """200 with the resource, or 202 when the outcome is not known in time.
+async def compensate_workflow(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Undo what a completed or failed workflow did."""
+    return await _carry_out(api, caller, request, types.COMPENSATE, id, ReasonData)
 
-        Raises Problem (404, 409, 422), and Unavailable when the command could not be sent.
-        """
-        gateway = self._api.gateway
-        traceparent = traceparent_of(request)
-        command = gateway.message(command_type, known_id(id), data, traceparent=traceparent)
-        outcome = await gateway.send(command, DECISION_SECONDS)
-        if outcome.is_rejected and outcome.event is not None:
-            raise refused(outcome.event)
-        try:
-            resource = await self._api.reader.get(id)
-        except Unavailable:
-            resource = None
-        if resource is None or not outcome.is_known:
-            status = resource["status"] if resource is not None else None
-            return accepted(request, id, command.id, status)
-        return json_response(resource)
+
+async def force_compensate_workflow(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Undo what can be undone; what cannot counts as undone on the administrator's word."""
+    return await _carry_out(api, caller, request, types.FORCE_COMPENSATE, id, ReasonData)
+
+
+async def signal_workflow(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Hand the workflow a value that its steps can read under `signals`."""
+    return await _carry_out(api, caller, request, types.SIGNAL, id, SignalData)
+
+
+async def execute_step(
+    id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
+) -> Response:
+    """Dispatch a pending step now, or record its outcome in the participant's name."""
+    return await _carry_out(api, caller, request, types.EXECUTE_STEP, id, ExecuteStepData)
+
+
+async def _carry_out(
+    api: Api,
+    caller: Caller,
+    request: Request,
+    command_type: str,
+    workflow_id: str,
+    model: type[BaseModel],
+) -> Response:
+    """200 with the resource, or 202 when the outcome is not known in time."""
+    data = await read_command(request, model)
+    done = await api.control(caller, command_type, workflow_id, data)
+    resource = done.resource
+    if resource is None or not done.is_decided:
+        status = resource["status"] if resource is not None else None
+        location = location_of(request, "workflows", workflow_id)
+        return accepted(workflow_id, done.command_id, status, location)
+    return json_response(resource)

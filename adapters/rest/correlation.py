@@ -25,9 +25,11 @@ def correlation_id(request: Request) -> str:
     return getattr(request.state, _STATE)
 
 
-def answer_with(request: Request, chosen: str) -> None:
+def answer_with(request: Request, chosen: str | None) -> None:
     """The body named the id that this request goes by, and no header did."""
-    if given_correlation_id(request.headers) is None and chosen.isascii() and chosen.isprintable():
+    if chosen is None or given_correlation_id(request.headers) is not None:
+        return
+    if chosen.isascii() and chosen.isprintable():
         setattr(request.state, _STATE, chosen[:_LENGTH_MAX])
 
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import orjson
 import structlog
+from conveyor.messages import MalformedEvent
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from adapters.rest.correlation import HEADER, correlation_id
 from application.ports import Document, Unavailable
+from application.use_cases.refusal import Refused, refused_for
 from domain.aggregate.rejection import RejectionCode
 
 log = structlog.get_logger("RestApi")
@@ -38,6 +41,8 @@ _TITLES: Mapping[str, str] = {
     "NOT_JSON": "The body is no JSON",
     "NOT_YAML": "The body is no YAML",
     "UNAVAILABLE": "Not possible at the moment",
+    "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not possible here",
+    "FORBIDDEN": "Not allowed",
 }
 
 #: The HTTP status of a refused command; any other code is a conflict.
@@ -73,33 +78,8 @@ class Problem(Exception):
         self.more = more
 
 
-def faulty(errors: Sequence[Mapping[str, Any]], code: str = RejectionCode.INVALID_INPUT) -> Problem:
-    """422 with every fault."""
-    listed = "; ".join(
-        f"{fault['path']}: {fault['message']}" if fault["path"] else str(fault["message"])
-        for fault in errors
-    )
-    return Problem(422, code, listed, errors=errors)
-
-
-def no_workflow(workflow_id: str) -> Problem:
-    return Problem(
-        404, RejectionCode.WORKFLOW_NOT_FOUND, f"there is no workflow '{workflow_id[:60]}'"
-    )
-
-
-def refused(event: Document) -> Problem:
-    """The refusal that an `orchestration.command.rejected` tells."""
-    code: str = event["code"]
-    more: dict[str, Any] = {}
-    if event.get("status") is not None:
-        more["workflowStatus"] = event["status"]
-        more["allowedCommands"] = event.get("allowedCommands", [])
-    errors: list[Document] = event.get("faults", [])
-    return Problem(_STATUSES.get(code, 409), code, event["detail"], errors=errors, **more)
-
-
-def _response(request: Request, problem: Problem) -> Response:
+def problem_response(request: Request, problem: Problem) -> Response:
+    """The document that refuses the request."""
     code = problem.code
     document: Document = {
         "type": f"urn:conveyor:problem:{code.lower().replace('_', '-')}",
@@ -124,13 +104,29 @@ def _response(request: Request, problem: Problem) -> Response:
 
 def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _response(request, error)
+    return problem_response(request, error)
+
+
+def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    more: dict[str, Any] = {}
+    if error.status is not None:
+        more["workflowStatus"] = error.status
+        more["allowedCommands"] = error.allowed_commands
+    status = _STATUSES.get(error.code, 409)
+    problem = Problem(status, error.code, error.detail, errors=error.faults, **more)
+    return problem_response(request, problem)
+
+
+def _on_not_json(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MalformedEvent)
+    return problem_response(request, Problem(400, error.code, f"the body: {error.detail}"))
 
 
 def _on_unavailable(request: Request, error: Exception) -> Response:
     assert isinstance(error, Unavailable)
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
-    return _response(request, Problem(503, "UNAVAILABLE", str(error), headers=headers))
+    return problem_response(request, Problem(503, "UNAVAILABLE", str(error), headers=headers))
 
 
 def _on_invalid_parameters(request: Request, error: Exception) -> Response:
@@ -139,7 +135,7 @@ def _on_invalid_parameters(request: Request, error: Exception) -> Response:
         {"path": ".".join(str(part) for part in fault["loc"][1:]), "message": fault["msg"]}
         for fault in error.errors()
     ]
-    return _response(request, faulty(errors))
+    return _on_refused(request, refused_for(errors))
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -150,20 +146,39 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     if status == 404:
         detail = f"there is nothing at {request.url.path}; see /openapi.json"
     elif status == 405:
-        allowed = (error.headers or {}).get("Allow", "other methods")
+        allowed = ", ".join(_methods_of(request))
         detail = f"{request.method} is not possible at {request.url.path}; use {allowed}"
-    return _response(request, Problem(status, code, detail, headers=error.headers))
+        return problem_response(request, Problem(status, code, detail, headers={"Allow": allowed}))
+    return problem_response(request, Problem(status, code, detail, headers=error.headers))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Of all routes with this path; the framework names those of the first one only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
+
+
+def _on_disconnect(request: Request, error: Exception) -> Response:
+    """Nobody reads the answer; the client went away while it sent the body."""
+    assert isinstance(error, ClientDisconnect)
+    return problem_response(request, Problem(400, "NOT_JSON", "the body ended too early"))
 
 
 def _on_bug(request: Request, error: Exception) -> Response:
     log.error("request failed", path=request.url.path, exc_info=error)
     detail = "the service met an error of its own; its log tells more under this correlation id"
-    return _response(request, Problem(500, RejectionCode.INTERNAL, detail))
+    return problem_response(request, Problem(500, RejectionCode.INTERNAL, detail))
 
 
 def answer_with_problems(app: FastAPI) -> None:
     """Every error of the application becomes a problem document."""
     app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(MalformedEvent, _on_not_json)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Unavailable, _on_unavailable)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)

@@ -193,6 +193,14 @@ class DefinitionList(_Answer):
     items: list[JsonObject]
 
 
+class Index(_Answer):
+    """Where to go from here."""
+
+    name: str
+    version: str
+    links: dict[str, str]
+
+
 class Up(_Answer):
     """All is well."""
 

@@ -17,10 +17,11 @@ from conveyor.runner import ParticipantRunner
 from adapters.kafka import topics as kafka_topics
 from adapters.kafka.settings import KafkaSettings
 from adapters.redis import hot_state
-from adapters.rest import bodies, commands, correlation, definition_body, start_requests
+from adapters.rest import bodies, correlation, definition_body
 from application.definitions import evaluation, input_schema
 from application.definitions.compilation import InvalidDefinition, compile_definition
 from application.engine import drafts, hot, intake
+from application.use_cases import control, start
 from domain.aggregate.ids import id_fault
 from domain.definition import limits, retry
 from domain.definition.faults import Rule
@@ -58,7 +59,7 @@ def test_names() -> None:
         "Name of a definition, step id, type, operation": f"{limits.MAX_NAME_LENGTH} characters",
         "Name of a service": f"{limits.MAX_SERVICE_LENGTH} characters",
         "`source` and `id` of a message together": f"{intake.MESSAGE_ID_MAX:,} characters",
-        "`Idempotency-Key` of a REST request": f"{start_requests._KEY_LENGTH_MAX} characters",
+        "`Idempotency-Key` of a REST request": f"{start.KEY_LENGTH_MAX} characters",
         "`X-Correlation-ID` of a REST request": f"{correlation._LENGTH_MAX} characters",
     }
 
@@ -103,7 +104,7 @@ def test_rest() -> None:
         "`limit` of the list": bounds("/api/v1/workflows", "get", "limit"),
         "`limit` of a history": bounds("/api/v1/workflows/{id}/history", "get", "limit"),
     }
-    assert f"waits {commands.DECISION_SECONDS:g} seconds for the engine's decision" in PAGE
+    assert f"waits {control.DECISION_SECONDS:g} seconds for the engine's decision" in PAGE
 
 
 def test_what_is_remembered() -> None:

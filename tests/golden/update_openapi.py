@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
@@ -21,14 +22,11 @@ NOTHING = cast(Any, None)
 def main() -> None:
     api = Api(
         reader=NOTHING,
-        gateway=NOTHING,
-        registry=NOTHING,
+        start=NOTHING,
+        control=NOTHING,
+        register=NOTHING,
         definitions=NOTHING,
-        ensure_request_topic=NOTHING,
-        health=NOTHING,
-        is_ready=NOTHING,
-        metrics=NOTHING,
-        version=VERSION,
+        monitor=cast(Any, SimpleNamespace(version=VERSION)),
     )
     document = orjson.dumps(
         create_app(api).openapi(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS

@@ -22,8 +22,9 @@ from adapters.sqlite.participant import (
     SqliteParticipantTransport,
 )
 from adapters.sqlite.store import SqliteStore
+from application.gateway import CommandGateway
 from infrastructure.initialise import initialise_embedded
-from infrastructure.running import EngineRunner, HealthReport, api_of, run_gateway
+from infrastructure.running import EngineRunner, ProcessMonitor, api_of, run_gateway
 from infrastructure.settings import Settings
 from infrastructure.warehouse import build_warehouse
 from infrastructure.wiring import embedded
@@ -50,6 +51,7 @@ class Service:
     app: FastAPI
     client: httpx.AsyncClient
     engine: EngineRunner
+    gateway: CommandGateway
     store: SqliteStore
 
     async def start(self, body: Json, *, wait: float = 0, **headers: str) -> httpx.Response:
@@ -90,9 +92,10 @@ async def serving(
         await initialise_embedded(backbone, mode.store)
         await mode.store.topic(topics.EVENTS)
         metrics = CollectorRegistry()
-        engine = EngineRunner(backbone, Settings(), metrics)
+        settings = Settings()
+        engine = EngineRunner(backbone, settings, metrics)
         gateway = backbone.gateway()
-        api = api_of(backbone, gateway, HealthReport(backbone, engine), metrics)
+        api = api_of(backbone, gateway, ProcessMonitor(backbone, engine, metrics), settings)
         group.create_task(run_gateway(gateway, stop))
         runner = _warehouse(mode.store)
         if with_engine:
@@ -103,14 +106,21 @@ async def serving(
         async with client_of(app) as client:
             if with_engine:
                 await eventually(lambda: _ready(client))
-            yield Service(api=api, app=app, client=client, engine=engine, store=mode.store)
+            yield Service(
+                api=api,
+                app=app,
+                client=client,
+                engine=engine,
+                gateway=gateway,
+                store=mode.store,
+            )
         stop.set()
         runner.stop()
 
 
 def client_of(app: Any) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://conveyor", timeout=90)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=90)
 
 
 async def _ready(client: httpx.AsyncClient) -> Json | None:

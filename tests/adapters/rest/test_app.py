@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from adapters.rest.bodies import BODY_BYTES_MAX
 from adapters.rest.schemas import ProblemDocument, SystemHealthResponse
 from application.gateway import CommandGateway
 from application.ports import Document, Unavailable
+from application.use_cases.control import ControlWorkflow
+from application.use_cases.start import StartWorkflow
 from tests.adapters.rest.service import (
     DEFINITIONS,
     WORKFLOWS,
@@ -44,6 +47,24 @@ class NoFeed:
     async def follow(self) -> AsyncIterator[Message]:
         for nothing in ():
             yield nothing
+
+
+class Monitored:
+    """A process that reports what the test says."""
+
+    version = "1"
+
+    def __init__(self, health: Document) -> None:
+        self._health = health
+
+    async def document(self) -> Document:
+        return self._health
+
+    async def is_ready(self) -> bool:
+        return True
+
+    def metrics(self) -> bytes:
+        return b""
 
 
 # -- problems ------------------------------------------------------------------------------------
@@ -79,15 +100,44 @@ async def test_problem(undecided: Service, method: str, path: str, status: int, 
 
 async def test_method_not_allowed_tells_the_allowed(undecided: Service) -> None:
     """405 names the methods that are possible."""
-    response = await undecided.client.get(f"{WORKFLOWS}/wf-1/cancel")
+    one = await undecided.client.get(f"{WORKFLOWS}/wf-1/cancel")
+    several = await undecided.client.put(WORKFLOWS)
 
-    assert response.headers["allow"] == "PUT"
+    assert one.headers["allow"] == "PUT"
+    assert several.headers["allow"] == "GET, POST"
+    assert several.json()["detail"].endswith("use GET, POST")
+
+
+async def test_index(undecided: Service) -> None:
+    """The root leads to everything else, and each link is answered."""
+    links = (await undecided.client.get("/")).json()["links"]
+
+    for link in links.values():
+        assert (await undecided.client.get(link)).status_code in (200, 503), link
+
+
+async def test_documentation_without_the_internet(undecided: Service) -> None:
+    """The page loads nothing from elsewhere, and what it loads is there."""
+    page = (await undecided.client.get("/docs")).text
+
+    loaded = re.findall(r"""(?:src|href)="([^"]+)\"""", page)
+    assert loaded
+    for link in loaded:
+        assert link.startswith("/")
+        assert (await undecided.client.get(link)).status_code == 200
+    assert "https://" not in page
 
 
 async def test_unavailable(undecided: Service) -> None:
     """When the broker is away, 503 says so and when to come again."""
-    gateway = CommandGateway(AwayPublisher(), NoFeed(), undecided.engine._backbone.clock)
-    async with client_of(create_app(replace(undecided.api, gateway=gateway))) as client:
+    backbone = undecided.engine._backbone
+    gateway = CommandGateway(AwayPublisher(), NoFeed(), backbone.clock)
+    api = replace(
+        undecided.api,
+        start=StartWorkflow(gateway, undecided.api.reader, backbone.registry),
+        control=ControlWorkflow(gateway, undecided.api.reader),
+    )
+    async with client_of(create_app(api)) as client:
         start = await client.post(WORKFLOWS, json=start_of())
         cancel = await client.put(f"{WORKFLOWS}/wf-1/cancel")
 
@@ -101,10 +151,11 @@ async def test_unavailable(undecided: Service) -> None:
 async def test_own_error(undecided: Service) -> None:
     """A bug is a 500 problem that tells the correlation id and nothing of the inside."""
 
-    async def broken() -> Document:
-        raise RuntimeError("secret")
+    class Broken(Monitored):
+        async def document(self) -> Document:
+            raise RuntimeError("secret")
 
-    async with client_of(create_app(replace(undecided.api, health=broken))) as client:
+    async with client_of(create_app(replace(undecided.api, monitor=Broken({})))) as client:
         response = await client.get("/health/workflow", headers={"X-Correlation-ID": "c-1"})
 
     assert response.status_code == 500
@@ -197,10 +248,8 @@ async def test_health_status(undecided: Service, path: str, status: str, expecte
     """Only DOWN is a 503; the document is the same."""
     document: Json = {"status": status, "version": "1", "components": {}, "services": {}}
 
-    async def health() -> Document:
-        return document
-
-    async with client_of(create_app(replace(undecided.api, health=health))) as client:
+    api = replace(undecided.api, monitor=Monitored(document))
+    async with client_of(create_app(api)) as client:
         response = await client.get(path)
 
     assert (response.status_code, response.json()) == (expected, document)

@@ -1,4 +1,4 @@
-"""`PUT /api/v1/workflows/{id}/cancel|compensate`."""
+"""Commands on a workflow: `PUT /api/v1/workflows/{id}/cancel` and the others."""
 
 from __future__ import annotations
 
@@ -134,3 +134,82 @@ async def test_undecided(tmp_path: Path) -> None:
     document = response.json()
     assert (document["id"], document["status"]) == ("wf-1", "COMPLETED")
     assert document["commandId"]
+
+
+async def test_pause_and_resume(unattended: Service) -> None:
+    """A paused workflow begins nothing until it is resumed; each answer shows the state after it."""
+    await unattended.start({"id": "wf-1", **start_of()})
+
+    paused = await unattended.client.put(f"{WORKFLOWS}/wf-1/pause", json={"reason": "spill"})
+    again = await unattended.client.put(f"{WORKFLOWS}/wf-1/pause")
+    resumed = await unattended.client.put(f"{WORKFLOWS}/wf-1/resume")
+
+    assert (paused.status_code, paused.json()["status"]) == (200, "PAUSED")
+    assert (again.status_code, again.json()["allowedCommands"][0]) == (409, "resume")
+    assert (resumed.status_code, resumed.json()["status"]) == (200, "EXECUTING")
+
+
+async def test_retry(service: Service) -> None:
+    """Only a failed workflow is retried."""
+    await service.start({"id": "wf-1", **start_of()}, wait=20)
+
+    response = await service.client.put(f"{WORKFLOWS}/wf-1/retry")
+
+    assert response.status_code == 409
+    assert response.json()["code"] == "ILLEGAL_STATUS"
+
+
+async def test_signal(unattended: Service) -> None:
+    """The payload of a signal stands in the workflow's history, with who sent it."""
+    await unattended.start({"id": "wf-1", **start_of()})
+
+    body = {"name": "arrived", "payload": {"dock": 4}}
+    response = await unattended.client.post(f"{WORKFLOWS}/wf-1/signal", json=body)
+    nameless = await unattended.client.post(f"{WORKFLOWS}/wf-1/signal", json={})
+
+    assert response.status_code == 200
+    assert nameless.status_code == 422
+    history = (await unattended.client.get(f"{WORKFLOWS}/wf-1/history")).json()["items"]
+    assert history[-1]["data"]["payload"] == {"dock": 4}
+    assert history[-1]["actor"] == "local"
+
+
+async def test_execute_step(unattended: Service) -> None:
+    """A participant's outcome is recorded in its name."""
+    await unattended.start({"id": "wf-1", **start_of()})
+
+    body = {"stepId": "reserve-inventory", "result": {"output": {"reservationId": "res-1"}}}
+    response = await unattended.client.post(f"{WORKFLOWS}/wf-1/steps/execute", json=body)
+
+    assert response.status_code == 200
+    assert response.json()["executedSteps"] == ["reserve-inventory"]
+
+
+async def test_force_compensate(unattended: Service) -> None:
+    """Whatever a saga is stuck at, its administrator can force it, in the embedded mode too."""
+    await unattended.start({"id": "wf-1", **start_of()})
+    done = {"stepId": "reserve-inventory", "result": {"output": {}}}
+    await unattended.client.post(f"{WORKFLOWS}/wf-1/steps/execute", json=done)
+    failed = {
+        "stepId": "charge-payment",
+        "result": {"error": {"code": "X", "type": "BUSINESS_RULE_VIOLATION"}},
+    }
+    await unattended.client.post(f"{WORKFLOWS}/wf-1/steps/execute", json=failed)
+    stuck = await unattended.get("wf-1")
+
+    forced = await unattended.client.post("/admin/workflows/wf-1/force-compensate")
+
+    assert stuck["status"] == "COMPENSATING"
+    assert stuck["allowedCommands"] == ["force-compensate"]
+    assert forced.status_code == 200
+    assert forced.json()["version"] > stuck["version"]
+
+
+async def test_only_json(undecided: Service) -> None:
+    """A web page can send text without asking; the service does not take it."""
+    for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        response = await undecided.client.put(
+            f"{WORKFLOWS}/wf-1/cancel", content=b"{}", headers={"content-type": media_type}
+        )
+        assert response.status_code == 415
+        assert response.json()["code"] == "UNSUPPORTED_MEDIA_TYPE"

@@ -9,6 +9,7 @@ import yaml
 
 from adapters.rest.app import create_app
 from application.definitions import shipped_definitions
+from application.use_cases.definitions import RegisterDefinition
 from tests.adapters.rest.service import DEFINITIONS, Json, Service, client_of
 
 PARCEL: Json = {
@@ -70,7 +71,8 @@ async def test_request_topics(undecided: Service) -> None:
         is_known = await undecided.api.definitions.get("parcel", 1) is not None
         ensured.append((service, is_known))
 
-    app = create_app(replace(undecided.api, ensure_request_topic=ensure))
+    register = RegisterDefinition(undecided.engine._backbone.registry, ensure)
+    app = create_app(replace(undecided.api, register=register))
     async with client_of(app) as client:
         await client.post(DEFINITIONS, json=PARCEL)
 

@@ -1,13 +1,13 @@
-"""`GET /api/v1/workflows`: what may be asked of the list."""
+"""Query parameters: what may be asked of the list and of a history."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from conveyor.wire import COUNT_MAX, parse_rfc3339, rfc3339
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from application.codec.times import parse_time, rfc3339
 from application.ports import WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
@@ -15,7 +15,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 def _normalised(text: str) -> str:
-    return rfc3339(parse_time(text))
+    return rfc3339(parse_rfc3339(text))
 
 
 def _label(text: str) -> str:
@@ -70,7 +70,7 @@ class HistoryParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: int = Field(default=0, ge=0, le=2**31, description="Events above this version.")
+    after: int = Field(default=0, ge=0, le=COUNT_MAX, description="Events above this version.")
     limit: int = Field(default=200, ge=1, le=1000)
     type: Text | None = Field(default=None, description="The CloudEvents type.")
     kind: Text | None = Field(default=None, description="For example SAGA_COMPENSATION.")

@@ -1,0 +1,56 @@
+"""What handlers ask FastAPI for: the use cases, and who calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import Depends, Path
+from starlette.requests import Request
+
+from adapters.rest.api import Api
+from adapters.rest.correlation import given_correlation_id
+from adapters.rest.problems import Problem
+from application.access import Action, Caller
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def _api(request: Request) -> Api:
+    return request.app.state.api
+
+
+def _caller(request: Request, api: TheApi) -> Caller:
+    """Whoever sends the request, with its correlation id and trace."""
+    traceparent = request.headers.get("traceparent", "")
+    return replace(
+        api.identify(request.headers),
+        correlation_id=given_correlation_id(request.headers),
+        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+    )
+
+
+TheApi = Annotated[Api, Depends(_api)]
+TheCaller = Annotated[Caller, Depends(_caller)]
+#: From a path.
+WorkflowId = Annotated[str, Path(description="The workflow's id.", examples=["wf-1"])]
+
+
+def permitted(action: Action) -> Callable[[Caller], Awaitable[None]]:
+    """A dependency that refuses callers who may not do this. Raises Problem (403)."""
+
+    async def require(caller: TheCaller) -> None:
+        if not caller.may(action):
+            roles = ", ".join(sorted(caller.roles)) or "no role"
+            detail = f"'{caller.actor}' ({roles}) may not {action.value}"
+            raise Problem(403, "FORBIDDEN", detail)
+
+    return require
+
+
+def location_of(request: Request, *parts: object) -> str:
+    """The path of a resource of this API, wherever the application is mounted."""
+    root = request.scope.get("root_path", "")
+    return "/".join((f"{root}/api/v1", *(str(part) for part in parts)))

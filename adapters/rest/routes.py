@@ -1,0 +1,199 @@
+"""Every route, in one table: the application, its OpenAPI document and the test of permissions are read off it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conveyor import wire
+from conveyor.definition import DefinitionDocument
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from adapters.rest import controls, definitions, health, schemas, starts, workflows
+from application.access import Action
+from application.use_cases.start import StartWorkflowRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One status that a route answers with."""
+
+    description: str
+    #: None: a text.
+    model: type[BaseModel] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    method: str
+    path: str
+    #: None: needs no login.
+    action: Action | None
+    handler: Callable[..., Awaitable[Response]]
+    answers: Mapping[int, Answer]
+    tag: str
+    body: type[BaseModel] | None = None
+    is_body_required: bool = True
+    media_types: tuple[str, ...] = ("application/json",)
+
+
+_WORKFLOWS = "/api/v1/workflows"
+_DEFINITIONS = "/api/v1/definitions"
+
+_ACCEPTED = Answer(
+    description="Sent; the engine has not decided yet", model=schemas.AcceptedCommand
+)
+_DECIDED = {
+    200: Answer(description="The workflow after the command", model=schemas.WorkflowResponse),
+    202: _ACCEPTED,
+}
+
+
+def _answer(model: type[BaseModel], description: str) -> Mapping[int, Answer]:
+    return {200: Answer(description=description, model=model)}
+
+
+def _read(
+    path: str,
+    handler: Callable[..., Awaitable[Response]],
+    answers: Mapping[int, Answer],
+    tag: str = "workflows",
+) -> Route:
+    return Route(
+        method="GET", path=path, action=Action.READ, handler=handler, answers=answers, tag=tag
+    )
+
+
+def _open(
+    path: str, handler: Callable[..., Awaitable[Response]], answers: Mapping[int, Answer]
+) -> Route:
+    return Route(
+        method="GET", path=path, action=None, handler=handler, answers=answers, tag="health"
+    )
+
+
+def _control(
+    method: str,
+    path: str,
+    handler: Callable[..., Awaitable[Response]],
+    body: type[BaseModel] = wire.ReasonData,
+    **more: Any,
+) -> Route:
+    named: dict[str, Any] = {"action": Action.CONTROL, "is_body_required": False, **more}
+    return Route(
+        method=method,
+        path=path,
+        handler=handler,
+        body=body,
+        answers=_DECIDED,
+        tag="workflows",
+        **named,
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path=_WORKFLOWS,
+        action=Action.START,
+        handler=starts.start_workflow,
+        body=StartWorkflowRequest,
+        answers={
+            201: Answer(description="Started", model=schemas.WorkflowResponse),
+            200: Answer(
+                description="The same start was made before", model=schemas.WorkflowResponse
+            ),
+            202: _ACCEPTED,
+        },
+        tag="workflows",
+    ),
+    _read(_WORKFLOWS, workflows.list_workflows, _answer(schemas.WorkflowPage, "One page")),
+    _read(
+        f"{_WORKFLOWS}/{{id}}",
+        workflows.get_workflow,
+        _answer(schemas.WorkflowResponse, "The workflow"),
+    ),
+    _read(
+        f"{_WORKFLOWS}/{{id}}/status",
+        workflows.get_status,
+        _answer(schemas.WorkflowStatusResponse, "How far it is"),
+    ),
+    _read(
+        f"{_WORKFLOWS}/{{id}}/history",
+        workflows.get_history,
+        _answer(schemas.HistoryPage, "Events in order"),
+    ),
+    _control("PUT", f"{_WORKFLOWS}/{{id}}/pause", controls.pause_workflow),
+    _control("PUT", f"{_WORKFLOWS}/{{id}}/resume", controls.resume_workflow),
+    _control("PUT", f"{_WORKFLOWS}/{{id}}/cancel", controls.cancel_workflow, wire.CancelData),
+    _control("PUT", f"{_WORKFLOWS}/{{id}}/retry", controls.retry_workflow),
+    _control("PUT", f"{_WORKFLOWS}/{{id}}/compensate", controls.compensate_workflow),
+    _control(
+        "POST",
+        f"{_WORKFLOWS}/{{id}}/signal",
+        controls.signal_workflow,
+        wire.SignalData,
+        is_body_required=True,
+    ),
+    _control(
+        "POST",
+        f"{_WORKFLOWS}/{{id}}/steps/execute",
+        controls.execute_step,
+        wire.ExecuteStepData,
+        is_body_required=True,
+    ),
+    _control(
+        "POST",
+        "/admin/workflows/{id}/force-compensate",
+        controls.force_compensate_workflow,
+        action=Action.FORCE,
+    ),
+    _read(
+        _DEFINITIONS,
+        definitions.list_definitions,
+        _answer(schemas.DefinitionList, "Every version of every definition"),
+        "definitions",
+    ),
+    Route(
+        method="POST",
+        path=_DEFINITIONS,
+        action=Action.REGISTER_DEFINITION,
+        handler=definitions.register_definition,
+        body=DefinitionDocument,
+        media_types=("application/json", "application/yaml"),
+        answers={
+            201: Answer(description="Registered", model=DefinitionDocument),
+            200: Answer(
+                description="Registered before, with the same content", model=DefinitionDocument
+            ),
+        },
+        tag="definitions",
+    ),
+    _read(
+        f"{_DEFINITIONS}/{{name}}/{{version}}",
+        definitions.get_definition,
+        _answer(DefinitionDocument, "As it was registered"),
+        "definitions",
+    ),
+    _open("/", health.index, _answer(schemas.Index, "Links")),
+    _open("/health/live", health.live, _answer(schemas.Up, "The process serves requests")),
+    _open("/health/ready", health.ready, _answer(schemas.Up, "Ready for requests")),
+    *(
+        _open(
+            path,
+            health.health,
+            {
+                200: Answer(description="UP or DEGRADED", model=schemas.SystemHealthResponse),
+                503: Answer(description="DOWN", model=schemas.SystemHealthResponse),
+            },
+        )
+        for path in health.HEALTH_PATHS
+    ),
+    _open(
+        "/metrics",
+        health.metrics,
+        {200: Answer(description="Prometheus' text format", model=None)},
+    ),
+)

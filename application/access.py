@@ -1,0 +1,61 @@
+"""Who may do what: roles, and the least of them that each action needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from domain.values import value
+
+
+class Role(StrEnum):
+    """Each may do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+class Action(StrEnum):
+    """What a caller may want to do."""
+
+    READ = "read"
+    START = "start"
+    #: Pause, resume, cancel, retry, compensate, signal, execute a step.
+    CONTROL = "control"
+    #: Take as undone what could not be undone.
+    FORCE = "force"
+    REGISTER_DEFINITION = "register-definition"
+
+
+PERMISSIONS: Mapping[Action, Role] = {
+    Action.READ: Role.VIEWER,
+    Action.START: Role.OPERATOR,
+    Action.CONTROL: Role.OPERATOR,
+    Action.FORCE: Role.ADMIN,
+    Action.REGISTER_DEFINITION: Role.ADMIN,
+}
+
+_RANKS: Mapping[Role, int] = {role: rank for rank, role in enumerate(Role)}
+
+
+@value
+class Caller:
+    """Who asks, and in which context."""
+
+    #: As it stands in events and in the audit trail.
+    actor: str
+    roles: frozenset[Role]
+    #: None: not bound to one.
+    tenant: str | None = None
+    correlation_id: str | None = None
+    #: The W3C trace context.
+    traceparent: str | None = None
+
+    def may(self, action: Action) -> bool:
+        least = _RANKS[PERMISSIONS[action]]
+        return any(_RANKS[role] >= least for role in self.roles)
+
+
+#: Whoever reaches a service without a login; it listens on the loopback address.
+LOCAL_ACTOR = "local"

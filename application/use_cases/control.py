@@ -1,0 +1,63 @@
+"""Commands on a workflow that exists: sent, and answered with their outcome."""
+
+from __future__ import annotations
+
+from application.access import Caller
+from application.gateway import CommandGateway
+from application.ports import Document, Unavailable
+from application.queries import WorkflowReader
+from application.use_cases.refusal import refused_by, require_id
+from domain.values import value
+
+#: How long an answer waits for the engine's decision (CONTRACT 1).
+DECISION_SECONDS = 2.0
+
+
+@value
+class Controlled:
+    """A command that was not refused."""
+
+    workflow_id: str
+    command_id: str
+    #: The workflow after the command, or as it is; None if it cannot be read.
+    resource: Document | None
+    #: False: the command is on its topic and not decided yet.
+    is_decided: bool
+
+
+class ControlWorkflow:
+    """Sends a command to a workflow in its caller's name."""
+
+    def __init__(self, gateway: CommandGateway, reader: WorkflowReader) -> None:
+        self._gateway = gateway
+        self._reader = reader
+
+    async def __call__(
+        self, caller: Caller, command_type: str, workflow_id: str, data: Document
+    ) -> Controlled:
+        """`data` has the shape of the command.
+
+        Raises Refused, and Unavailable when the command could not be sent.
+        """
+        require_id(workflow_id)
+        command = self._gateway.message(
+            command_type,
+            workflow_id,
+            data,
+            actor=caller.actor,
+            traceparent=caller.traceparent,
+        )
+        outcome = await self._gateway.send(command, DECISION_SECONDS)
+        if outcome.is_rejected and outcome.event is not None:
+            raise refused_by(outcome.event)
+        try:
+            resource = await self._reader.get(workflow_id)
+        except Unavailable:
+            # The command was sent: that its outcome cannot be read is no reason to send another.
+            resource = None
+        return Controlled(
+            workflow_id=workflow_id,
+            command_id=command.id,
+            resource=resource,
+            is_decided=outcome.is_known,
+        )

@@ -1,0 +1,63 @@
+"""A request that is refused, by a use case or by the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from application.ports import Document
+from domain.aggregate.ids import id_fault
+from domain.aggregate.rejection import RejectionCode
+
+
+class Refused(Exception):
+    """What is asked for is understood and not possible; nothing was changed."""
+
+    def __init__(
+        self,
+        code: RejectionCode | str,
+        detail: str,
+        *,
+        faults: Sequence[Mapping[str, str]] = (),
+        status: str | None = None,
+        allowed_commands: Sequence[str] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.code = str(code)
+        self.detail = detail
+        #: `{path, message}` of each fault of the request.
+        self.faults = faults
+        #: The workflow's, if there is one.
+        self.status = status
+        self.allowed_commands = allowed_commands
+
+
+def refused_for(
+    faults: Sequence[Mapping[str, str]], code: RejectionCode = RejectionCode.INVALID_INPUT
+) -> Refused:
+    """A refusal with every fault of a request."""
+    listed = "; ".join(
+        f"{fault['path']}: {fault['message']}" if fault["path"] else fault["message"]
+        for fault in faults
+    )
+    return Refused(code, listed, faults=faults)
+
+
+def refused_by(event: Document) -> Refused:
+    """The refusal that an `orchestration.command.rejected` reports."""
+    return Refused(
+        event["code"],
+        event["detail"],
+        faults=event.get("faults", ()),
+        status=event.get("status"),
+        allowed_commands=event.get("allowedCommands", ()),
+    )
+
+
+def no_workflow(workflow_id: str) -> Refused:
+    return Refused(RejectionCode.WORKFLOW_NOT_FOUND, f"there is no workflow '{workflow_id[:60]}'")
+
+
+def require_id(workflow_id: str) -> None:
+    """Raises Refused (WORKFLOW_NOT_FOUND) for what no workflow can be called."""
+    if id_fault(workflow_id) is not None:
+        raise no_workflow(workflow_id)
