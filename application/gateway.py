@@ -17,11 +17,11 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.codec.commands import payload_hash
+from application.codec.starts import payload_hash
 from application.codec.times import rfc3339
 from application.ports import Clock, Document, EventFeed, PublishEventPort, Unavailable
+from domain.aggregate.event import CommandRejected
 from domain.workflow.events import (
-    CommandRejected,
     CompensationCompleted,
     WorkflowAccepted,
     WorkflowCancelled,

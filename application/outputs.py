@@ -11,32 +11,29 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.codec.events import PARTITION_CLAIMED, SOURCE
+from application.codec.internal import SOURCE, Sign, send_message
 from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.workflow.events import StepScheduled, StepUnresolved
 
 _REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})
 
 
-def outputs(commit: Commit) -> list[Message]:
-    """Every message of the commit, in order: each event, and after it the request that it asks for.
-
-    Of a claim there is none: it is an event of no workflow and no answer to anybody.
-    """
-    return [message for entry in commit.entries for message in entry_outputs(entry)]
+def outputs(commit: Commit, sign: Sign) -> list[Message]:
+    """Every message of the commit, in order: each public event, its request if any, then its sends."""
+    return [message for entry in commit.entries for message in entry_outputs(entry, sign)]
 
 
-def entry_outputs(entry: Entry) -> list[Message]:
-    """The messages that one inbox message led to."""
+def entry_outputs(entry: Entry, sign: Sign) -> list[Message]:
+    """The messages that one inbox message led to. `sign` signs those to other aggregates."""
     causation_id = entry.message_id.partition(" ")[2]
     messages: list[Message] = []
     for event in entry.events:
-        if event.type == PARTITION_CLAIMED:
-            continue
-        data = event.data
-        messages.append(_event_message(event, causation_id))
+        if event.is_public:
+            messages.append(_event_message(event, causation_id))
         if event.type in _REQUESTING:
-            messages.append(_request_message(event.type, data))
+            messages.append(_request_message(event.type, event.data))
+        for number, send in enumerate(event.sends, 1):
+            messages.append(send_message(sign, send, f"{event.data['eventId']}/send/{number}"))
     return messages
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from application.aggregates.catalog import CATALOG
 from application.codec.instances import listed, resource
 from application.codec.times import rfc3339
-from application.engine.loader import FindDefinition, Loader
+from application.engine.loader import Loader
 from application.ports import (
     Clock,
     Document,
     EventLog,
+    FindDefinition,
     Projections,
     WorkflowFilter,
     WorkflowQueries,
@@ -30,7 +32,7 @@ class WorkflowReader:
         clock: Clock,
     ) -> None:
         self._log = event_log
-        self._loader = Loader(event_log, projections, find_definition)
+        self._loader = Loader(event_log, projections, find_definition, CATALOG)
         self._queries = queries
         self._clock = clock
 

@@ -22,8 +22,7 @@ from application.definitions import (
     services_of,
     shipped_definitions,
 )
-from application.engine.takeover import SetupError
-from application.ports import Document, InboxLayout, InboxStart, Projections
+from application.ports import Document, InboxLayout, InboxStart, Projections, SetupError
 from domain.aggregate.position import TopicPartition
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from adapters.rest.app import create_app
-from application.engine.takeover import SetupError
+from application.ports import SetupError
 from infrastructure.running import (
     EngineRunner,
     ProcessMonitor,

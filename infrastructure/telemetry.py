@@ -11,8 +11,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from application.ports import Document, RecordedEvent
+from domain.aggregate.event import CommandRejected
 from domain.workflow.events import (
-    CommandRejected,
     CompensationCompleted,
     CompensationStarted,
     StepCompensated,

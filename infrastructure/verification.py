@@ -11,9 +11,10 @@ from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.verification import MongoStoreScan
 from adapters.sqlite.verification import SqlitePublishedEvents, SqliteReader, SqliteStoreScan
+from application.aggregates.catalog import CATALOG
 from application.definitions.compilation import restore_definition
 from application.definitions.registry import DefinitionRegistry
-from application.engine.takeover import SetupError
+from application.ports import SetupError
 from application.verification.findings import Report
 from application.verification.verifier import Verifier
 from domain.definition.definition import WorkflowDefinition
@@ -35,6 +36,7 @@ async def verify_production(settings: Settings, settle: timedelta) -> Report:
             KafkaPublishedEvents(kafka_settings(settings)),
             DefinitionRegistry(MongoDefinitionRepository(database), clock).get,
             clock,
+            CATALOG,
         )
         return await verifier.run(settle)
     finally:
@@ -51,7 +53,11 @@ async def verify_embedded(db: Path, settle: timedelta) -> Report:
 
     try:
         verifier = Verifier(
-            SqliteStoreScan(reader), SqlitePublishedEvents(reader), find_definition, SystemClock()
+            SqliteStoreScan(reader),
+            SqlitePublishedEvents(reader),
+            find_definition,
+            SystemClock(),
+            CATALOG,
         )
         return await verifier.run(settle)
     finally:

@@ -34,10 +34,10 @@ from adapters.sqlite.projections import SqliteProjections
 from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
 from adapters.sqlite.queries import SqliteWorkflowQueries
 from adapters.sqlite.store import SqliteStore
+from application.aggregates.catalog import CATALOG
 from application.definitions.registry import DefinitionRegistry
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.processor import Processor
-from application.engine.takeover import SetupError
 from application.gateway import CommandGateway
 from application.ports import (
     Clock,
@@ -48,6 +48,7 @@ from application.ports import (
     InboxTrimmer,
     Projections,
     PublishEventPort,
+    SetupError,
     Telemetry,
     TopicRepair,
     Unavailable,
@@ -122,7 +123,11 @@ class Backbone:
         )
         count = layout.partitions
         return Processor(
-            ports, layout, lambda key: partition_for(key.encode(), count), processor_settings
+            ports,
+            layout,
+            lambda key: partition_for(key.encode(), count),
+            CATALOG,
+            processor_settings,
         )
 
 

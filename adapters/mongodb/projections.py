@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -18,8 +19,10 @@ from adapters.mongodb.connection import Collection, Database, durable, reaching_
 from adapters.mongodb.guarded_writes import GuardedWrite, write_guarded
 from adapters.mongodb.json_in_bson import encode
 from adapters.mongodb.workflow_documents import from_stored, to_stored
+from application.aggregates.aggregate import Catalog
+from application.aggregates.catalog import CATALOG
 from application.codec.times import rfc3339
-from application.ports import Document, InboxLayout, InboxStart, is_inbox
+from application.ports import Document, InboxLayout, InboxStart
 
 _LAYOUT_ID = "layout"
 
@@ -30,41 +33,49 @@ _REMEMBERED_MAX = 20_000
 class MongoProjections:
     """`Projections` on MongoDB."""
 
-    def __init__(self, database: Database) -> None:
-        self._workflows = durable(database, "workflows")
+    def __init__(self, database: Database, catalog: Catalog = CATALOG) -> None:
+        self._catalog = catalog
+        self._collections = {
+            each.collection: durable(database, each.collection) for each in catalog.aggregates
+        }
+        self._timed = {each.collection for each in catalog.aggregates if each.kind.has_timers}
         self._inbox = durable(database, "inbox_positions")
         self._stored: dict[str, None] = {}
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
-        inbox_ids = [key for key in ids if is_inbox(key)]
-        workflow_ids = [key for key in ids if not is_inbox(key)]
+        asked: defaultdict[str, list[str]] = defaultdict(list)
+        for aggregate_id in ids:
+            asked[self._catalog.of(aggregate_id).collection].append(aggregate_id)
         found = [
-            *await _load(self._workflows, workflow_ids),
-            *await _load(self._inbox, inbox_ids),
+            document
+            for name, of_name in asked.items()
+            for document in await _load(self._collections[name], of_name)
         ]
         return {document["_id"]: document for document in found}
 
     async def save(self, documents: Sequence[Document]) -> None:
-        workflows: list[Document] = []
-        inboxes: list[Document] = []
+        given: defaultdict[str, list[Document]] = defaultdict(list)
         for document in documents:
-            of_inbox = is_inbox(document["_id"])
-            (inboxes if of_inbox else workflows).append(document)
-        await self._save(self._workflows, workflows)
-        await self._save(self._inbox, inboxes)
+            given[self._catalog.of(document["_id"]).collection].append(document)
+        for name, of_name in given.items():
+            await self._save(self._collections[name], of_name)
 
     async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
+        due = {
+            "partition": partition,
+            "nextTimerAt": {"$lte": rfc3339(before.astimezone(UTC))},
+        }
+        found: list[tuple[str, str]] = []
         with reaching_the_store():
-            cursor = self._workflows.find(
-                {
-                    "partition": partition,
-                    "nextTimerAt": {"$lte": rfc3339(before.astimezone(UTC))},
-                },
-                ["_id"],
-                sort=[("nextTimerAt", ASCENDING)],
-                limit=limit,
-            )
-            return [document["_id"] for document in await cursor.to_list()]
+            for name in sorted(self._timed):
+                cursor = self._collections[name].find(
+                    due, ["nextTimerAt"], sort=[("nextTimerAt", ASCENDING)], limit=limit
+                )
+                found.extend(
+                    (document["nextTimerAt"], document["_id"])
+                    for document in await cursor.to_list()
+                )
+        return [aggregate_id for _, aggregate_id in sorted(found)[:limit]]
 
     async def starts(self) -> Sequence[InboxStart]:
         with reaching_the_store():

@@ -10,28 +10,29 @@ from pymongo import ASCENDING
 from adapters.mongodb.commit_documents import from_stored as commit_from_stored
 from adapters.mongodb.connection import Collection, Database, durable, reaching_the_store
 from adapters.mongodb.workflow_documents import from_stored
-from application.ports import INBOX_PREFIX, Commit, Document, StoredCommit
+from application.aggregates.aggregate import Catalog
+from application.aggregates.catalog import CATALOG
+from application.ports import Commit, Document, StoredCommit
 
 _COMMITS_AT_ONCE = 1_000
 _BY_VERSION = [("workflowId", ASCENDING), ("firstVersion", ASCENDING)]
-#: All ids that begin with `inbox:`; `;` follows `:`. The collection has other documents as well.
-_INBOXES = (INBOX_PREFIX, "inbox;")
 
 
 class MongoStoreScan:
     """`StoreScan` on MongoDB."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, catalog: Catalog = CATALOG) -> None:
         self._commits = durable(database, "workflow_events")
-        self._workflows = durable(database, "workflows")
-        self._inbox = durable(database, "inbox_positions")
+        #: Each kind's prefix and collection, which may have other documents as well.
+        self._states = [
+            (each.kind.prefix, durable(database, each.collection)) for each in catalog.aggregates
+        ]
 
     async def projections(self, first: str, limit: int) -> Sequence[Document]:
         found = [
-            *await _lowest(self._workflows, {"$gte": first}, limit),
-            *await _lowest(
-                self._inbox, {"$gte": max(first, _INBOXES[0]), "$lt": _INBOXES[1]}, limit
-            ),
+            document
+            for prefix, collection in self._states
+            for document in await _lowest(collection, _from(first, prefix), limit)
         ]
         return sorted(found, key=lambda document: document["_id"])[:limit]
 
@@ -61,6 +62,13 @@ def _stored(document: Document) -> StoredCommit:
     except (LookupError, TypeError, ValueError):
         commit = Commit(document["workflowId"], document.get("firstVersion") or 0, 0, ())
     return StoredCommit(str(document["_id"]), document.get("lastVersion") or 0, commit)
+
+
+def _from(first: str, prefix: str) -> Document:
+    """The ids from `first` on that begin with the prefix."""
+    if not prefix:
+        return {"$gte": first}
+    return {"$gte": max(first, prefix), "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
 
 
 async def _lowest(collection: Collection, ids: Document, limit: int) -> Sequence[Document]:

@@ -30,8 +30,10 @@ from conveyor.messages import Message, Record
 from adapters.sqlite.schema import commit_key, split_key
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
+from application.aggregates.aggregate import Catalog
+from application.aggregates.catalog import CATALOG
 from application.codec.commits import entry_from_document, entry_to_document
-from application.ports import Commit, Entry, Unavailable, is_inbox
+from application.ports import Commit, Entry, Unavailable
 from domain.aggregate.position import Position
 
 _INSERT_COMMITS = "INSERT INTO commits (key, last_version, partition, entries) VALUES {values}"
@@ -95,8 +97,9 @@ _REMEMBERED = 16_384
 class EngineSession:
     """What the engine's log, publisher and inbox share: the commits that `publish` will write."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore, catalog: Catalog = CATALOG) -> None:
         self.store = store
+        self.catalog = catalog
         self.pending: list[Commit] = []
         #: The commits that are pending or on their way to the file, by id.
         self.unwritten: dict[str, Commit] = {}
@@ -151,7 +154,7 @@ class EngineSession:
             key = commit_key(number, commit.first_version)
             rows.append((key, commit.last_version, commit.partition, encode_entries(commit)))
             causes.extend((*lane, offset, key) for lane, offset in _highest_causes(commit).items())
-            if is_inbox(commit.workflow_id):
+            if self.catalog.of(commit.workflow_id).is_coordinator:
                 answered.extend((number, entry.message_id, key) for entry in commit.entries)
         statements = [Statement(_INSERT_COMMITS, rows), Statement(_INSERT_CAUSES, causes)]
         if answered:
@@ -220,7 +223,7 @@ class SqliteEventLog:
 
     async def _mentioning(self, workflow_id: str, message_ids: Collection[str]) -> list[Any]:
         """Rows of the commits of which an entry may be of these messages."""
-        if is_inbox(workflow_id):
+        if self._session.catalog.of(workflow_id).is_coordinator:
             return await self._store.by_keys(_ANSWERING, list(message_ids), workflow_id)
         wanted = orjson.dumps([orjson.dumps(each).decode() for each in message_ids]).decode()
         return await self._store.query(_MENTIONING, (workflow_id, wanted))

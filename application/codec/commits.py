@@ -55,8 +55,6 @@ def _event_to_document(event: RecordedEvent, hold: Callable[[bytes], Any]) -> Do
     document: Document = {"type": event.type, "data": hold(event.json)}
     if event.kind is not None:
         document["kind"] = event.kind
-    if not event.is_public:
-        document["public"] = False
     if event.sends:
         document["sends"] = hold(orjson.dumps(event.sends))
     return document
@@ -68,8 +66,7 @@ def _event_from_document(document: Document) -> RecordedEvent:
         document["type"],
         _parsed(document["json"] if "json" in document else document["data"]),
         document.get("kind"),
-        is_public=document.get("public", True),
-        sends=tuple(_parsed(document["sends"])) if "sends" in document else (),
+        tuple(_parsed(document["sends"])) if "sends" in document else (),
     )
 
 

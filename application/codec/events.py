@@ -1,4 +1,4 @@
-"""Events as documents. The catalog below is the only registry of event types; names never come from classes.
+"""Events as documents. The kinds are the only registry of event types; names never come from classes.
 
 A recorded event holds the whole published document: the fields common to all events and the event's own.
 """
@@ -8,29 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from datetime import datetime
-from typing import Any, get_type_hints
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
+from application.aggregates.aggregate import Aggregate
 from application.codec.times import parse_time, rfc3339
-from application.ports import Document, RecordedEvent
+from application.ports import DefinitionOf, Document, RecordedEvent
 from domain.aggregate.event import DomainEvent
-from domain.definition.definition import WorkflowDefinition
+from domain.aggregate.kind import HistoryError, Kind, State
 from domain.workflow.events import (
-    WORKFLOW_EVENTS,
-    CommandRejected,
     SealRequest,
     StartFacts,
     StepRequest,
 )
 from domain.workflow.failure import WorkflowError
-from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import WorkflowPriority
 
-SOURCE = "/conveyor"
-#: In the log of `inbox:<partition>`: an engine claimed the partition. No event of a workflow, so it is not in the
-#: catalog, and nobody asked for it, so it is never published.
-PARTITION_CLAIMED = "orchestration.internal.partition-claimed"
-
-DefinitionOf = Callable[[str, int], WorkflowDefinition]
+S = TypeVar("S", bound=State)
 _Convert = Callable[[Any], Any]
 
 
@@ -148,7 +142,7 @@ _CONVERTERS: dict[Any, tuple[_Convert, _Convert]] = {
 _Field = tuple[str, str, _Convert | None, _Convert | None, bool]
 
 
-def _fields_of(cls: type[Any], leave_out: Iterable[str]) -> tuple[_Field, ...]:
+def _described(cls: type[Any], leave_out: Iterable[str]) -> tuple[_Field, ...]:
     hints = get_type_hints(cls)
     described: list[_Field] = []
     for item in fields(cls):
@@ -159,19 +153,23 @@ def _fields_of(cls: type[Any], leave_out: Iterable[str]) -> tuple[_Field, ...]:
     return tuple(described)
 
 
-#: Stated among the common fields of every event.
-_COMMON = ("occurred_at", "actor")
+class _Own(NamedTuple):
+    """The fields that one class of events has of its own."""
+
+    fields: tuple[_Field, ...]
+    #: Those of `StartFacts` as well, on the same level.
+    has_facts: bool
+
+
 #: Of the facts, those that stand among the common fields.
 _FACTS_IN_COMMON = ("definition", "tenant", "correlation_id")
-_FACTS = _fields_of(StartFacts, _FACTS_IN_COMMON)
+_FACTS = _described(StartFacts, _FACTS_IN_COMMON)
 
-CATALOG: Mapping[str, type[DomainEvent]] = {event.TYPE: event for event in WORKFLOW_EVENTS}
-_FIELDS: Mapping[type[DomainEvent], tuple[_Field, ...]] = {
-    event: _fields_of(event, (*_COMMON, "facts")) for event in WORKFLOW_EVENTS
-}
-_WITH_FACTS = frozenset(
-    event for event in WORKFLOW_EVENTS if any(item.name == "facts" for item in fields(event))
-)
+
+@cache
+def _fields_of(cls: type[DomainEvent]) -> _Own:
+    has_facts = any(item.name == "facts" for item in fields(cls))
+    return _Own(_described(cls, ("occurred_at", "actor", "facts")), has_facts)
 
 
 def _write(document: Document, described: tuple[_Field, ...], value: Any) -> None:
@@ -196,70 +194,50 @@ def _read(document: Document, described: tuple[_Field, ...]) -> dict[str, Any]:
 # -- events --------------------------------------------------------------------------------------
 
 
-def record_refusal(
-    event: CommandRejected, workflow_id: str, inbox_id: str, version: int
-) -> RecordedEvent:
-    """A refusal where there is no instance: version 0 of the id that the command named (CONTRACT 6)."""
+def record(aggregate: Aggregate[S], event: DomainEvent, state: S, version: int) -> RecordedEvent:
+    """The event as it is stored and published, as version `version` of the aggregate."""
+    occurred_at = rfc3339(event.occurred_at)
     document: Document = {
-        "eventId": f"{inbox_id}:{version}",
+        "eventId": f"{state.id}:{version}",
         "eventType": event.NAME,
-        "occurredAt": rfc3339(event.occurred_at),
-        "aggregateId": workflow_id,
-        "workflowInstanceId": workflow_id,
-        "version": 0,
-        "actor": event.actor,
+        "occurredAt": occurred_at,
+        **aggregate.common(state, event, version),
     }
-    _write(document, _FIELDS[CommandRejected], event)
-    return RecordedEvent(event.TYPE, document, event.KIND)
+    own = _fields_of(type(event))
+    if own.has_facts:
+        _write(document, _FACTS, event.facts)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+    _write(document, own.fields, event)
+    # What one aggregate tells another bears the time of the event that it follows from (PROTOCOL rule 26).
+    sends = tuple(
+        {"to": send.to, "type": send.type, "data": {**send.data, "at": occurred_at}}
+        for send in aggregate.kind.sends(state, event)
+    )
+    return RecordedEvent(event.TYPE, document, event.KIND, sends)
 
 
-def record_claim(partition: int, inbox_id: str, version: int, at: datetime) -> RecordedEvent:
-    """An engine claimed the partition, as version `version` of its inbox aggregate."""
-    document: Document = {
-        "eventId": f"{inbox_id}:{version}",
-        "eventType": "PartitionClaimedEvent",
-        "occurredAt": rfc3339(at),
-        "partition": partition,
-    }
-    return RecordedEvent(PARTITION_CLAIMED, document)
-
-
-def record(event: DomainEvent, instance: WorkflowInstance, version: int) -> RecordedEvent:
-    """The event as it is stored and published, as version `version` of the instance."""
-    facts = instance.facts
-    definition = facts.definition
-    document: Document = {
-        "eventId": f"{instance.id}:{version}",
-        "eventType": event.NAME,
-        "occurredAt": rfc3339(event.occurred_at),
-        "aggregateId": instance.id,
-        "workflowInstanceId": instance.id,
-        "version": version,
-        "tenant": facts.tenant,
-        "definition": definition.name,
-        "definitionVersion": definition.version,
-        "workflowType": str(definition.type),
-        "actor": event.actor,
-    }
-    if facts.correlation_id is not None:
-        document["correlationId"] = facts.correlation_id
-    if facts.traceparent is not None:
-        document["traceparent"] = facts.traceparent
-    cls = type(event)
-    if cls in _WITH_FACTS:
-        _write(document, _FACTS, facts)
-    _write(document, _FIELDS[cls], event)
-    return RecordedEvent(event.TYPE, document, event.KIND)
-
-
-def restore(recorded: RecordedEvent, definition_of: DefinitionOf) -> DomainEvent:
-    """The event of a record. Raises KeyError for a type that is not in the catalog."""
-    cls = CATALOG[recorded.type]
+def restore(kind: Kind[Any], recorded: RecordedEvent, definition_of: DefinitionOf) -> DomainEvent:
+    """The event of a record. Raises HistoryError for a type that the kind does not have."""
+    cls = catalog_of(kind).get(recorded.type)
+    if cls is None:
+        raise HistoryError(
+            f"{recorded.type} is an event that this Conveyor does not know: a newer one wrote it; upgrade this one"
+        )
     document = recorded.data
-    values = _read(document, _FIELDS[cls])
-    if cls in _WITH_FACTS:
+    own = _fields_of(cls)
+    values = _read(document, own.fields)
+    if own.has_facts:
         values["facts"] = facts_from(document, definition_of)
-    return cls(occurred_at=parse_time(document["occurredAt"]), actor=document["actor"], **values)
+    return cls(
+        occurred_at=parse_time(document["occurredAt"]),
+        actor=document.get("actor", "system"),
+        **values,
+    )
+
+
+@lru_cache
+def catalog_of(kind: Kind[Any]) -> Mapping[str, type[DomainEvent]]:
+    """Every event of the kind by its type."""
+    return {event.TYPE: event for event in kind.events}
 
 
 def facts_from(document: Document, definition_of: DefinitionOf) -> StartFacts:

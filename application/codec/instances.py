@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from application.codec.events import DefinitionOf, error_document, error_from
+from application.codec.events import error_document, error_from
 from application.codec.times import parse_time, rfc3339
-from application.ports import Document
+from application.ports import DefinitionOf, Document
 from domain.definition.definition import StepDefinition, WorkflowDefinition
 from domain.definition.expression import Template
 from domain.definition.retry import RetryPolicy

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 
 import structlog
 from conveyor import topics
 from conveyor.messages import Message, Record
 
-from application.codec.commands import StartIntent
+from application.aggregates.aggregate import Catalog, Resolved, Unresolved
+from application.codec.internal import Sign
 from application.definitions import InvalidDefinition
 from application.engine.claims import Claims, Fenced
-from application.engine.drafts import Draft, Drafter, Unloaded, Work
+from application.engine.drafts import Draft, Drafter, Unloaded
 from application.engine.environment import Ports
-from application.engine.hot import Hot, Partition
+from application.engine.hot import Hot
 from application.engine.intake import Intake
 from application.engine.loader import Loaded, Loader
+from application.engine.partition import Partition
 from application.engine.publication import Publication
-from application.outputs import entry_outputs
+from application.engine.work import Work
+from application.outputs import entry_outputs, outputs
 from application.ports import Entry, Unavailable
+from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import WorkflowDefinition
 
 log = structlog.get_logger("WorkflowEngine")
@@ -41,6 +45,8 @@ class Batch:
         publication: Publication,
         claims: Claims,
         back_off: Callable[[], Awaitable[None]],
+        catalog: Catalog,
+        sign: Sign,
         intake: Intake,
         share: int,
     ) -> None:
@@ -51,8 +57,10 @@ class Batch:
         self._claims = claims
         #: Waits after a conflict.
         self._back_off = back_off
+        self._catalog = catalog
+        self._sign = sign
         self._intake = intake
-        #: Messages of one instance that one insert takes, so that its neighbours go on (PROTOCOL A9).
+        #: Messages of one aggregate that one insert takes, so that its neighbours go on (PROTOCOL A9).
         self._share = share
         self._definitions: dict[tuple[str, int | None], WorkflowDefinition | None] = {}
         #: Goes out before anything new.
@@ -61,7 +69,7 @@ class Batch:
     async def run(self) -> None:
         intake = self._intake
         pending = intake.groups
-        await self._claim_for(await self._look_up_definitions(pending))
+        await self._claim_for(await self._resolve(pending))
         self._first.extend(intake.dead_letters)
         self._first.extend(intake.rerouted)
         if intake.dead_letters:
@@ -73,34 +81,46 @@ class Batch:
         if self._first:
             await self._publication.begin(self._first, lambda: None)
 
-    async def _look_up_definitions(self, groups: Groups) -> dict[int, set[WorkflowDefinition]]:
-        """Answers the definitions that starts were found for, by partition."""
-        found: dict[int, set[WorkflowDefinition]] = {}
+    async def _resolve(self, groups: Groups) -> dict[int, set[Hashable]]:
+        """Look up what messages refer to; returns what was found for each partition."""
+        found: dict[int, set[Hashable]] = {}
         for number, group in groups.items():
-            of_partition = found[number] = set()
+            bases = found[number] = set[Hashable]()
             for work in (work for works in group.values() for work in works):
-                intent = work.inbound.intent
-                if not isinstance(intent, StartIntent):
-                    continue
-                key = (intent.reference, intent.version)
-                if key not in self._definitions:
-                    self._definitions[key] = await self._definition(*key)
-                definition = self._definitions[key]
-                if definition is not None:
-                    of_partition.add(definition)
+                if isinstance(work.command, Unresolved):
+                    work.command, basis = await self._resolved(work, work.command)
+                    if basis is not None:
+                        bases.add(basis)
         return found
 
-    async def _claim_for(self, found: Mapping[int, set[WorkflowDefinition]]) -> None:
-        """Claim again where a definition is new: who claims after us finds it too, and decides as we do."""
+    async def _resolved(self, work: Work, intent: Unresolved) -> Resolved:
+        try:
+            return await intent.resolve(self._look_up)
+        except Unavailable:
+            raise
+        # As in deciding, a bug must cost one message (PROTOCOL rule 15).
+        except Exception as bug:
+            log.exception("resolving failed", workflow_id=work.aggregate_id, type=work.message.type)
+            return Resolved(Rejection(RejectionCode.INTERNAL, f"{type(bug).__name__}: {bug}"))
+
+    async def _claim_for(self, found: Mapping[int, set[Hashable]]) -> None:
+        """Claim again where a basis is new: who claims after us finds it too, and decides as we do."""
         new = [
             self._partitions[number]
-            for number, definitions in found.items()
-            if not definitions <= self._partitions[number].definitions
+            for number, bases in found.items()
+            if not bases <= self._partitions[number].bases
         ]
         if new:
             await self._claims.renew(new)
         for partition in new:
-            partition.definitions |= found[partition.number]
+            partition.bases |= found[partition.number]
+
+    async def _look_up(self, reference: str, version: int | None) -> WorkflowDefinition | None:
+        """The same one for every message of the batch."""
+        key = (reference, version)
+        if key not in self._definitions:
+            self._definitions[key] = await self._definition(reference, version)
+        return self._definitions[key]
 
     async def _definition(self, reference: str, version: int | None) -> WorkflowDefinition | None:
         definitions = self._ports.definitions
@@ -112,13 +132,10 @@ class Batch:
             log.warning("a definition cannot be read", reference=reference, detail=str(fault))
             return None
 
-    def _definition_for(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        return self._definitions[reference, version]
-
     async def _insert(self, groups: Groups) -> Groups:
         """Decide the groups, append and publish what came of it; answers what has to be decided again."""
         drafts, drafters = await self._decide(groups)
-        refusals = [drafter.refusals for drafter in drafters.values()]
+        refusals = [drafter.inbox for drafter in drafters.values()]
         # Refusals are in the log before anything that came behind them: a batch of which a part was written
         # must not hide a refused command behind the position of a later one (PROTOCOL rule 8).
         if await self._append(refusals):
@@ -149,28 +166,24 @@ class Batch:
         self, drafts: Sequence[Draft], drafters: Mapping[int, Drafter], lost: Sequence[Draft]
     ) -> None:
         """What is appended is now the state."""
-        for number, drafter in drafters.items():
+        for drafter in drafters.values():
             if drafter.orphans:
                 self._ports.telemetry.counted("orphans", drafter.orphans)
-            refusals = drafter.refusals
-            if refusals.entries:
-                kept = self._partitions[number].refusals
-                kept.version += refusals.events
-                kept.memory = refusals.memory
+            if drafter.inbox.entries:
+                self._install(drafter.inbox)
         for draft in drafts:
             if draft.entries and not _is_among(draft, lost):
                 self._install(draft)
 
     def _install(self, draft: Draft) -> None:
-        assert draft.instance is not None
         partition = self._partitions[draft.partition]
-        hot = partition.touch(draft.workflow_id)
+        hot = partition.touch(draft.aggregate_id)
         if hot is None:
-            hot = Hot(draft.instance, draft.memory)
-        hot.instance = draft.instance
+            hot = Hot(draft.aggregate, draft.state, draft.memory)
+        hot.state = draft.state
         hot.memory = draft.memory
         partition.put(hot)
-        partition.changed(draft.workflow_id)
+        partition.changed(draft.aggregate_id)
 
     def _tell(self, drafts: Iterable[Draft]) -> None:
         for draft in drafts:
@@ -184,7 +197,7 @@ class Batch:
         again: Groups = {}
         for draft in drafts:
             if draft.left and not _is_among(draft, lost):
-                again.setdefault(draft.partition, {})[draft.workflow_id] = list(draft.left)
+                again.setdefault(draft.partition, {})[draft.aggregate_id] = list(draft.left)
         if not lost:
             return again
         self._ports.telemetry.counted("conflicts", len(lost))
@@ -193,8 +206,8 @@ class Batch:
             await self._back_off()
         for draft in lost:
             partition = self._partitions[draft.partition]
-            works = groups[draft.partition][draft.workflow_id]
-            again.setdefault(draft.partition, {})[draft.workflow_id] = works
+            works = groups[draft.partition][draft.aggregate_id]
+            again.setdefault(draft.partition, {})[draft.aggregate_id] = works
             await self._reload(partition, draft)
         return again
 
@@ -203,16 +216,16 @@ class Batch:
 
         After a fail-over that may be never: what only the old primary had is gone, and all begins again.
         """
-        partition.forget(draft.workflow_id)
+        partition.forget(draft.aggregate_id)
         await self._publication.finish()
         for _ in range(_RELOADS_MAX):
-            loaded = (await self._loader.load([draft.workflow_id])).get(draft.workflow_id)
-            if loaded is not None and loaded.hot.instance.version >= draft.first_version:
+            loaded = (await self._loader.load([draft.aggregate_id])).get(draft.aggregate_id)
+            if loaded is not None and loaded.hot.version >= draft.first_version:
                 self._keep(partition, loaded)
                 return
             await self._back_off()
         raise Unavailable(
-            "eventStore", f"a majority never showed {draft.workflow_id}'s other commit"
+            "eventStore", f"a majority never showed {draft.aggregate_id}'s other commit"
         )
 
     # Deciding ------------------------------------------------------------------------------------
@@ -224,17 +237,17 @@ class Batch:
         unloaded: list[tuple[int, str]] = []
         for number, group in groups.items():
             partition = self._partitions[number]
-            drafter = Drafter(number, partition.refusals, self._definition_for, now, self._share)
+            drafter = Drafter(partition, now, self._share, self._sign)
             drafters[number] = drafter
             # A copy of a refused command may come when its workflow has started, and must stay refused.
             await self._find_forgotten(
-                drafter.refusals, [work for works in group.values() for work in works]
+                drafter.inbox, [work for works in group.values() for work in works]
             )
             for workflow_id, works in group.items():
                 hot = partition.touch(workflow_id)
                 if hot is None:
                     # Most starts are of new ids, and the fence tells those that are not: no look-up for them.
-                    draft = Draft.of_nothing(workflow_id, number)
+                    draft = Draft.of_nothing(self._catalog.of(workflow_id), workflow_id, number)
                     try:
                         drafter.decide_all(draft, works, assumed_new=True)
                     except Unloaded:
@@ -270,7 +283,7 @@ class Batch:
             works = groups[number][workflow_id]
             found = loaded.get(workflow_id)
             if found is None:
-                draft = Draft.of_nothing(workflow_id, number)
+                draft = Draft.of_nothing(self._catalog.of(workflow_id), workflow_id, number)
             else:
                 self._keep(partition, found)
                 draft = Draft.of(found.hot, number)
@@ -282,7 +295,9 @@ class Batch:
     def _keep(self, partition: Partition, loaded: Loaded) -> None:
         """An instance comes into memory; what its projection did not have may never have been published."""
         partition.put_back(loaded.hot)
-        self._first.extend(loaded.unpublished)
+        self._first.extend(
+            message for commit in loaded.tail for message in outputs(commit, self._sign)
+        )
 
     async def _find_forgotten(self, draft: Draft, works: Sequence[Work]) -> None:
         """Commands whose id may have left the window are looked up in the log (PROTOCOL rule 9).
@@ -297,7 +312,9 @@ class Batch:
             return
         ids = {work.message.message_id for work in works if work.is_command} - draft.answered
         if ids:
-            draft.answered.update(await self._ports.event_log.find_messages(draft.workflow_id, ids))
+            draft.answered.update(
+                await self._ports.event_log.find_messages(draft.aggregate_id, ids)
+            )
 
     # Repeating -----------------------------------------------------------------------------------
 
@@ -312,12 +329,12 @@ class Batch:
                 await self._publication.finish()
             # In the commit just made, the start's outcome goes out anyway.
             if draft.repeats_start and draft.first_version > 1:
-                first = await self._ports.event_log.history(draft.workflow_id, 0, 1)
-                messages.extend(_outcome(first[0].entries[0]))
+                first = await self._ports.event_log.history(draft.aggregate_id, 0, 1)
+                messages.extend(self._outcome(first[0].entries[0]))
             for message_id in draft.repeats:
                 entry = await self._find(draft, message_id)
                 if entry is not None:
-                    messages.extend(_outcome(entry))
+                    messages.extend(self._outcome(entry))
         return messages
 
     async def _find(self, draft: Draft, message_id: str) -> Entry | None:
@@ -325,13 +342,13 @@ class Batch:
             if entry.message_id == message_id:
                 # The copy came in the same batch; its outcome goes out with the commit.
                 return None
-        found = await self._ports.event_log.find_messages(draft.workflow_id, [message_id])
+        found = await self._ports.event_log.find_messages(draft.aggregate_id, [message_id])
         return found.get(message_id)
+
+    def _outcome(self, entry: Entry) -> list[Message]:
+        messages = entry_outputs(entry, self._sign)
+        return [message for message in messages if message.topic == topics.EVENTS]
 
 
 def _is_among(draft: Draft, others: Sequence[Draft]) -> bool:
     return any(draft is other for other in others)
-
-
-def _outcome(entry: Entry) -> list[Message]:
-    return [message for message in entry_outputs(entry) if message.topic == topics.EVENTS]

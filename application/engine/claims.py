@@ -17,12 +17,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from conveyor import topics
 
-from application.codec.events import SOURCE, record_claim
+from application.aggregates.inbox import INBOX
+from application.codec.events import record
+from application.codec.internal import SOURCE
 from application.engine.environment import Ports
-from application.engine.hot import Partition, inbox_id
-from application.engine.loader import Loader, fold_refusals
+from application.engine.hot import Hot
+from application.engine.loader import Loader, remembered
+from application.engine.memory import Memory
+from application.engine.partition import Partition
 from application.ports import Commit, Entry, Unavailable
+from domain.aggregate.kind import Moment
 from domain.aggregate.position import Position
+from domain.inbox import ClaimPartition, InboxState, decide, inbox_id
 
 #: Until a majority shows what forestalled a claim, about five seconds in all.
 _ATTEMPTS_MAX = 50
@@ -33,7 +39,7 @@ class Fenced(Exception):
 
 
 class Claims:
-    """Reads the refusals of partitions and closes them to whoever had the partitions before."""
+    """Reads the inboxes of partitions and closes them to whoever had the partitions before."""
 
     def __init__(
         self, ports: Ports, loader: Loader, back_off: Callable[[], Awaitable[None]]
@@ -44,15 +50,17 @@ class Claims:
         self._back_off = back_off
 
     async def claim(self, partitions: Mapping[int, Partition]) -> list[Commit]:
-        """Each partition has its refusals up to and including our claim.
+        """Each partition has its inbox up to and including our claim.
 
-        Answers the commits before it that the projections do not have. Raises Unavailable.
+        Returns the commits before it that the projections do not have. Raises Unavailable.
         """
-        tails: dict[int, Sequence[Commit]] = {}
+        tails: dict[str, Sequence[Commit]] = {}
         unclaimed: Sequence[int] = list(partitions)
         for _ in range(_ATTEMPTS_MAX):
-            for number, (refusals, tail) in (await self._loader.refusals(unclaimed)).items():
-                partitions[number].refusals, tails[number] = refusals, tail
+            names = {inbox_id(number): number for number in unclaimed}
+            for name, loaded in (await self._loader.load(list(names))).items():
+                partitions[names[name]].put_back(loaded.hot)
+                tails[name] = loaded.tail
             unclaimed = await self._append([partitions[number] for number in unclaimed])
             if not unclaimed:
                 return [commit for tail in tails.values() for commit in tail]
@@ -68,27 +76,33 @@ class Claims:
             raise Fenced
 
     async def _append(self, partitions: Sequence[Partition]) -> list[int]:
-        """One insert for all; answers those that another engine forestalled."""
+        """One insert for all; returns those that another engine forestalled."""
         claims = [self._claim_of(partition) for partition in partitions]
-        written = await self._ports.event_log.append(claims)
+        written = await self._ports.event_log.append([commit for commit, _ in claims])
         forestalled: list[int] = []
-        for partition, claim, is_written in zip(partitions, claims, written, strict=True):
-            if is_written:
-                fold_refusals(partition.refusals, claim)
-            else:
+        for partition, (commit, state), is_written in zip(partitions, claims, written, strict=True):
+            if not is_written:
                 forestalled.append(partition.number)
+                continue
+            hot = partition.inbox or Hot(INBOX, state, Memory())
+            hot.state = state
+            hot.memory = remembered(hot.memory, commit.entries[0])
+            partition.put_back(hot)
         return forestalled
 
-    def _claim_of(self, partition: Partition) -> Commit:
+    def _claim_of(self, partition: Partition) -> tuple[Commit, InboxState]:
         """Caused by the last command that was done before: no command is decided by a claim."""
-        name, version = inbox_id(partition.number), partition.refusals.version + 1
+        name, number = inbox_id(partition.number), partition.number
+        state = partition.inbox.state if partition.inbox is not None else None
+        command = ClaimPartition(inbox=name, partition=number)
+        decided = decide(state, command, Moment(self._ports.clock.now()))
         done = Position(
             partition.topic_ids[topics.COMMANDS],
             topics.COMMANDS,
-            partition.number,
+            number,
             0,
             partition.decided[topics.COMMANDS] - 1,
         )
-        event = record_claim(partition.number, name, version, self._ports.clock.now())
-        entry = Entry(done, f"{SOURCE} {event.data['eventId']}", (event,))
-        return Commit(name, version, partition.number, (entry,))
+        event = record(INBOX, decided.events[0], decided.state, decided.state.version)
+        entry = Entry(done, f"{SOURCE} {event.data['eventId']}", (event,), decided.primary)
+        return Commit(name, decided.state.version, number, (entry,)), decided.state

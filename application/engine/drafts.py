@@ -6,35 +6,36 @@ messages that follow, and the state after it. All is serialised and measured her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from conveyor.messages import Message
 
-from application.codec.commands import Inbound, StartIntent, is_command, start_command, without_data
-from application.codec.events import record, record_refusal
-from application.engine.hot import Hot, Memory, Refusals, inbox_id
+from application.aggregates.aggregate import Aggregate, Command
+from application.aggregates.inbox import INBOX
+from application.codec.events import record
+from application.codec.internal import Sign
+from application.engine.hot import Hot
+from application.engine.memory import Memory
+from application.engine.partition import Partition
+from application.engine.work import Work
 from application.outputs import entry_outputs
 from application.ports import Commit, Entry
-from domain.aggregate.event import DomainEvent
-from domain.aggregate.position import Position
-from domain.aggregate.rejection import Rejection, RejectionCode
-from domain.definition.definition import WorkflowDefinition
-from domain.workflow.commands import (
-    Command,
-    ExecuteStep,
-    HandleSealAnswer,
-    HandleStepReply,
-    SignalWorkflow,
-    StartWorkflow,
+from domain.aggregate.event import CommandRejected, DomainEvent
+from domain.aggregate.kind import (
+    Decided,
+    Duplicate,
+    Moment,
+    Standing,
+    State,
+    nothing_follows,
+    settle,
 )
-from domain.workflow.decide import Decided, Duplicate, decide
-from domain.workflow.events import CommandRejected, IncidentRaised
-from domain.workflow.evolve import evolve
-from domain.workflow.instance import WorkflowInstance
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.inbox import RefusedUnknown, inbox_id
 
 log = structlog.get_logger("WorkflowEngine")
 
@@ -51,34 +52,15 @@ _DETAIL_CHARACTERS: Final = 4000
 _FAULTS_TOLD: Final = 100
 _FAULT_CHARACTERS: Final = 500
 
-#: What can make an instance too large. Anything else must stay possible, so that one at its limit can be ended.
-_BRINGING_DATA = (StartWorkflow, SignalWorkflow, ExecuteStep, HandleStepReply, HandleSealAnswer)
-
-DefinitionFor = Callable[[str, int | None], WorkflowDefinition | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One understood message."""
-
-    position: Position
-    message: Message
-    inbound: Inbound
-    #: The event's own time, or without one the record's, in milliseconds since 1970.
-    at_ms: int
-
-    @property
-    def is_command(self) -> bool:
-        return is_command(self.message.type)
-
 
 @dataclass(slots=True)
 class Draft:
-    """What a batch does to one instance, or would do if it existed (`instance` None)."""
+    """What a batch does to one aggregate, or would do if it existed (`state` None)."""
 
-    workflow_id: str
+    aggregate: Aggregate[Any]
+    aggregate_id: str
     partition: int
-    instance: WorkflowInstance | None
+    state: Any | None
     memory: Memory
     first_version: int = 1
     entries: list[Entry] = field(default_factory=list[Entry])
@@ -96,12 +78,11 @@ class Draft:
 
     @staticmethod
     def of(hot: Hot, partition: int) -> Draft:
-        instance = hot.instance
-        return Draft(instance.id, partition, instance, hot.memory, instance.version + 1)
+        return Draft(hot.aggregate, hot.id, partition, hot.state, hot.memory, hot.version + 1)
 
     @staticmethod
-    def of_nothing(workflow_id: str, partition: int) -> Draft:
-        return Draft(workflow_id, partition, None, Memory())
+    def of_nothing(aggregate: Aggregate[Any], aggregate_id: str, partition: int) -> Draft:
+        return Draft(aggregate, aggregate_id, partition, None, Memory())
 
     @property
     def is_full(self) -> bool:
@@ -112,43 +93,41 @@ class Draft:
     def commit(self) -> Commit | None:
         if not self.entries:
             return None
-        return Commit(self.workflow_id, self.first_version, self.partition, tuple(self.entries))
+        return Commit(self.aggregate_id, self.first_version, self.partition, tuple(self.entries))
 
 
 class Unloaded(Exception):
-    """The draft assumed that the workflow is new, and something in the batch needs to know."""
+    """The draft assumed that the aggregate is new, and something in the batch needs to know."""
 
 
 class Drafter:
-    """Decides messages against drafts; one per batch."""
+    """Decides messages against drafts; one per partition and batch."""
 
-    def __init__(
-        self,
-        partition: int,
-        refusals: Refusals,
-        definition_for: DefinitionFor,
-        now: datetime,
-        share: int,
-    ) -> None:
-        """`share`: the most messages of one instance that one insert takes."""
-        self._partition = partition
-        self._share = share
-        self._definition_for = definition_for
+    def __init__(self, partition: Partition, now: datetime, share: int, sign: Sign) -> None:
+        """`share`: the most messages of one aggregate that one insert takes; coordinators have no such limit,
+        since one of them serves many."""
         self._now = now
-        inbox = inbox_id(partition)
-        #: The refusals of this batch, as a draft of the inbox aggregate.
-        self.refusals = Draft(inbox, partition, None, refusals.memory, refusals.version + 1)
+        self._share = share
+        self._sign = sign
+        number, inbox = partition.number, partition.inbox
+        #: The refusals of this batch.
+        self.inbox = (
+            Draft.of(inbox, number)
+            if inbox is not None
+            else Draft.of_nothing(INBOX, inbox_id(number), number)
+        )
         #: Replies and timers for workflows that do not exist.
         self.orphans = 0
 
     def decide_all(self, draft: Draft, works: Sequence[Work], *, assumed_new: bool = False) -> None:
-        """Decide the messages for one instance in order, until its share is used or the commit is full.
+        """Decide the messages for one aggregate in order, until its share is used or the commit is full.
 
-        With `assumed_new` nobody looked whether the instance exists: the fence will tell for a start,
+        With `assumed_new` nobody looked whether the aggregate exists: the fence will tell for a start,
         and `Unloaded` is raised for anything else.
         """
+        share = len(works) if draft.aggregate.is_coordinator else self._share
         for place, work in enumerate(works):
-            if draft.is_full or self.refusals.is_full or place >= self._share:
+            if draft.is_full or self.inbox.is_full or place >= share:
                 draft.left = works[place:]
                 return
             if not draft.memory.has_applied(work.position):
@@ -156,23 +135,24 @@ class Drafter:
 
     def _decide(self, draft: Draft, work: Work, assumed_new: bool) -> None:
         # What was refused when the workflow did not exist stays refused (rule 8).
-        if work.is_command and (_repeats(draft, work) or _repeats(self.refusals, work)):
+        if work.is_command and (_repeats(draft, work) or _repeats(self.inbox, work)):
             return
-        command = self._command(work)
-        if draft.instance is None and assumed_new and not isinstance(command, StartWorkflow):
+        command = work.command
+        kind = draft.aggregate.kind
+        if draft.state is None and assumed_new and type(command) not in kind.creating:
             raise Unloaded
         if isinstance(command, Rejection):
             self._refuse(draft, work, command)
             return
         try:
-            decision = decide(draft.instance, command, self._now)
+            decision = kind.decide(draft.state, command, self._moment(work))
             if isinstance(decision, Decided):
                 self._accept(draft, work, decision, command, assumed_new)
         except Unloaded:
             raise
         # Any bug in deciding or serialising must cost one message, not the partition (rule 15).
         except Exception as bug:
-            log.exception("deciding failed", workflow_id=draft.workflow_id, type=work.message.type)
+            log.exception("deciding failed", workflow_id=draft.aggregate_id, type=work.message.type)
             self._refuse_internal(draft, work, bug, assumed_new)
             return
         match decision:
@@ -181,43 +161,35 @@ class Drafter:
             case Duplicate():
                 draft.repeats_start = True
             case Rejection():
-                if draft.instance is None and assumed_new:
+                if draft.state is None and assumed_new:
                     raise Unloaded
                 self._refuse(draft, work, decision)
 
-    def _command(self, work: Work) -> Command | Rejection:
-        intent = work.inbound.intent
-        if not isinstance(intent, StartIntent):
-            return intent
-        definition = self._definition_for(intent.reference, intent.version)
-        return start_command(work.inbound, intent, definition)
+    def _moment(self, work: Work) -> Moment:
+        at = work.not_before
+        return Moment(self._now if at is None else max(self._now, at))
 
     def _accept(
-        self, draft: Draft, work: Work, decided: Decided, command: Command, assumed_new: bool
+        self, draft: Draft, work: Work, decided: Decided[Any], command: Command, assumed_new: bool
     ) -> None:
-        entry = self._entry(draft, work, decided.events, decided.instance)
-        messages = entry_outputs(entry)
+        entry = self._entry(draft, work, decided)
+        messages = entry_outputs(entry, self._sign)
         size = sum(len(message.data) for message in messages)
         too_large = self._too_large(draft, command, messages, size)
         if too_large is not None:
-            if draft.instance is None and assumed_new:
+            if draft.state is None and assumed_new:
                 raise Unloaded
             self._refuse_size(draft, work, command, too_large)
             return
-        self._add(draft, work, entry, messages, size, decided.instance)
+        self._add(draft, work, entry, messages, size, decided.state)
 
-    def _entry(
-        self,
-        draft: Draft,
-        work: Work,
-        events: Sequence[DomainEvent],
-        instance: WorkflowInstance,
-    ) -> Entry:
+    def _entry(self, draft: Draft, work: Work, decided: Decided[Any]) -> Entry:
         version = draft.first_version + draft.events
         recorded = tuple(
-            record(event, instance, version + place) for place, event in enumerate(events)
+            record(draft.aggregate, event, decided.state, version + place)
+            for place, event in enumerate(decided.events)
         )
-        return Entry(work.position, work.message.message_id, recorded)
+        return Entry(work.position, work.message.message_id, recorded, decided.primary)
 
     def _add(
         self,
@@ -226,86 +198,74 @@ class Drafter:
         entry: Entry,
         messages: list[Message],
         size: int,
-        instance: WorkflowInstance | None,
+        state: State,
     ) -> None:
         draft.entries.append(entry)
         draft.messages.extend(messages)
         draft.bytes += size
         draft.events += len(entry.events)
-        draft.instance = instance
+        draft.state = state
         command_id = work.message.message_id if work.is_command else None
         if command_id is not None:
             draft.answered.add(command_id)
         draft.memory = draft.memory.after(work.position, command_id, work.at_ms, size)
 
+    def _happen(self, draft: Draft, work: Work, events: Sequence[DomainEvent]) -> None:
+        """Events that are taken as they are; nothing follows from them."""
+        kind = draft.aggregate.kind
+        decided = settle(draft.state, events, kind.evolve, nothing_follows, draft.aggregate_id)
+        entry = self._entry(draft, work, decided)
+        messages = entry_outputs(entry, self._sign)
+        size = sum(len(message.data) for message in messages)
+        self._add(draft, work, entry, messages, size, decided.state)
+
     # Refusing ------------------------------------------------------------------------------------
 
     def _refuse(self, draft: Draft, work: Work, rejection: Rejection) -> None:
-        """A refusal is recorded with the instance, or with the inbox where there is none (rule 8)."""
-        if draft.instance is not None:
+        """A refusal is recorded with the aggregate, or with the inbox where there is none (rule 8)."""
+        if draft.state is not None:
             if work.is_command:
-                event = self._rejected(work, rejection, draft.instance)
-                self._happen(draft, work, draft.instance, (event,))
-            return
-        if not work.is_command:
+                self._happen(draft, work, (self._rejected(draft, work, rejection),))
+        elif work.is_command:
+            # Of a batch the refusals come in the order of its workflows, not of their positions: only ids tell.
+            refusal = RefusedUnknown(
+                aggregate_id=draft.aggregate_id,
+                occurred_at=self._now,
+                **_refusal(work, rejection, Standing()),
+            )
+            self._happen(self.inbox, work, (refusal,))
+        else:
             self.orphans += 1
-            return
-        # Of a batch the refusals come in the order of its workflows, not of their positions: only ids tell.
-        inbox = self.refusals
-        event = self._rejected(work, rejection, None)
-        version = inbox.first_version + inbox.events
-        recorded = record_refusal(event, draft.workflow_id, inbox.workflow_id, version)
-        entry = Entry(work.position, work.message.message_id, (recorded,))
-        messages = entry_outputs(entry)
-        size = sum(len(message.data) for message in messages)
-        self._add(inbox, work, entry, messages, size, None)
 
-    def _rejected(
-        self, work: Work, rejection: Rejection, instance: WorkflowInstance | None
-    ) -> CommandRejected:
+    def _rejected(self, draft: Draft, work: Work, rejection: Rejection) -> CommandRejected:
+        standing = draft.aggregate.kind.standing(draft.state)
         return CommandRejected(
-            occurred_at=self._now if instance is None else max(self._now, instance.updated_at),
-            command_id=work.message.id,
-            command_type=work.message.type,
-            code=rejection.code.value,
-            detail=rejection.detail[:_DETAIL_CHARACTERS],
-            status=instance.status.value if instance is not None else None,
-            allowed_commands=instance.allowed_commands if instance is not None else (),
-            faults=tuple(_shortened(fault) for fault in rejection.faults[:_FAULTS_TOLD]),
+            occurred_at=self._not_before(draft), **_refusal(work, rejection, standing)
         )
 
-    def _happen(
-        self,
-        draft: Draft,
-        work: Work,
-        instance: WorkflowInstance,
-        events: Sequence[DomainEvent],
-    ) -> None:
-        """Events that change nothing but the history."""
-        for event in events:
-            instance = evolve(instance, event)
-        entry = self._entry(draft, work, events, instance)
-        messages = entry_outputs(entry)
-        size = sum(len(message.data) for message in messages)
-        self._add(draft, work, entry, messages, size, instance)
+    def _not_before(self, draft: Draft) -> datetime:
+        return self._now if draft.state is None else max(self._now, draft.state.updated_at)
 
     def _refuse_internal(self, draft: Draft, work: Work, bug: Exception, assumed_new: bool) -> None:
         """This one message is refused, and somebody has to look (PROTOCOL rule 15)."""
-        if draft.instance is None and assumed_new:
-            # It may be a copy of a start that was accepted: only the instance, if there is one, tells.
+        if draft.state is None and assumed_new:
+            # It may be a copy of a start that was accepted: only the aggregate, if there is one, tells.
             raise Unloaded from bug
         detail = f"{type(bug).__name__}: {bug}"[:_DETAIL_CHARACTERS]
         rejection = Rejection(RejectionCode.INTERNAL, detail)
-        instance = draft.instance
-        if instance is None:
+        if draft.state is None:
             self._refuse(draft, work, rejection)
             return
-        at = max(self._now, instance.updated_at)
-        incident = IncidentRaised(occurred_at=at, step_id=None, code="INTERNAL", detail=detail)
-        events: tuple[DomainEvent, ...] = (incident,)
+        events: list[DomainEvent] = []
         if work.is_command:
-            events = (self._rejected(work, rejection, instance), incident)
-        self._happen(draft, work, instance, events)
+            events.append(self._rejected(draft, work, rejection))
+        events.extend(self._incident(draft, rejection.code, detail))
+        if events:
+            self._happen(draft, work, events)
+
+    def _incident(self, draft: Draft, code: str, detail: str) -> Sequence[DomainEvent]:
+        raised = draft.aggregate.kind.incident
+        return () if raised is None else (raised(self._not_before(draft), code, detail),)
 
     # Sizes ---------------------------------------------------------------------------------------
 
@@ -313,9 +273,10 @@ class Drafter:
         self, draft: Draft, command: Command, messages: Sequence[Message], size: int
     ) -> str | None:
         unsendable = _unsendable(messages)
-        if unsendable is not None:
+        if unsendable is not None or draft.aggregate.is_coordinator:
             return unsendable
-        if draft.memory.size + size > INSTANCE_BYTES_MAX and isinstance(command, _BRINGING_DATA):
+        brings_data = type(command) in draft.aggregate.kind.bringing_data
+        if draft.memory.size + size > INSTANCE_BYTES_MAX and brings_data:
             return (
                 f"the workflow would hold {draft.memory.size + size} bytes; "
                 f"at most {INSTANCE_BYTES_MAX}: pass references instead of data"
@@ -324,32 +285,40 @@ class Drafter:
 
     def _refuse_size(self, draft: Draft, work: Work, command: Command, detail: str) -> None:
         """A command is refused; a participant's answer is taken without what cannot be kept."""
-        instance = draft.instance
-        if instance is not None and isinstance(command, HandleStepReply | HandleSealAnswer):
-            smaller = without_data(command, RejectionCode.TOO_LARGE.value, detail)
-            decision = decide(instance, smaller, self._now)
+        aggregate, code = draft.aggregate, RejectionCode.TOO_LARGE
+        smaller = aggregate.shrink(command, code.value, detail) if draft.state is not None else None
+        if smaller is not None:
+            decision = aggregate.kind.decide(draft.state, smaller, self._moment(work))
             assert isinstance(decision, Decided)  # answers of participants are never refused
-            entry = self._entry(draft, work, decision.events, decision.instance)
-            messages = entry_outputs(entry)
+            entry = self._entry(draft, work, decision)
+            messages = entry_outputs(entry, self._sign)
             size = sum(len(message.data) for message in messages)
-            # The instance's own limit does not count: it must come to its end.
+            # The aggregate's own limit does not count: it must come to its end.
             still = _unsendable(messages)
             if still is None:
-                self._add(draft, work, entry, messages, size, decision.instance)
+                self._add(draft, work, entry, messages, size, decision.state)
                 return
             # What follows from the answer is too large by itself: an undo with all the data of its step.
             detail = still
-        self._refuse(draft, work, Rejection(RejectionCode.TOO_LARGE, detail))
-        if instance is not None and not work.is_command:
+        self._refuse(draft, work, Rejection(code, detail))
+        if draft.state is not None and not work.is_command:
             # A timer or an answer has nobody to be refused to.
-            self._raise_incident(draft, work, instance, RejectionCode.TOO_LARGE, detail)
+            incident = self._incident(draft, code.value, detail)
+            if incident:
+                self._happen(draft, work, incident)
 
-    def _raise_incident(
-        self, draft: Draft, work: Work, instance: WorkflowInstance, code: str, detail: str
-    ) -> None:
-        at = max(self._now, instance.updated_at)
-        incident = IncidentRaised(occurred_at=at, step_id=None, code=code, detail=detail)
-        self._happen(draft, work, instance, (incident,))
+
+def _refusal(work: Work, rejection: Rejection, standing: Standing) -> dict[str, Any]:
+    """The fields of a refusal, cut so that no input makes it too large to be published."""
+    return {
+        "command_id": work.message.id,
+        "command_type": work.message.type,
+        "code": rejection.code.value,
+        "detail": rejection.detail[:_DETAIL_CHARACTERS],
+        "status": standing.status,
+        "allowed_commands": standing.allowed_commands,
+        "faults": tuple(_shortened(fault) for fault in rejection.faults[:_FAULTS_TOLD]),
+    }
 
 
 def _repeats(draft: Draft, work: Work) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
 
 from application.ports import (
     Clock,
+    Definitions,
     EventLog,
     HotState,
     Inbox,
@@ -16,19 +16,6 @@ from application.ports import (
     Telemetry,
     TopicRepair,
 )
-from domain.definition.definition import WorkflowDefinition
-
-
-class Definitions(Protocol):
-    """Registered definitions, compiled."""
-
-    async def get(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        """That version, or the newest where none is named; None if there is none such."""
-        ...
-
-    def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        """The same from memory, if it was looked up lately."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ import structlog
 from conveyor.dead_letters import dead_letter
 from conveyor.messages import MalformedEvent, Message, Record
 
-from application.codec.commands import INTERNAL_PREFIX, decode, has_valid_mac
+from application.aggregates.aggregate import Catalog
+from application.codec.internal import SOURCES, Sign, has_valid_mac
 from application.codec.times import parse_time, rfc3339
-from application.engine.drafts import Work
-from application.ports import Received
+from application.engine.work import Work
+from application.ports import INTERNAL_PREFIX, Received
 
 log = structlog.get_logger("WorkflowEngine")
 
@@ -27,9 +28,9 @@ HOPS_HEADER = "hops"
 
 @dataclass(slots=True)
 class Intake:
-    """One batch, sorted. Groups keep the order of arrival within each partition and workflow."""
+    """One batch, sorted. Groups keep the order of arrival within each partition and aggregate."""
 
-    #: partition -> workflow id -> messages
+    #: partition -> aggregate id -> messages
     groups: dict[int, dict[str, list[Work]]] = field(
         default_factory=dict[int, dict[str, list[Work]]]
     )
@@ -41,17 +42,17 @@ def sort(
     received: Sequence[Received],
     partition_of: Callable[[str], int],
     is_here: Callable[[int, str], bool],
-    secret: bytes,
+    catalog: Catalog,
+    sign: Sign,
 ) -> Intake:
-    """`is_here` tells cheaply that a partition holds a workflow; only others need their partition computed."""
+    """`is_here` tells cheaply that a partition holds an aggregate; only others need their partition computed."""
     intake = Intake()
     for item in received:
         try:
-            work = _understood(item, secret)
-            partition = item.position.partition
-            workflow_id = work.inbound.workflow_id
-            if is_here(partition, workflow_id) or partition_of(workflow_id) == partition:
-                intake.groups.setdefault(partition, {}).setdefault(workflow_id, []).append(work)
+            work = _understood(item, catalog, sign)
+            partition, aggregate_id = item.position.partition, work.aggregate_id
+            if is_here(partition, aggregate_id) or partition_of(aggregate_id) == partition:
+                intake.groups.setdefault(partition, {}).setdefault(aggregate_id, []).append(work)
             else:
                 intake.rerouted.append(_sent_on(item, work))
         except MalformedEvent as fault:
@@ -64,7 +65,7 @@ def sort(
     return intake
 
 
-def _understood(item: Received, secret: bytes) -> Work:
+def _understood(item: Received, catalog: Catalog, sign: Sign) -> Work:
     message = item.message
     size = item.size
     if size > MESSAGE_BYTES_MAX:
@@ -79,11 +80,17 @@ def _understood(item: Received, secret: bytes) -> Work:
             "TOO_LARGE",
             f"source and id have {len(message.message_id)} characters, at most {MESSAGE_ID_MAX}",
         )
-    if message.type.startswith(INTERNAL_PREFIX) and not has_valid_mac(secret, message):
+    is_internal = message.type.startswith(INTERNAL_PREFIX)
+    if is_internal and not has_valid_mac(sign, message):
         raise MalformedEvent(
             "BAD_MAC", "internal messages are signed by the engines; services cannot send them"
         )
-    return Work(item.position, message, decode(message), _time_ms(item, message))
+    if not is_internal and message.source in SOURCES:
+        raise MalformedEvent(
+            "RESERVED_SOURCE", f"{message.source} is the engines' own source; name your service"
+        )
+    aggregate_id, intent, at = catalog.decode(message)
+    return Work(item.position, message, aggregate_id, intent, _time_ms(item, message), at)
 
 
 def _time_ms(item: Received, message: Message) -> int:
@@ -108,7 +115,7 @@ def _sent_on(item: Received, work: Work) -> Record:
     headers = tuple(header for header in record.headers if header[0] != HOPS_HEADER)
     return Record(
         topic=record.topic,
-        key=work.inbound.workflow_id.encode(),
+        key=work.aggregate_id.encode(),
         value=record.value,
         headers=(*headers, (HOPS_HEADER, b"%d" % (hops + 1))),
     )

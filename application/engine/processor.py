@@ -14,17 +14,20 @@ from dataclasses import replace
 
 import structlog
 
+from application.aggregates.aggregate import Catalog
+from application.codec.internal import signed_with
 from application.engine.batch import Batch
 from application.engine.claims import Claims, Fenced
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
-from application.engine.hot import Partition
 from application.engine.intake import sort
 from application.engine.loader import Loader
+from application.engine.partition import Partition
 from application.engine.projector import Projector
 from application.engine.publication import Publication
 from application.engine.takeover import Takeover
 from application.engine.timekeeper import Timekeeper
+from application.engine.watchers import TimerHeap
 from application.ports import InboxLayout, LaneState, Received, Unavailable
 from domain.aggregate.position import TopicPartition
 
@@ -44,6 +47,7 @@ class Processor:
         ports: Ports,
         layout: InboxLayout,
         partition_of: Callable[[str], int],
+        catalog: Catalog,
         settings: ProcessorSettings | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -57,14 +61,24 @@ class Processor:
         self._rng = rng or random.Random()  # noqa: S311 - spreads waits, no secret depends on it
         self.partitions: dict[int, Partition] = {}
         self._stopping = False
-        self._loader = Loader(ports.event_log, ports.projections, ports.definitions.get)
-        self._timekeeper = Timekeeper(ports, layout.secret, self._settings, self._loader)
+        self._catalog = catalog
+        self._sign = signed_with(layout.secret)
+        self._loader = Loader(ports.event_log, ports.projections, ports.definitions.get, catalog)
+        self._timekeeper = Timekeeper(ports, self._sign, self._settings, self._loader)
         self._publication = Publication(ports.publisher)
         self._projector = Projector(
             ports, self._settings, self.health, self._publication, self._held
         )
         self._claims = Claims(ports, self._loader, self._back_off)
-        self._takeover = Takeover(ports, layout, self._loader, self._timekeeper, self._claims)
+        self._takeover = Takeover(
+            ports,
+            layout,
+            self._loader,
+            self._timekeeper,
+            self._claims,
+            self._sign,
+            self._new_partition,
+        )
 
     # Running -------------------------------------------------------------------------------------
 
@@ -203,7 +217,7 @@ class Processor:
             decided[position.topic] = max(decided.get(position.topic, 0), position.offset + 1)
 
     def _batch(self, received: Sequence[Received]) -> Batch:
-        intake = sort(received, self._partition_of, self._holds, self._layout.secret)
+        intake = sort(received, self._partition_of, self._holds, self._catalog, self._sign)
         return Batch(
             self._ports,
             self.partitions,
@@ -211,12 +225,17 @@ class Processor:
             self._publication,
             self._claims,
             self._back_off,
+            self._catalog,
+            self._sign,
             intake,
             share=max(1, self._settings.batch_size // _SHARES),
         )
 
-    def _holds(self, partition: int, workflow_id: str) -> bool:
-        return workflow_id in self.partitions[partition].instances
+    def _new_partition(self, number: int) -> Partition:
+        return Partition(number, (TimerHeap(self._sign, self._settings.timer_resend),))
+
+    def _holds(self, partition: int, aggregate_id: str) -> bool:
+        return aggregate_id in self.partitions[partition].states
 
     @property
     def ports(self) -> Ports:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
-from application.engine.hot import Partition
+from application.engine.partition import Partition
 from application.engine.publication import Publication
 from application.ports import Document, InboxStart, Unavailable
 from domain.aggregate.position import TopicPartition
@@ -26,10 +26,11 @@ class _Snapshot:
     """What one round of projecting writes."""
 
     documents: list[Document]
+    #: Those of the documents that fast readers are shown.
+    hot: list[Document]
     partitions: list[Partition]
     #: With the versions that are written.
-    instances: list[tuple[Partition, str, int]]
-    refusals: list[tuple[Partition, int]]
+    states: list[tuple[Partition, str, int]]
     starts: list[InboxStart]
 
     @property
@@ -108,15 +109,15 @@ class Projector:
         try:
             await self._write(snapshot)
         except BaseException:
-            for partition, workflow_id, _ in snapshot.instances:
-                if workflow_id in partition.instances:
-                    partition.aging.add(workflow_id)
+            for partition, aggregate_id, _ in snapshot.states:
+                if aggregate_id in partition.states:
+                    partition.aging.add(aggregate_id)
             raise
 
     async def _write(self, snapshot: _Snapshot) -> None:
         if snapshot.documents:
             await self._ports.projections.save(snapshot.documents)
-            await self._warm(snapshot.documents)
+            await self._warm(snapshot.hot)
         if snapshot.starts:
             await self._ports.projections.save_starts(snapshot.starts)
             await self._ports.inbox.commit(
@@ -129,25 +130,14 @@ class Projector:
         if self._ports.hot_state is None:
             return
         try:
-            await self._ports.hot_state.save([d for d in documents if "status" in d])
+            await self._ports.hot_state.save(documents)
             self._health.troubles.pop("redis", None)
         except Unavailable as away:
             self._health.troubles[away.component] = away.detail
 
     def _written(self, snapshot: _Snapshot) -> None:
-        for partition, workflow_id, version in snapshot.instances:
-            hot = partition.instances.get(workflow_id)
-            if hot is None:
-                continue
-            hot.projected = max(hot.projected, version)
-            if hot.instance.version == version:
-                partition.dirty.discard(workflow_id)
-                partition.aging.discard(workflow_id)
-                # FAILED ones stay in memory, since an operator is about to act on them.
-                if hot.instance.is_terminal and not hot.instance.unresolved:
-                    del partition.instances[workflow_id]
-        for partition, version in snapshot.refusals:
-            partition.refusals.projected = max(partition.refusals.projected, version)
+        for partition, aggregate_id, version in snapshot.states:
+            partition.projected(aggregate_id, version)
         owned = {partition.number: partition for partition in snapshot.partitions}
         for start in snapshot.starts:
             owned[start.partition].committed[start.topic] = start.offset
@@ -168,15 +158,14 @@ def _take(partitions: Iterable[Partition], *, everything: bool = False) -> _Snap
         due, offsets = partition.aging, partition.aging_offsets
         if everything:
             due, offsets = due | partition.dirty, dict(partition.decided)
-        for workflow_id in due:
-            hot = partition.instances[workflow_id]
-            if hot.instance.version > hot.projected:
-                snapshot.documents.append(hot.document(partition.number))
-                snapshot.instances.append((partition, workflow_id, hot.instance.version))
-        refusals = partition.refusals
-        if refusals.version > refusals.projected:
-            snapshot.documents.append(refusals.document(partition.number))
-            snapshot.refusals.append((partition, refusals.version))
+        for aggregate_id in due:
+            hot = partition.states[aggregate_id]
+            if hot.version > hot.projected:
+                document = hot.document(partition.number)
+                snapshot.documents.append(document)
+                if hot.aggregate.is_hot:
+                    snapshot.hot.append(document)
+                snapshot.states.append((partition, aggregate_id, hot.version))
         for topic, offset in offsets.items():
             if partition.committed.get(topic) != offset:
                 snapshot.starts.append(

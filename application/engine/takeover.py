@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conveyor import topics
 
+from application.codec.internal import Sign
 from application.engine.claims import Claims
 from application.engine.environment import Ports
-from application.engine.hot import Partition
 from application.engine.loader import Loader
+from application.engine.partition import Partition
 from application.engine.timekeeper import Timekeeper
 from application.outputs import outputs
-from application.ports import Commit, InboxLayout, InboxStart, LaneState, is_inbox
+from application.ports import Commit, InboxLayout, InboxStart, LaneState, SetupError
 from domain.aggregate.position import Position, TopicPartition
-
-
-class SetupError(Exception):
-    """The installation is not as `conveyor init` left it; the message says what to do."""
+from domain.inbox import inbox_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +37,16 @@ class Takeover:
         loader: Loader,
         timekeeper: Timekeeper,
         claims: Claims,
+        sign: Sign,
+        new_partition: Callable[[int], Partition],
     ) -> None:
         self._ports = ports
         self._layout = layout
         self._loader = loader
         self._timekeeper = timekeeper
         self._claims = claims
+        self._sign = sign
+        self._new_partition = new_partition
 
     async def take_over(self, lanes: Sequence[LaneState]) -> Taken:
         """Raises Unavailable (call again) or SetupError."""
@@ -52,7 +54,7 @@ class Takeover:
             (start.topic, start.partition): start
             for start in await self._ports.projections.starts()
         }
-        partitions = {lane.partition: Partition(lane.partition) for lane in lanes}
+        partitions = {lane.partition: self._new_partition(lane.partition) for lane in lanes}
         starts: dict[TopicPartition, int] = {}
         for lane in lanes:
             start = self._start_of(lane, stored.get((lane.topic, lane.partition)))
@@ -89,7 +91,7 @@ class Takeover:
 
         First comes the claim: who had a partition before refuses nothing there from then on.
         """
-        await self._project_refusals(partitions, await self._claims.claim(partitions))
+        await self._project_inboxes(partitions, await self._claims.claim(partitions))
         positions = [
             Position(
                 lane.topic_id,
@@ -101,28 +103,30 @@ class Takeover:
             for lane in lanes
         ]
         commits = await self._ports.event_log.since(positions)
-        touched = {c.workflow_id: c.partition for c in commits if not is_inbox(c.workflow_id)}
+        inboxes = {inbox_id(number) for number in partitions}
+        touched = {c.workflow_id: c.partition for c in commits if c.workflow_id not in inboxes}
         loaded = await self._loader.load(list(touched))
         tails: list[Commit] = []
         for item in loaded.values():
             tails.extend(item.tail)
         again = {commit.id: commit for commit in (*commits, *tails)}
         ordered = sorted(again.values(), key=lambda c: (c.workflow_id, c.first_version))
-        messages = [message for commit in ordered for message in outputs(commit)]
+        messages = [message for commit in ordered for message in outputs(commit, self._sign)]
         await self._ports.publisher.publish(messages)
         for workflow_id, item in loaded.items():
             partitions[touched[workflow_id]].put_back(item.hot)
 
-    async def _project_refusals(
+    async def _project_inboxes(
         self, partitions: Mapping[int, Partition], unprojected: Sequence[Commit]
     ) -> None:
         """Whatever this takeover comes to: its claim, and those of others that failed, are not to be read again.
 
         What nobody has projected may never have been published, and goes out first (PROTOCOL rule 12).
         """
-        await self._ports.publisher.publish([m for commit in unprojected for m in outputs(commit)])
-        await self._ports.projections.save(
-            [partition.refusals.document(number) for number, partition in partitions.items()]
+        await self._ports.publisher.publish(
+            [message for commit in unprojected for message in outputs(commit, self._sign)]
         )
-        for partition in partitions.values():
-            partition.refusals.projected = partition.refusals.version
+        claimed = [(p, p.inbox) for p in partitions.values() if p.inbox is not None]
+        await self._ports.projections.save([hot.document(p.number) for p, hot in claimed])
+        for partition, hot in claimed:
+            partition.projected(hot.id, hot.version)

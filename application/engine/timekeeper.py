@@ -1,4 +1,4 @@
-"""Timers that fire: due ones are sent to the inbox as messages, again until they were applied (PROTOCOL 12, 13)."""
+"""Sends to the inbox what has become due, and loads what is about to (PROTOCOL rules 12 and 13)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from datetime import datetime
 from conveyor import topics
 from conveyor.messages import Message
 
-from application.codec.commands import timer_message
+from application.codec.internal import Sign
 from application.engine.environment import Ports, ProcessorSettings
-from application.engine.hot import Partition
 from application.engine.loader import Loader
+from application.engine.partition import Partition
+from application.outputs import outputs
 from domain.aggregate.position import TopicPartition
 
-#: Instances loaded at once when looking ahead.
+#: Aggregates loaded at once when looking ahead.
 PAGE = 1000
 
 
 class Timekeeper:
-    """Watches the timers of the owned partitions."""
+    """Asks the watchers of the owned partitions."""
 
     def __init__(
-        self, ports: Ports, secret: bytes, settings: ProcessorSettings, loader: Loader
+        self, ports: Ports, sign: Sign, settings: ProcessorSettings, loader: Loader
     ) -> None:
         self._ports = ports
-        self._secret = secret
+        self._sign = sign
         self._settings = settings
         self._loader = loader
 
@@ -40,15 +41,19 @@ class Timekeeper:
         for partition in owned:
             if self._is_held_back(partition):
                 continue
-            for hot, firings in partition.take_due(now, self._settings.timer_resend):
-                workflow_id = hot.instance.id
-                messages.extend(timer_message(self._secret, workflow_id, each) for each in firings)
+            for watcher in partition.watchers:
+                messages.extend(watcher.due(now))
         if messages:
             await self._ports.publisher.publish(messages)
 
     def next_due(self, partitions: Iterable[Partition]) -> datetime | None:
         """When the next timer may be sent; None as long as there is none."""
-        moments = (each.next_timer() for each in partitions if not self._is_held_back(each))
+        moments = (
+            watcher.next_due()
+            for each in partitions
+            if not self._is_held_back(each)
+            for watcher in each.watchers
+        )
         return min((due for due in moments if due is not None), default=None)
 
     def _is_held_back(self, partition: Partition) -> bool:
@@ -60,13 +65,18 @@ class Timekeeper:
         return self._ports.inbox.handed_out(lane) < partition.replies_end
 
     async def read_ahead(self, partitions: Iterable[Partition]) -> None:
-        """Load the instances that have a timer soon and are not in memory."""
+        """Load the aggregates that have a timer soon and are not in memory."""
         until = self._ports.clock.now() + self._settings.timers_ahead
         for partition in partitions:
             missing, is_all = await self._missing(partition, until)
             if missing:
                 loaded = (await self._loader.load(missing)).values()
-                unpublished = [message for item in loaded for message in item.unpublished]
+                unpublished = [
+                    message
+                    for item in loaded
+                    for commit in item.tail
+                    for message in outputs(commit, self._sign)
+                ]
                 if unpublished:
                     await self._ports.publisher.publish(unpublished)
                 for item in loaded:
@@ -74,11 +84,11 @@ class Timekeeper:
             partition.timers_read_until = until if is_all else None
 
     async def _missing(self, partition: Partition, until: datetime) -> tuple[list[str], bool]:
-        """A page of the instances with a timer until then that are not in memory, and whether that is all."""
+        """A page of the aggregates with a timer until then that are not in memory, and whether that is all."""
         limit = PAGE
         while True:
             due = await self._ports.projections.due(partition.number, until, limit)
-            missing = [workflow_id for workflow_id in due if workflow_id not in partition.instances]
+            missing = [aggregate_id for aggregate_id in due if aggregate_id not in partition.states]
             if missing or len(due) < limit:
                 return missing[:PAGE], len(due) < limit and len(missing) <= PAGE
             # All of the page is in memory; what is not may be behind it.

@@ -4,20 +4,25 @@ Errors are few: an adapter translates whatever its driver raises into `Unavailab
 the outcome of a write is unknown) or lets a bug be a bug. A lost race is an answer, never an exception.
 """
 
-from application.ports.definitions import WorkflowDefinitionRepository
+from application.ports.definitions import (
+    DefinitionOf,
+    Definitions,
+    FindDefinition,
+    LookUpDefinition,
+    WorkflowDefinitionRepository,
+)
 from application.ports.document import Document
 from application.ports.inbox import Inbox, InboxListener, InboxTrimmer, LaneState, Received, Trimmed
 from application.ports.log import (
-    INBOX_PREFIX,
+    INTERNAL_PREFIX,
     Commit,
     Entry,
     EventLog,
     RecordedEvent,
     commit_id,
-    is_inbox,
 )
 from application.ports.queries import Page, WorkflowFilter, WorkflowQueries
-from application.ports.states import HotState, InboxLayout, InboxStart, Projections
+from application.ports.states import HotState, InboxLayout, InboxStart, Projections, SetupError
 from application.ports.telemetry import Clock, Telemetry
 from application.ports.topics import EventFeed, PublishEventPort, TopicRepair
 from application.ports.unavailable import Refused, Unavailable
@@ -30,13 +35,16 @@ from application.ports.verification import (
 )
 
 __all__ = [
-    "INBOX_PREFIX",
+    "INTERNAL_PREFIX",
     "Clock",
     "Commit",
+    "DefinitionOf",
+    "Definitions",
     "Document",
     "Entry",
     "EventFeed",
     "EventLog",
+    "FindDefinition",
     "HotState",
     "Inbox",
     "InboxLayout",
@@ -44,6 +52,7 @@ __all__ = [
     "InboxStart",
     "InboxTrimmer",
     "LaneState",
+    "LookUpDefinition",
     "Page",
     "Projections",
     "PublishEventPort",
@@ -53,6 +62,7 @@ __all__ = [
     "Received",
     "RecordedEvent",
     "Refused",
+    "SetupError",
     "StoreScan",
     "StoredCommit",
     "Telemetry",
@@ -63,5 +73,4 @@ __all__ = [
     "WorkflowFilter",
     "WorkflowQueries",
     "commit_id",
-    "is_inbox",
 ]

@@ -11,6 +11,9 @@ import orjson
 from application.ports.document import Document
 from domain.aggregate.position import Position
 
+#: Types of events and messages that stay between engines and aggregates.
+INTERNAL_PREFIX = "orchestration.internal."
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
@@ -20,11 +23,14 @@ class RecordedEvent:
     data: Document
     #: The name that a source document gives this sort of event (`SAGA_COMPENSATION`, ...), if any.
     kind: str | None = None
-    #: Whether it is published; an event of a coordinator may stay in the log alone.
-    is_public: bool = True
-    #: Messages to other aggregates that follow from it, as documents (PROTOCOL rule 23).
+    #: Messages to other aggregates that follow from it, each `{to, type, data}` (PROTOCOL rule 23).
     sends: tuple[Document, ...] = ()
     _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it is published; what only coordinators note for themselves is not."""
+        return not self.type.startswith(INTERNAL_PREFIX)
 
     @property
     def json(self) -> bytes:
@@ -44,8 +50,8 @@ class Entry:
     #: `<source> <id>` of the causing CloudEvent.
     message_id: str
     events: tuple[RecordedEvent, ...]
-    #: How many of the first events are what the message itself changed; the others followed from them.
-    #: None in entries of older stores (PROTOCOL rule 66).
+    #: The first so many events are what the message itself changed, the others followed from them
+    #: (PROTOCOL rule 66). Entries of older versions do not have it.
     primary: int | None = None
 
 
@@ -70,15 +76,6 @@ class Commit:
 def commit_id(workflow_id: str, first_version: int) -> str:
     """The `_id` of the commit that begins at this version; a second writer of it is refused by the store."""
     return f"{workflow_id}:{first_version:06d}"
-
-
-#: Before the number of a partition: the aggregate of refusals to workflows that do not exist (PROTOCOL rule 8).
-INBOX_PREFIX = "inbox:"
-
-
-def is_inbox(aggregate_id: str) -> bool:
-    """Whether it is a partition's inbox, no workflow: an aggregate with very many commits."""
-    return aggregate_id.startswith(INBOX_PREFIX)
 
 
 class EventLog(Protocol):

@@ -10,6 +10,10 @@ from typing import Protocol
 from application.ports.document import Document
 
 
+class SetupError(Exception):
+    """The installation is not as `conveyor init` left it; the message says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class InboxStart:
     """How far an inbox partition is done: everything below `offset` is appended, published and projected."""

@@ -12,8 +12,7 @@ from conveyor.messages import Message
 from conveyor.payloads import InvalidPayload, document_of, parse
 
 from application.access import Caller
-from application.codec.commands import (
-    Inbound,
+from application.codec.starts import (
     StartIntent,
     definition_reference,
     payload_hash,
@@ -252,6 +251,7 @@ def _faults_under(
         faults.extend(definition.input_faults(cast(Document, input)))
     if asked is not None:
         intent = StartIntent(
+            workflow_id="",
             reference=definition.name,
             version=definition.version,
             data=asked,
@@ -259,7 +259,7 @@ def _faults_under(
             traceparent=None,
             payload_hash="",
         )
-        command = start_command(Inbound("", intent), intent, definition)
+        command = start_command(intent, definition)
         if isinstance(command, Rejection):
             faults.extend(command.faults)
     return faults

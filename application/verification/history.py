@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
 
-from application.codec.events import CATALOG, PARTITION_CLAIMED, DefinitionOf, restore
-from application.codec.instances import from_document, to_document
+from application.aggregates.aggregate import Aggregate
+from application.codec.events import catalog_of, restore
 from application.codec.times import parse_time
 from application.ports import (
     Commit,
+    DefinitionOf,
     Document,
     Entry,
     RecordedEvent,
     StoredCommit,
     commit_id,
-    is_inbox,
 )
 from application.verification.findings import Finding, Kind, shown
 from application.verification.memory import ExpectedMemory
 from application.verification.publications import Seen, added, digest_of
-from domain.workflow.evolve import HistoryError, evolve
-from domain.workflow.instance import WorkflowInstance
-from domain.workflow.status import IllegalTransition, StepStatus
+from domain.aggregate.kind import HistoryError
+from domain.inbox import PartitionClaimed
+from domain.workflow.status import IllegalTransition
 
 #: What a stored document that was tampered with makes the codec and the domain raise.
 _UNREADABLE = (
@@ -54,6 +55,7 @@ class Unseen:
 class History:
     """Takes the commits of one instance in order; `findings` are complete after `end`."""
 
+    aggregate: Aggregate[Any]
     workflow_id: str
     #: Its projection, read before its commits.
     document: Document | None
@@ -77,21 +79,15 @@ class History:
     _digest: int = 0
     _is_compared: bool = False
     _is_foldable: bool = True
-    _instance: WorkflowInstance | None = None
+    _state: Any = None
     _memory: ExpectedMemory = field(default_factory=ExpectedMemory)
 
     def __post_init__(self) -> None:
-        self._is_foldable = not self._is_inbox
         version = self.document.get("version") if self.document is not None else 0
         if isinstance(version, int):
             self.projected = version
         else:
             self._found(Kind.PROJECTION, f"its version is {version!r}")
-
-    @property
-    def _is_inbox(self) -> bool:
-        """It holds refusals: their events are of other workflows, and add up to no instance."""
-        return is_inbox(self.workflow_id)
 
     def add(self, stored: StoredCommit) -> None:
         """The next commit."""
@@ -143,17 +139,15 @@ class History:
     def _add_entry(self, commit: Commit, entry: Entry) -> None:
         for event in entry.events:
             self.version += 1
-            is_claim = self._is_inbox and event.type == PARTITION_CLAIMED
+            is_claim = event.type == PartitionClaimed.TYPE
             if is_claim:
                 self.claims += 1
             else:
                 self.to_project = self.version
             try:
                 occurred_at = parse_time(event.data["occurredAt"])
-                self._check_event(event, is_claim=is_claim)
-                if is_claim:
-                    continue
-                self._match(event, entry, Unseen(self.version, commit.partition, occurred_at))
+                if event.is_public:
+                    self._match(event, entry, Unseen(self.version, commit.partition, occurred_at))
                 self._fold(event)
             except _UNREADABLE as fault:
                 self._is_foldable = False
@@ -161,27 +155,10 @@ class History:
                     Kind.UNREADABLE, f"version {self.version} ({event.type}): {_told(fault)}"
                 )
                 continue
-            if self.version > self.projected and self.behind_since is None:
+            is_missed = self.version > self.projected and not is_claim
+            if is_missed and self.behind_since is None:
                 self.behind_since = occurred_at
         self._memory.add(entry)
-
-    def _check_event(self, event: RecordedEvent, *, is_claim: bool) -> None:
-        data = event.data
-        of_inbox = self._is_inbox
-        expected: Document = {"eventId": f"{self.workflow_id}:{self.version}"}
-        if not is_claim:
-            expected |= {
-                "version": 0 if of_inbox else self.version,
-                "eventType": CATALOG[event.type].NAME,
-                "aggregateId": data["aggregateId"] if of_inbox else self.workflow_id,
-            }
-        wrong = [
-            f"{name} is {data[name]!r}, not {value!r}"
-            for name, value in expected.items()
-            if data[name] != value
-        ]
-        if wrong:
-            self._found(Kind.EVENT, f"version {self.version}: {'; '.join(wrong)}")
 
     def _match(self, event: RecordedEvent, entry: Entry, here: Unseen) -> None:
         """Compare with what was published."""
@@ -192,62 +169,69 @@ class History:
             self.unseen.append(here)
             return
         self._digest = added(self._digest, digest_of(event, entry.message_id.partition(" ")[2]))
-        # Refusals are of different workflows, between which there is no order.
-        if self.version in self.seen.late and not self._is_inbox:
+        # Between events that are published as those of different aggregates there is no order.
+        if self.version in self.seen.late and event.data["aggregateId"] == self.workflow_id:
             self.late.append(here)
 
     def _fold(self, event: RecordedEvent) -> None:
+        kind = self.aggregate.kind
+        restored = restore(kind, event, self.definition_of)
         if self._is_foldable:
-            restored = restore(event, self.definition_of)
-            self._instance = evolve(self._instance, restored, self.workflow_id)
+            self._state = kind.evolve(self._state, restored, self.workflow_id)
+            self._check_event(event, self.aggregate.common(self._state, restored, self.version))
+
+    def _check_event(self, event: RecordedEvent, common: Document) -> None:
+        """What the event says of itself is as its place in the log makes it."""
+        expected = {
+            "eventId": f"{self.workflow_id}:{self.version}",
+            "eventType": catalog_of(self.aggregate.kind)[event.type].NAME,
+            **common,
+        }
+        wrong = [
+            f"{name} is {event.data.get(name)!r}, not {value!r}"
+            for name, value in expected.items()
+            if event.data.get(name) != value
+        ]
+        if wrong:
+            self._found(Kind.EVENT, f"version {self.version}: {'; '.join(wrong)}")
 
     # -- the projection ------------------------------------------------------------------------
 
     def _compare(self, document: Document, partition: int) -> None:
         """The projection with the fold at its version."""
         self._is_compared = True
-        if not self._is_inbox and (not self._is_foldable or self._instance is None):
+        if not self._is_foldable or self._state is None:
             return
         try:
             different = list(self._memory.differences(document["engine"]))
-            if not different and self._instance is not None:
-                different = self._differences(document, self._instance, partition)
+            if not different:
+                different = self._differences(document, partition)
         except _UNREADABLE as fault:
             different = [_told(fault)]
         if different:
             detail = f"at version {self.version} not the fold of the log: {', '.join(different)}"
             self._found(Kind.PROJECTION, detail)
 
-    def _differences(
-        self, document: Document, instance: WorkflowInstance, partition: int
-    ) -> list[str]:
+    def _differences(self, document: Document, partition: int) -> list[str]:
         """The fields of the document that are not as they should be."""
         engine: Document = document["engine"]
         taken = {name: engine[name] for name in _REMEMBERED}
         expected: Document = orjson.loads(
-            orjson.dumps(to_document(instance, partition, taken), default=dict)
+            orjson.dumps(self.aggregate.to_document(self._state, partition, taken), default=dict)
         )
         names = sorted(expected.keys() | document.keys())
         different = [name for name in names if expected.get(name) != document.get(name)]
-        if not different and from_document(document, self.definition_of) != instance:
+        if (
+            not different
+            and self.aggregate.from_document(document, self.definition_of) != self._state
+        ):
             return ["what is read from it"]
         return different
 
     def _at_the_end(self) -> Iterator[Finding]:
-        instance = self._instance
-        if not self._is_foldable or instance is None or instance.is_active:
-            return
-        if instance.unresolved:
-            detail = f"{instance.status} with unresolved steps: {', '.join(instance.unresolved)}"
-            yield Finding(self.workflow_id, Kind.UNRESOLVED, detail)
-        undoing = [
-            step.step_id
-            for step in instance.steps.values()
-            if step.status is StepStatus.COMPENSATING
-        ]
-        if undoing:
-            detail = f"{instance.status}, and the undo is not done of: {', '.join(undoing)}"
-            yield Finding(self.workflow_id, Kind.UNDOING, detail)
+        if self._is_foldable and self._state is not None:
+            for code, detail in self.aggregate.unfinished(self._state):
+                yield Finding(self.workflow_id, Kind[code], detail)
 
     def _found(self, kind: Kind, detail: str) -> None:
         self.findings.append(Finding(self.workflow_id, kind, detail))

@@ -9,9 +9,8 @@ from typing import Any
 
 from conveyor import topics
 
-from application.codec.commands import TIMER_SOURCE
-from application.codec.events import PARTITION_CLAIMED
-from application.engine.hot import COMMAND_IDS_KEPT
+from application.codec.internal import is_own
+from application.engine.memory import COMMAND_IDS_KEPT
 from application.ports import Document, Entry
 
 
@@ -20,7 +19,7 @@ class ExpectedMemory:
     """Takes the entries of one log in order.
 
     Command ids carry rule 9: without one, a copy of its command would be applied again. Replies' ids may
-    stand among them, since whoever loads an instance keeps those of the tail too; timers and claims leave none.
+    stand among them, since whoever loads an instance keeps those of the tail too; the engine's own messages leave none.
     """
 
     #: Lane -> the highest order.
@@ -37,7 +36,7 @@ class ExpectedMemory:
         self._applied[cause.lane] = max(cause.order, self._applied.get(cause.lane, cause.order))
         if cause.topic != topics.COMMANDS:
             self._other_ids.add(entry.message_id)
-        elif not _is_own(entry):
+        elif not is_own(entry.message_id):
             self._commands += 1
             self._command_ids.append(entry.message_id)
 
@@ -54,12 +53,6 @@ class ExpectedMemory:
         newest = list(self._command_ids)[-len(commands) :] if commands else []
         is_whole = len(commands) == self._commands or len(kept) == COMMAND_IDS_KEPT
         return commands == newest and is_whole
-
-
-def _is_own(entry: Entry) -> bool:
-    """A timer's message, or a claim: the engine's own, which nobody sends a copy of."""
-    is_claim = any(event.type == PARTITION_CLAIMED for event in entry.events)
-    return is_claim or entry.message_id.startswith(f"{TIMER_SOURCE} ")
 
 
 def _applied(engine: Document) -> dict[tuple[str, int], tuple[int, int]]:

@@ -10,8 +10,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from application.engine.loader import FindDefinition
-from application.ports import Clock, Document, PublishedEvents, StoredCommit, StoreScan
+from application.aggregates.aggregate import Catalog
+from application.ports import (
+    Clock,
+    Document,
+    FindDefinition,
+    PublishedEvents,
+    StoredCommit,
+    StoreScan,
+)
 from application.verification.findings import Finding, Kind, Report, shown
 from application.verification.history import History, Unseen
 from application.verification.publications import Publications, Seen
@@ -32,12 +39,14 @@ class Verifier:
         published: PublishedEvents,
         find_definition: FindDefinition,
         clock: Clock,
+        catalog: Catalog,
         allowed_delay: timedelta = ALLOWED_DELAY,
     ) -> None:
         self._store = store
         self._published = published
         self._find_definition = find_definition
         self._clock = clock
+        self._catalog = catalog
         self._allowed_delay = allowed_delay
         self._settle_for = timedelta()
         self._started = clock.now()
@@ -107,7 +116,9 @@ class Verifier:
                     yield history
                 seen = self._publications.take(workflow_id) if with_publications else Seen()
                 document = documents.get(workflow_id)
-                history = History(workflow_id, document, seen, self._definition_of)
+                history = History(
+                    self._catalog.of(workflow_id), workflow_id, document, seen, self._definition_of
+                )
                 await self._learn_definition(stored)
             history.add(stored)
             if with_publications:

@@ -13,8 +13,8 @@ from enum import StrEnum
 import orjson
 
 from bench.recipes.errors import BenchError
+from domain.aggregate.event import CommandRejected
 from domain.workflow.events import (
-    CommandRejected,
     CompensationCompleted,
     WorkflowCancelled,
     WorkflowCompleted,

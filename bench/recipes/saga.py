@@ -21,6 +21,7 @@ from conveyor.messages import Message
 from adapters.sqlite.batches import as_message
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
+from application.aggregates.workflow import WORKFLOW
 from application.engine.loader import replayed
 from application.outputs import outputs
 from application.ports import Commit, Document, Projections
@@ -90,11 +91,11 @@ async def _read(site: EmbeddedSite, workflow_id: str) -> Saga:
         raise BenchError(f"the saga to be copied has {len(commits)} commits")
     hops: list[Hop] = []
     for number, commit in enumerate(commits, 1):
-        hot = replayed(None, commits[:number], lambda _name, _version: definition)
+        hot = replayed(WORKFLOW, None, commits[:number], lambda _name, _version: definition)
         assert hot is not None
         document = hot.document(commit.partition)
         row = await _row_of(backbone.projections, store, document)
-        hops.append(Hop(commit, outputs(commit), document, row))
+        hops.append(Hop(commit, outputs(commit, _no_send), document, row))
     replies = await _messages(store, topics.REPLIES)
     rows = await store.query(_RECORDS, (workflow_id,))
     answers = [
@@ -102,6 +103,10 @@ async def _read(site: EmbeddedSite, workflow_id: str) -> Saga:
         for reply, (step, record) in zip(replies, rows, strict=True)
     ]
     return Saga(workflow_id, hops, answers)
+
+
+def _no_send(_type: str, _key: str, _value: bytes) -> bytes:
+    raise AssertionError("a saga of steps sends nothing to other aggregates")
 
 
 async def _row_of(projections: Projections, store: SqliteStore, document: Document) -> Row:

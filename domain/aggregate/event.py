@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 
@@ -18,3 +19,18 @@ class DomainEvent:
 
     occurred_at: datetime
     actor: str = "system"
+
+
+@value
+class CommandRejected(DomainEvent):
+    """A refusal, stored so that the same message is refused again for the same reason."""
+
+    TYPE = "orchestration.command.rejected"
+    NAME = "CommandRejectedEvent"
+    command_id: str
+    command_type: str
+    code: str
+    detail: str
+    status: str | None = None
+    allowed_commands: tuple[str, ...] = ()
+    faults: tuple[Mapping[str, str], ...] = ()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,35}")
 _KEY_PART = re.compile(r"[^/]+")
 
-#: Path words of the REST routes (C-33) and the prefixes of aggregates that are no workflows.
+#: Path words of the REST routes (C-33) and the prefixes of every other kind of aggregate.
 RESERVED_IDS = frozenset(
     [
         "actions",
@@ -35,7 +35,7 @@ RESERVED_IDS = frozenset(
         "audit",
     ]
 )
-RESERVED_PREFIXES = ("inbox:", "lock:", "queue:")
+RESERVED_PREFIXES = ("inbox:", "lock:", "queue:", "share:", "schedule:", "batch:", "chunk:")
 
 
 def id_fault(workflow_id: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from domain.aggregate.timer import Firing
 from domain.values import value
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
@@ -120,23 +121,14 @@ class HandleSealAnswer:
 
 
 class TimerKind(StrEnum):
+    """The names of a workflow's timers."""
+
     WORKFLOW_TIMEOUT = "workflow-timeout"
     STEP_TIMEOUT = "step-timeout"
     STEP_RETRY = "step-retry"
     SEAL = "seal"
     UNDO_TIMEOUT = "undo-timeout"
     UNDO_RETRY = "undo-retry"
-
-
-@value
-class FireTimer:
-    """A timer is decided by this identity alone, never by the clock of who decides (PROTOCOL rule 13)."""
-
-    kind: TimerKind
-    step_id: str | None
-    attempt: int
-    round: int
-    actor: str = "system"
 
 
 Command = (
@@ -152,5 +144,5 @@ Command = (
     | ExecuteStep
     | HandleStepReply
     | HandleSealAnswer
-    | FireTimer
+    | Firing
 )

@@ -6,12 +6,14 @@ One handler per command says what the command itself changes; the saga coordinat
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from domain.aggregate import kind
 from domain.aggregate.event import DomainEvent
+from domain.aggregate.kind import Decided, Duplicate, Moment, settle
 from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.aggregate.timer import Firing
 from domain.definition.definition import OnCancel
 from domain.definition.expression import ExpressionError
 from domain.workflow import replies, timers
@@ -22,7 +24,6 @@ from domain.workflow.commands import (
     CompensateWorkflow,
     EnableWaveless,
     ExecuteStep,
-    FireTimer,
     ForceCompensateWorkflow,
     HandleSealAnswer,
     HandleStepReply,
@@ -51,46 +52,33 @@ from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatu
 Handled = Sequence[DomainEvent] | Rejection
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """The command applies: what happens, and the state after it."""
-
-    events: tuple[DomainEvent, ...]
-    instance: WorkflowInstance
+Decision = kind.Decision[WorkflowInstance]
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """The start that made this instance, once more: answered as it was answered then (PROTOCOL rule 17)."""
-
-
-Decision = Decided | Rejection | Duplicate
-
-
-def decide(instance: WorkflowInstance | None, command: Command, now: datetime) -> Decision:
-    """The decision on one command. `now` never runs backwards within an instance (PROTOCOL rule 13)."""
+def decide(instance: WorkflowInstance | None, command: Command, at: Moment) -> Decision:
+    """The decision on one command. Time never runs backwards within an instance (PROTOCOL rule 13)."""
     if isinstance(command, StartWorkflow):
-        return _start(instance, command, now)
+        return _start(instance, command, at.now)
     if instance is None:
         return Rejection(RejectionCode.WORKFLOW_NOT_FOUND, "there is no workflow with this id")
-    now = max(now, instance.updated_at)
+    now = max(at.now, instance.updated_at)
     handled = _HANDLERS[type(command)](instance, command, now)
-    return handled if isinstance(handled, Rejection) else settle(instance, handled, now)
+    return handled if isinstance(handled, Rejection) else _settled(instance, handled, now)
 
 
-def settle(instance: WorkflowInstance, primary: Sequence[DomainEvent], now: datetime) -> Decided:
-    """The events with everything that follows from them by itself."""
-    happened: list[DomainEvent] = []
-    following = primary
-    while following:
-        for event in following:
-            instance = evolve(instance, event)
-        happened.extend(following)
+def _settled(
+    instance: WorkflowInstance | None,
+    primary: Sequence[DomainEvent],
+    now: datetime,
+    workflow_id: str = "",
+) -> Decided[WorkflowInstance]:
+    def follow(after: WorkflowInstance, last: Sequence[DomainEvent]) -> Sequence[DomainEvent]:
         # Sending attempts out enables nothing else: everything that was ready is among them.
-        if all(type(event) is StepScheduled for event in following):
-            break
-        following = next_events(instance, now)
-    return Decided(tuple(happened), instance)
+        if all(type(event) is StepScheduled for event in last):
+            return ()
+        return next_events(after, now)
+
+    return settle(instance, primary, evolve, follow, workflow_id)
 
 
 def next_events(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
@@ -116,9 +104,7 @@ def _start(instance: WorkflowInstance | None, command: StartWorkflow, now: datet
             RejectionCode.INVALID_INPUT, f"input of {facts.definition.id}: {listed}", faults
         )
     started = WorkflowStarted(occurred_at=now, actor=command.actor, facts=facts)
-    begun = evolve(None, started, command.workflow_id)
-    decided = settle(begun, next_events(begun, now), now)
-    return Decided((started, *decided.events), decided.instance)
+    return _settled(None, (started,), now, command.workflow_id)
 
 
 def _start_again(instance: WorkflowInstance, command: StartWorkflow) -> Decision:
@@ -320,5 +306,5 @@ _HANDLERS: dict[type[Any], Callable[[WorkflowInstance, Any, datetime], Handled]]
     ExecuteStep: _execute_step,
     HandleStepReply: replies.handle_reply,
     HandleSealAnswer: replies.handle_seal_answer,
-    FireTimer: timers.fire,
+    Firing: timers.fire,
 }

@@ -11,7 +11,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from domain.aggregate.event import DomainEvent
+from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.definition.definition import WorkflowDefinition
 from domain.load.events import SystemLoadRebalanced
 from domain.values import value
@@ -367,21 +367,6 @@ class IncidentResolved(DomainEvent):
     step_id: str | None
     code: str
     resolution: str
-
-
-@value
-class CommandRejected(DomainEvent):
-    """A refusal, stored so that the same message is refused again for the same reason."""
-
-    TYPE = "orchestration.command.rejected"
-    NAME = "CommandRejectedEvent"
-    command_id: str
-    command_type: str
-    code: str
-    detail: str
-    status: str | None = None
-    allowed_commands: tuple[str, ...] = ()
-    faults: tuple[Mapping[str, str], ...] = ()
 
 
 #: The thirteen concrete events that the requirements name (S-002-129).

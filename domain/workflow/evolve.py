@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.aggregate.event import DomainEvent
+from domain.aggregate.event import CommandRejected, DomainEvent
+from domain.aggregate.kind import HistoryError
 from domain.values import changed
 from domain.workflow.events import (
-    CommandRejected,
     CompensationCompleted,
     CompensationStarted,
     IncidentRaised,
@@ -50,10 +50,6 @@ from domain.workflow.step import StepExecution
 
 #: An instance shows its newest errors; all of them are in its history.
 ERRORS_KEPT = 50
-
-
-class HistoryError(Exception):
-    """The history is none: it does not begin with a beginning, or has an event that no instance can have."""
 
 
 def evolve(

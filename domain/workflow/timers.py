@@ -6,13 +6,13 @@ A timer is no object that somebody keeps: it follows from the state, so it can n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
 from domain.aggregate.event import DomainEvent
+from domain.aggregate.timer import Firing, Timer
 from domain.workflow.backward import schedule_undo
-from domain.workflow.commands import FireTimer, Purpose, TimerKind
+from domain.workflow.commands import Purpose, TimerKind
 from domain.workflow.events import StepReplyIgnored
 from domain.workflow.failure import ErrorType, WorkflowError
 from domain.workflow.forward import fail, schedule_step
@@ -23,24 +23,16 @@ from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """Something that is due at a time; `firing` is its identity."""
-
-    due_at: datetime
-    firing: FireTimer
-
-
 def timers_of(instance: WorkflowInstance) -> list[Timer]:
     """Every timer that the state has."""
     status = instance.status
     found: list[Timer] = []
     timeout_at = _timeout_of(instance)
     if timeout_at is not None:
-        firing = FireTimer(
-            kind=TimerKind.WORKFLOW_TIMEOUT,
-            step_id=None,
-            attempt=instance.clock_round,
+        firing = Firing(
+            name=TimerKind.WORKFLOW_TIMEOUT.value,
+            subject=None,
+            number=instance.clock_round,
             round=instance.clock_round,
         )
         found.append(Timer(timeout_at, firing))
@@ -91,32 +83,33 @@ def _step_timer(
     return None, None
 
 
-def _firing(step: StepExecution, kind: TimerKind) -> FireTimer:
+def _firing(step: StepExecution, kind: TimerKind) -> Firing:
     attempt = step.attempt
     if kind is TimerKind.SEAL:
         attempt = step.seal_attempt
     elif kind in (TimerKind.UNDO_TIMEOUT, TimerKind.UNDO_RETRY):
         attempt = step.undo.attempt
-    return FireTimer(kind=kind, step_id=step.step_id, attempt=attempt, round=step.round)
+    return Firing(name=kind.value, subject=step.step_id, number=attempt, round=step.round)
 
 
-def fire(instance: WorkflowInstance, firing: FireTimer, now: datetime) -> Sequence[DomainEvent]:
+def fire(instance: WorkflowInstance, firing: Firing, now: datetime) -> Sequence[DomainEvent]:
     """What a fired timer changes; one that the state no longer has is recorded as ignored."""
     if not any(timer.firing == firing for timer in timers_of(instance)):
         return (
             StepReplyIgnored(
                 occurred_at=now,
-                step_id=firing.step_id if firing.step_id in instance.steps else None,
-                reason=f"the timer {firing.kind} was settled before it fired",
-                attempt=firing.attempt,
+                step_id=firing.subject if firing.subject in instance.steps else None,
+                reason=f"the timer {firing.name} was settled before it fired",
+                attempt=firing.number,
                 round=firing.round,
             ),
         )
-    if firing.kind is TimerKind.WORKFLOW_TIMEOUT or firing.step_id is None:
+    kind = TimerKind(firing.name)
+    if kind is TimerKind.WORKFLOW_TIMEOUT or firing.subject is None:
         return _workflow_timed_out(instance, now)
-    step = instance.definition.step(firing.step_id)
+    step = instance.definition.step(firing.subject)
     late = timeout_error(step.id, step.service, f"no answer within {step.timeout_ms} ms")
-    match firing.kind:
+    match kind:
         case TimerKind.STEP_TIMEOUT:
             return fail_attempt(instance, step, late, now, answered=False)
         case TimerKind.STEP_RETRY:
@@ -130,7 +123,7 @@ def fire(instance: WorkflowInstance, firing: FireTimer, now: datetime) -> Sequen
             purpose = Purpose.VERIFY if verifying else Purpose.UNDO
             return (schedule_undo(instance, step, now, purpose),)
         case _:
-            assert_never(firing.kind)
+            assert_never(kind)
 
 
 def _workflow_timed_out(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:

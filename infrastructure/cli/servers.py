@@ -167,8 +167,7 @@ def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     from adapters.kafka.errors import TopicMismatchError
     from adapters.sqlite.file import FileInUseError
     from adapters.sqlite.verification import NoStoreError
-    from application.engine.takeover import SetupError
-    from application.ports import Unavailable
+    from application.ports import SetupError, Unavailable
 
     sentences: list[str] = []
     code = Exit.USAGE

@@ -16,11 +16,13 @@ from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from adapters.memory.publisher import MemoryPublisher
 from adapters.partitioner import partition_for
+from application.aggregates.catalog import CATALOG
 from application.definitions import compile_definition
-from application.engine.environment import Definitions, Ports, ProcessorSettings
+from application.engine.environment import Ports, ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import (
     Commit,
+    Definitions,
     EventLog,
     Inbox,
     InboxLayout,
@@ -162,7 +164,7 @@ class Installation:
         )
         count = self._layout.partitions
         processor = Processor(
-            ports, self._layout, lambda key: partition_for(key.encode(), count), settings
+            ports, self._layout, lambda key: partition_for(key.encode(), count), CATALOG, settings
         )
         engine = Engine(processor, log, telemetry)
         self.engines.append(engine)

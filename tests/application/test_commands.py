@@ -6,7 +6,7 @@ from conveyor import topics, types
 from conveyor.messages import Message
 from conveyor.payloads import NESTING_MAX
 
-from application.codec.commands import decode
+from application.aggregates.catalog import CATALOG
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.workflow.commands import HandleSealAnswer, HandleStepReply, SignalWorkflow
 from domain.workflow.failure import ErrorType
@@ -24,7 +24,7 @@ def test_the_answer_to_a_seal_brings_what_an_undo_needs() -> None:
         data=b'{"workflowId":"wf-1","stepId":"a","performed":true,"output":{"x":1},"snapshot":{"before":5}}',
     )
 
-    assert decode(message).intent == HandleSealAnswer(
+    assert CATALOG.decode(message).intent == HandleSealAnswer(
         step_id="a", round=1, performed=True, output={"x": 1}, snapshot={"before": 5}
     )
 
@@ -52,9 +52,9 @@ def test_a_command_is_nested_as_deep_as_documents_may_be() -> None:
     deeper = b'{"name":"n","payload":' + nested(NESTING_MAX) + b"}"
     flat = b'{"name":"' + b"[{" * NESTING_MAX + b'"}'
 
-    assert isinstance(decode(message_of(types.SIGNAL, deepest)).intent, SignalWorkflow)
-    assert isinstance(decode(message_of(types.SIGNAL, flat)).intent, SignalWorkflow)
-    refused = decode(message_of(types.SIGNAL, deeper)).intent
+    assert isinstance(CATALOG.decode(message_of(types.SIGNAL, deepest)).intent, SignalWorkflow)
+    assert isinstance(CATALOG.decode(message_of(types.SIGNAL, flat)).intent, SignalWorkflow)
+    refused = CATALOG.decode(message_of(types.SIGNAL, deeper)).intent
     assert isinstance(refused, Rejection)
     assert refused.code is RejectionCode.INVALID_INPUT
 
@@ -64,8 +64,8 @@ def test_an_answer_that_cannot_be_kept_leaves_the_outcome_open() -> None:
     head = b'{"workflowId":"wf-1","stepId":"a","attempt":1,"performed":true,"output":'
     data = head + nested(NESTING_MAX) + b"}"
 
-    completed = decode(message_of(types.STEP_COMPLETED, data)).intent
-    sealed = decode(message_of(types.STEP_SEALED, data)).intent
+    completed = CATALOG.decode(message_of(types.STEP_COMPLETED, data)).intent
+    sealed = CATALOG.decode(message_of(types.STEP_SEALED, data)).intent
 
     assert isinstance(completed, HandleStepReply)
     assert completed.error is not None

@@ -9,7 +9,11 @@ import pytest
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.codec.commands import Inbound, decode
+from application.aggregates.catalog import CATALOG
+from application.aggregates.inbox import INBOX
+from application.aggregates.workflow import WORKFLOW
+from application.codec.internal import signed_with
+from application.codec.starts import StartIntent, start_command
 from application.definitions import compile_definition, shipped_definitions
 from application.engine.drafts import (
     COMMIT_BYTES_MAX,
@@ -18,13 +22,17 @@ from application.engine.drafts import (
     Draft,
     Drafter,
     Unloaded,
-    Work,
 )
-from application.engine.hot import Hot, Memory, Refusals
+from application.engine.hot import Hot
+from application.engine.memory import Memory
+from application.engine.partition import Partition
+from application.engine.work import Work
+from domain.aggregate.kind import Decided, Moment
 from domain.aggregate.position import Position
+from domain.definition.definition import WorkflowDefinition
 from domain.definition.expression import Template
 from domain.workflow.commands import Command, HandleStepReply, StartWorkflow
-from domain.workflow.decide import Decided, decide
+from domain.workflow.decide import decide
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
 from domain.workflow.instance import WorkflowInstance
@@ -32,6 +40,25 @@ from tests import documents
 from tests.domain.definitions import Path, step, undo_of, workflow
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
+SIGN = signed_with(b"secret")
+
+
+def drafter_of(partition: Partition, share: int = 100) -> Drafter:
+    return Drafter(partition, NOW, share, SIGN)
+
+
+def nothing_of(workflow_id: str) -> Draft:
+    return Draft.of_nothing(WORKFLOW, workflow_id, 0)
+
+
+def work_of(message: Message, number: int, definition: WorkflowDefinition | None = None) -> Work:
+    """The message as a batch has it when it decides."""
+    inbound = CATALOG.decode(message)
+    command = inbound.intent
+    if isinstance(command, StartIntent):
+        command = start_command(command, definition)
+    position = Position("id", topics.COMMANDS, 0, 0, number)
+    return Work(position, message, inbound.aggregate_id, command, number)
 
 
 def signal(number: int) -> Work:
@@ -44,22 +71,21 @@ def signal(number: int) -> Work:
         id=f"m{number}",
         data=b'{"name":"n"}',
     )
-    position = Position("id", topics.COMMANDS, 0, 0, number)
-    return Work(position, message, decode(message), number)
+    return work_of(message, number)
 
 
 def hot() -> Hot:
     order = {"orderId": "wf-1", "lines": [{"sku": "A", "quantity": 1}]}
     facts = StartFacts(definition=compile_definition(shipped_definitions()[0]), input=order)
-    started = decide(None, StartWorkflow(workflow_id="wf-1", facts=facts), NOW)
+    started = decide(None, StartWorkflow(workflow_id="wf-1", facts=facts), Moment(NOW))
     assert isinstance(started, Decided), started
-    return Hot(started.instance, Memory())
+    return Hot(WORKFLOW, started.state, Memory())
 
 
 def test_one_instance_has_only_its_share_of_an_insert() -> None:
     """What is over it waits for the next insert, in order, so that the neighbours go on (PROTOCOL A9)."""
     works = [signal(number) for number in range(5)]
-    drafter = Drafter(0, Refusals(), lambda _reference, _version: None, NOW, share=2)
+    drafter = drafter_of(Partition(0), share=2)
 
     draft = Draft.of(hot(), 0)
     drafter.decide_all(draft, works)
@@ -69,9 +95,9 @@ def test_one_instance_has_only_its_share_of_an_insert() -> None:
 
 
 def after(instance: WorkflowInstance | None, command: Command) -> WorkflowInstance:
-    decided = decide(instance, command, NOW)
+    decided = decide(instance, command, Moment(NOW))
     assert isinstance(decided, Decided), decided
-    return decided.instance
+    return decided.state
 
 
 def test_an_undo_that_no_message_holds_is_an_incident() -> None:
@@ -87,12 +113,10 @@ def test_an_undo_that_no_message_holds_is_an_incident() -> None:
     message = Message(
         topic=topics.REPLIES, key="wf-1", type=types.STEP_FAILED, source="/b", id="1", data=b"{}"
     )
-    work = Work(Position("id", topics.REPLIES, 0, 0, 0), message, Inbound("wf-1", failed), 0)
+    work = Work(Position("id", topics.REPLIES, 0, 0, 0), message, "wf-1", failed, 0)
 
-    draft = Draft.of(Hot(instance, Memory()), 0)
-    Drafter(0, Refusals(), lambda _reference, _version: None, NOW, share=100).decide_all(
-        draft, [work]
-    )
+    draft = Draft.of(Hot(WORKFLOW, instance, Memory()), 0)
+    drafter_of(Partition(0)).decide_all(draft, [work])
 
     assert max(len(sent.data) for sent in draft.messages) <= MESSAGE_BYTES_MAX
     recorded = [event.data for entry in draft.entries for event in entry.events]
@@ -106,20 +130,18 @@ def test_an_instance_at_its_limit_can_be_ended() -> None:
     )
     works = [
         signal(1),
-        Work(Position("id", topics.COMMANDS, 0, 0, 2), cancel, decode(cancel), 2),
+        work_of(cancel, 2),
     ]
-    full = Hot(hot().instance, Memory(size=INSTANCE_BYTES_MAX))
+    full = Hot(WORKFLOW, hot().state, Memory(size=INSTANCE_BYTES_MAX))
 
     draft = Draft.of(full, 0)
-    Drafter(0, Refusals(), lambda _reference, _version: None, NOW, share=100).decide_all(
-        draft, works
-    )
+    drafter_of(Partition(0)).decide_all(draft, works)
 
     types_of = [entry.events[0].type for entry in draft.entries]
     assert types_of == ["orchestration.command.rejected", "orchestration.workflow.cancelled"]
 
 
-def start(number: int, order: object) -> Work:
+def start(number: int, order: object, definition: WorkflowDefinition) -> Work:
     message = Message(
         topic=topics.COMMANDS,
         key=f"wf-{number}",
@@ -129,7 +151,7 @@ def start(number: int, order: object) -> Work:
         id=f"m{number}",
         data=orjson.dumps({"definition": "order", "input": order}),
     )
-    return Work(Position("id", topics.COMMANDS, 0, 0, number), message, decode(message), number)
+    return work_of(message, number, definition)
 
 
 #: An order of a hundred lines, each of which is wrong in a way that takes many words.
@@ -149,11 +171,11 @@ WRONG = {"lines": ["no"] * 100}
 
 def test_a_refusal_is_a_small_message_whatever_is_wrong() -> None:
     """What no topic takes would stop the partition for ever once it is in the log (PROTOCOL rule 15)."""
-    drafter = Drafter(0, Refusals(), lambda _reference, _version: WORDY, NOW, share=100)
+    drafter = drafter_of(Partition(0))
 
-    drafter.decide_all(Draft.of_nothing("wf-1", 0), [start(1, WRONG)])
+    drafter.decide_all(nothing_of("wf-1"), [start(1, WRONG, WORDY)])
 
-    [refusal] = drafter.refusals.messages
+    [refusal] = drafter.inbox.messages
     told = orjson.loads(refusal.data)
     assert (told["code"], len(told["faults"])) == ("INVALID_INPUT", 100)
     assert told["faults"][0]["path"] == "input.lines[0]"
@@ -162,19 +184,20 @@ def test_a_refusal_is_a_small_message_whatever_is_wrong() -> None:
 
 def test_refusals_of_a_batch_are_commits_within_the_bounds() -> None:
     """What does not fit waits for the next insert of the same batch (PROTOCOL rule 5)."""
-    works = [start(number, WRONG) for number in range(100)]
-    refusals, left, commits = Refusals(), works, 0
+    works = [start(number, WRONG, WORDY) for number in range(100)]
+    partition, left, commits = Partition(0), works, 0
     while left:
-        drafter = Drafter(0, refusals, lambda _reference, _version: WORDY, NOW, share=100)
-        drafts = [Draft.of_nothing(work.inbound.workflow_id, 0) for work in left]
+        drafter = drafter_of(partition)
+        drafts = [nothing_of(work.aggregate_id) for work in left]
         for draft, work in zip(drafts, left, strict=True):
             drafter.decide_all(draft, [work])
-        written = drafter.refusals
+        written = drafter.inbox
         assert written.bytes < COMMIT_BYTES_MAX + 100_000
-        refusals = Refusals(refusals.version + written.events, written.memory)
+        partition.put(Hot(INBOX, written.state, written.memory))
         left, commits = [work for draft in drafts for work in draft.left], commits + 1
 
-    assert refusals.version == len(works)
+    assert partition.inbox is not None
+    assert partition.inbox.version == len(works)
     assert 1 < commits < 10
 
 
@@ -184,12 +207,12 @@ def test_a_start_that_is_too_large_is_not_refused_unseen() -> None:
     definition = compile_definition(
         documents.document(documents.step("reserve", input=twice), name="order")
     )
-    drafter = Drafter(0, Refusals(), lambda _reference, _version: definition, NOW, share=100)
-    work = start(1, {"text": "x" * (MESSAGE_BYTES_MAX * 6 // 10)})
+    drafter = drafter_of(Partition(0))
+    work = start(1, {"text": "x" * (MESSAGE_BYTES_MAX * 6 // 10)}, definition)
 
     with pytest.raises(Unloaded):
-        drafter.decide_all(Draft.of_nothing("wf-1", 0), [work], assumed_new=True)
+        drafter.decide_all(nothing_of("wf-1"), [work], assumed_new=True)
 
-    drafter.decide_all(Draft.of_nothing("wf-1", 0), [work])
-    [refusal] = drafter.refusals.messages
+    drafter.decide_all(nothing_of("wf-1"), [work])
+    [refusal] = drafter.inbox.messages
     assert orjson.loads(refusal.data)["code"] == "TOO_LARGE"

@@ -10,11 +10,14 @@ from conveyor import topics, types
 from conveyor.cloudevents import encode
 from conveyor.messages import Message, Record
 
+from application.aggregates.catalog import CATALOG
+from application.codec.internal import signed_with
 from application.engine.intake import MESSAGE_BYTES_MAX, MESSAGE_ID_MAX, Intake, sort
 from application.ports import Received
 from domain.aggregate.position import Position
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
+SIGN = signed_with(b"secret")
 
 
 def received(message: Message) -> Received:
@@ -35,7 +38,7 @@ def pause(id_: str = "1", **headers: bytes) -> Message:
 
 
 def sorted_here(item: Received) -> Intake:
-    return sort([item], lambda _: 0, lambda _partition, _id: True, b"secret")
+    return sort([item], lambda _: 0, lambda _partition, _id: True, CATALOG, SIGN)
 
 
 def reasons(intake: Intake) -> list[bytes]:
@@ -76,7 +79,7 @@ def test_a_message_is_sent_on_twice(hops: bytes | None, sent_on: bytes | None) -
     """On the wrong partition; a count that no engine wrote is a dead letter, whatever it is."""
     message = pause() if hops is None else pause(hops=hops)
 
-    intake = sort([received(message)], lambda _: 1, lambda _partition, _id: False, b"secret")
+    intake = sort([received(message)], lambda _: 1, lambda _partition, _id: False, CATALOG, SIGN)
 
     assert [dict(record.headers)["hops"] for record in intake.rerouted] == [sent_on] * bool(sent_on)
     assert reasons(intake) == [b"WRONG_PARTITION"] * (sent_on is None)
@@ -91,7 +94,7 @@ def test_whatever_one_record_raises_costs_that_record() -> None:
     items = [received(pause("1")), received(pause("2"))]
     here = iter([False, True])
 
-    intake = sort(items, partition_of, lambda _partition, _id: next(here), b"secret")
+    intake = sort(items, partition_of, lambda _partition, _id: next(here), CATALOG, SIGN)
 
     assert reasons(intake) == [b"INTERNAL"]
     assert [work.message.id for work in intake.groups[0]["wf-1"]] == ["2"]

@@ -18,7 +18,8 @@ from conveyor.requests import REQUEST_NESTING_MAX
 from typer.testing import CliRunner
 
 from adapters.rest.definition_body import UnreadableDocument, read_document
-from application.codec.commands import StartIntent, decode
+from application.aggregates.catalog import CATALOG
+from application.codec.starts import StartIntent
 from application.definitions import InvalidDefinition, compile_definition
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.workflow.commands import HandleSealAnswer, HandleStepReply, SignalWorkflow
@@ -119,7 +120,7 @@ def read(text: bytes) -> Verdict:
 
 def _decoded(message: Message, taken: type[Any]) -> Verdict:
     try:
-        intent = decode(message).intent
+        intent = CATALOG.decode(message).intent
     except MalformedEvent as fault:
         if fault.code != "NOT_JSON":
             raise
@@ -260,11 +261,11 @@ def test_what_is_not_json_is_told_why(text: bytes, said: str) -> None:
 def test_a_byte_order_mark_is_skipped() -> None:
     """Editors on Windows write one; the payload is the same with it."""
     start = b'{"definition":"order","idempotencyKey":"k"}'
-    intent = decode(message_of(types.START, start)).intent
+    intent = CATALOG.decode(message_of(types.START, start)).intent
 
     assert read_json(BOM + b'{"a":1}') == {"a": 1}
     assert read_document(BOM + DEFINITION) == read_document(DEFINITION)
-    assert decode(message_of(types.START, BOM + start)).intent == intent
+    assert CATALOG.decode(message_of(types.START, BOM + start)).intent == intent
 
 
 YAML_VALUES: dict[str, bool] = {
@@ -303,7 +304,7 @@ def test_values_in_yaml(text: str, is_taken: bool) -> None:
 
 def reply(output: bytes, more: bytes = b"") -> HandleStepReply:
     data = b'{"workflowId":"wf-1","stepId":"a","attempt":1,%b"output":%b}' % (more, output)
-    command = decode(message_of(types.STEP_COMPLETED, data)).intent
+    command = CATALOG.decode(message_of(types.STEP_COMPLETED, data)).intent
     assert isinstance(command, HandleStepReply)
     return command
 
@@ -337,7 +338,7 @@ def test_an_output_is_an_object(output: bytes) -> None:
 def test_a_sealed_answer_counts_without_its_output() -> None:
     """`performed` is what the seal asked for."""
     data = b'{"workflowId":"wf-1","stepId":"a","performed":true,"output":{"n":1e400},"attempt":1}'
-    assert decode(message_of(types.STEP_SEALED, data)).intent == HandleSealAnswer(
+    assert CATALOG.decode(message_of(types.STEP_SEALED, data)).intent == HandleSealAnswer(
         step_id="a", round=1, performed=True, attempt=1
     )
 
@@ -357,7 +358,7 @@ def test_a_failure_keeps_what_can_be_read_of_its_message() -> None:
         b'{"workflowId":"wf-1","stepId":"a","attempt":1,"extra":1e400,'
         b'"error":{"code":"X","message":"b\\ud800d \xff"}}'
     )
-    command = decode(message_of(types.STEP_FAILED, data)).intent
+    command = CATALOG.decode(message_of(types.STEP_FAILED, data)).intent
     assert isinstance(command, HandleStepReply)
     assert command.error is not None
     assert command.error.message == "b\ufffdd \ufffd"
@@ -372,5 +373,5 @@ def test_identity_is_not_guessed() -> None:
     ):
         data = b'{"workflowId":"wf-1","stepId":"a",%b,"output":{}}' % member
         with pytest.raises(MalformedEvent) as fault:
-            decode(message_of(types.STEP_COMPLETED, data))
+            CATALOG.decode(message_of(types.STEP_COMPLETED, data))
         assert fault.value.code == "INVALID_DATA"

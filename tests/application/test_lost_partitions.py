@@ -59,7 +59,7 @@ async def test_a_failed_publication_is_not_forgotten_with_a_lost_partition() -> 
         "engine", inbox=inbox, publisher=publisher, projection_interval_ms=500
     )
     partitions = engine.processor.partitions
-    await until(lambda: sum(each.refusals.projected for each in partitions.values()) == 2)
+    await until(lambda: sum(each.inbox is not None for each in partitions.values()) == 2)
 
     installation.start_workflow("m1")
     await until(lambda: installation.is_done(1, partition=1 - LOST))

@@ -6,7 +6,7 @@ import pytest
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.codec.commands import decode
+from application.aggregates.catalog import CATALOG
 from application.codec.references import definition_named, parse_reference
 
 
@@ -48,7 +48,7 @@ def test_one_idempotency_key_derives_one_id() -> None:
         b'"definitionId":"order-v1"',
         b'"definition":"order"',
     )
-    ids = {decode(_start(definition)).workflow_id for definition in named}
+    ids = {CATALOG.decode(_start(definition)).aggregate_id for definition in named}
     assert len(ids) == 1
 
 

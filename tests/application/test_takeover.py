@@ -12,10 +12,13 @@ from conveyor.messages import Message, Record
 
 from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.publisher import MemoryPublisher
+from application.aggregates.catalog import CATALOG
+from application.codec.internal import signed_with
 from application.engine.claims import Claims
 from application.engine.environment import ProcessorSettings
-from application.engine.hot import Memory, Partition
 from application.engine.loader import Loader, remembered
+from application.engine.memory import Memory
+from application.engine.partition import Partition
 from application.engine.processor import Processor
 from application.outputs import outputs
 from application.ports import Commit, Entry, RecordedEvent, Unavailable
@@ -166,7 +169,7 @@ async def test_all_partitions_are_claimed_at_once(installation: Installation) ->
     [(claims, written)] = engine.log.appended
     assert sorted(claim.id for claim in claims) == sorted(f"inbox:{p}:000001" for p in range(12))
     assert all(written)
-    assert [message for claim in claims for message in outputs(claim)] == []
+    assert [message for claim in claims for message in outputs(claim, signed_with(b""))] == []
     assert [log.end for log in installation.broker.topic(topics.EVENTS).logs] == [0] * 12
 
 
@@ -238,7 +241,7 @@ async def test_a_takeover_that_fails_leaves_nothing_that_the_next_must_read(
     log = Unread(installation.log, at_once)
     ports = installation.ports("engine", log)
     settings = ProcessorSettings(retry_wait_seconds=0.01)
-    processor = Processor(ports, installation._layout, lambda _: 0, settings)
+    processor = Processor(ports, installation._layout, lambda _: 0, CATALOG, settings)
 
     task = asyncio.ensure_future(processor.run())
     await until(lambda: len(log.appended) > 3)
@@ -266,7 +269,8 @@ async def test_who_is_forestalled_by_what_is_never_shown_gives_up() -> None:
     installation = Installation(partitions=1)
     await installation.initialise()
     log = Hidden()
-    other = RecordedEvent(types.COMMAND_REJECTED, {})
+    data = {"occurredAt": "2026-11-21T02:30:00.000Z"}
+    other = RecordedEvent(types.COMMAND_REJECTED, data)
     cause = Position("id", topics.COMMANDS, 0, 0, 0)
     await log.append([Commit("inbox:0", 1, 0, (Entry(cause, "/shop m1", (other,)),))])
     waits: list[int] = []
@@ -275,7 +279,7 @@ async def test_who_is_forestalled_by_what_is_never_shown_gives_up() -> None:
         waits.append(1)
 
     ports = installation.ports("engine", log)
-    loader = Loader(log, installation.projections, installation.get)
+    loader = Loader(log, installation.projections, installation.get, CATALOG)
     partition = Partition(0)
     partition.topic_ids[topics.COMMANDS], partition.decided[topics.COMMANDS] = "id", 0
 

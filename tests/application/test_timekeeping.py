@@ -13,7 +13,8 @@ from conveyor.messages import Message
 
 from adapters.memory.broker import Topic
 from adapters.memory.inbox import MemoryInbox
-from application.codec.commands import TIMER_DUE
+from application.aggregates.catalog import CATALOG
+from application.codec.internal import TIMER_DUE
 from application.definitions import compile_definition
 from application.engine.environment import ProcessorSettings
 from application.engine.processor import Processor
@@ -67,7 +68,7 @@ async def inbox(installation: Installation) -> MarkedInbox:
 async def engine(installation: Installation, inbox: MarkedInbox) -> AsyncIterator[Processor]:
     ports = replace(installation.ports("engine", installation.log), inbox=inbox)
     settings = ProcessorSettings(projection_interval=timedelta(milliseconds=20))
-    processor = Processor(ports, installation._layout, lambda _: 0, settings)
+    processor = Processor(ports, installation._layout, lambda _: 0, CATALOG, settings)
     task = asyncio.ensure_future(processor.run())
     yield processor
     processor.stop()
@@ -80,8 +81,8 @@ async def test_timers_wait_for_what_lay_among_the_replies(
     """Held back, a due timer neither fires nor keeps the engine from waiting; at the end of the replies it fires."""
     clock = engine.ports.clock
     installation.start_workflow("m1")
-    await until(lambda: engine.partitions and engine.partitions[0].next_timer())
-    due = engine.partitions[0].next_timer()
+    await until(lambda: engine.partitions and engine.partitions[0].watchers[0].next_due())
+    due = engine.partitions[0].watchers[0].next_due()
     assert due is not None
     await until(lambda: clock.now() > due)
 

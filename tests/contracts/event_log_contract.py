@@ -49,7 +49,7 @@ class EventLogContract(ABC):
         sends = ({"to": "lock:k", "type": "lock-acquire", "data": AWKWARD_JSON}, {"to": "wf-2"})
         events = (
             event("wf-1", 1),
-            RecordedEvent("t", {"version": 2}, is_public=False),
+            RecordedEvent("orchestration.internal.t", {"version": 2}),
             RecordedEvent("t", {"version": 3}, "RECOVERY", sends=sends),
         )
         written = Commit("wf-1", 1, 0, (Entry(position(1), "/orders 1", events, primary=2),))

@@ -9,14 +9,17 @@ from datetime import UTC, datetime, timedelta
 from conveyor import topics
 from conveyor.messages import Message, Record
 
-from application.codec.events import record, record_claim, record_refusal
-from application.engine.hot import Refusals
-from application.engine.loader import fold_refusals, replayed
+from application.aggregates.catalog import CATALOG
+from application.aggregates.inbox import INBOX
+from application.aggregates.workflow import WORKFLOW
+from application.codec.events import record
+from application.codec.internal import signed_with
+from application.engine.loader import replayed
 from application.outputs import outputs
 from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.aggregate.event import DomainEvent
 from domain.definition.definition import WorkflowDefinition
-from domain.workflow.events import CommandRejected
+from domain.inbox import InboxState, PartitionClaimed, RefusedUnknown
 from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
 from tests.contracts.samples import COMMANDS, REPLIES, position
@@ -89,7 +92,7 @@ def commits_of(workflow_id: str, history: Sequence[DomainEvent]) -> list[Commit]
     recorded: list[RecordedEvent] = []
     for version, event in enumerate(history, 1):
         instance = evolve(instance, event, workflow_id)
-        recorded.append(record(event, instance, version))
+        recorded.append(record(WORKFLOW, event, instance, version))
     firsts = range(0, len(recorded), _EVENTS_PER_COMMIT)
     return [
         commit_of(workflow_id, first + 1, recorded[first : first + _EVENTS_PER_COMMIT])
@@ -113,9 +116,13 @@ def commit_of(workflow_id: str, first_version: int, events: Sequence[RecordedEve
     return Commit(workflow_id, first_version, 0, tuple(entries))
 
 
+def _inbox(version: int) -> InboxState:
+    return InboxState(id="inbox:0", version=version)
+
+
 def refusals(began: datetime) -> list[Commit]:
     """A takeover's claim, and some refusals after it."""
-    claim = record_claim(0, "inbox:0", 1, began)
+    claim = record(INBOX, PartitionClaimed(occurred_at=began, partition=0), _inbox(1), 1)
     commits = [Commit("inbox:0", 1, 0, (Entry(position(-1), "/conveyor inbox:0:1", (claim,)),))]
     return [*commits, *refused(range(2, 5), began)]
 
@@ -124,7 +131,8 @@ def refused(versions: Iterable[int], began: datetime) -> list[Commit]:
     """Commands to workflows that do not exist: one commit each."""
     commits: list[Commit] = []
     for version in versions:
-        event = CommandRejected(
+        event = RefusedUnknown(
+            aggregate_id=f"wf-unknown-{version}",
             occurred_at=began,
             actor="/orders",
             command_id=f"cmd-{version}",
@@ -132,19 +140,15 @@ def refused(versions: Iterable[int], began: datetime) -> list[Commit]:
             code="NOT_FOUND",
             detail="there is no such workflow",
         )
-        refusal = record_refusal(event, f"wf-unknown-{version}", "inbox:0", version)
+        refusal = record(INBOX, event, _inbox(version), version)
         commits.append(commit_of("inbox:0", version, [refusal]))
     return commits
 
 
 def projection(commits: Sequence[Commit]) -> Document:
     """The document that follows from these commits of one aggregate."""
-    if commits[0].workflow_id.startswith("inbox:"):
-        refusals = Refusals()
-        for commit in commits:
-            fold_refusals(refusals, commit)
-        return refusals.document(0)
-    hot = replayed(None, commits, lambda name, version: DEFINITIONS[name, version])
+    aggregate = CATALOG.of(commits[0].workflow_id)
+    hot = replayed(aggregate, None, commits, lambda name, version: DEFINITIONS[name, version])
     assert hot is not None
     return hot.document(0)
 
@@ -154,6 +158,6 @@ def publications(commits: Sequence[Commit]) -> list[Message | Record]:
     return [
         message
         for commit in commits
-        for message in outputs(commit)
+        for message in outputs(commit, signed_with(b""))
         if message.topic == topics.EVENTS
     ]

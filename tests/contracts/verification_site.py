@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from conveyor.messages import Message, Record
 
+from application.aggregates.catalog import CATALOG
 from application.ports import Commit, Document, PublishedEvents, StoreScan
 from application.verification.findings import Kind, Report
 from application.verification.verifier import Verifier
@@ -42,7 +43,9 @@ class VerificationSite(ABC):
     async def verify(
         self, settle: timedelta = timedelta(), clock: SystemClock | None = None
     ) -> Report:
-        verifier = Verifier(self.scan, self.published, find_definition, clock or SystemClock())
+        verifier = Verifier(
+            self.scan, self.published, find_definition, clock or SystemClock(), CATALOG
+        )
         return await verifier.run(settle)
 
     async def found(self, content: StoreContent) -> Found:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from application.engine.hot import COMMAND_IDS_KEPT
+from application.engine.memory import COMMAND_IDS_KEPT
 from application.verification.findings import Kind
 from tests.contracts.histories import StoreContent, content, projection, refused
 from tests.contracts.samples import COMMANDS

@@ -20,7 +20,7 @@ from adapters.redis import hot_state
 from adapters.rest import bodies, correlation, definition_body
 from application.definitions import evaluation, input_schema
 from application.definitions.compilation import InvalidDefinition, compile_definition
-from application.engine import drafts, hot, intake
+from application.engine import drafts, intake, memory
 from application.use_cases import control, start
 from domain.aggregate.ids import id_fault
 from domain.definition import limits, retry
@@ -118,7 +118,7 @@ def test_what_is_remembered() -> None:
     assert input_schema.MAX_FAULTS == drafts._FAULTS_TOLD
     assert listed("## What is remembered, and how long") == {
         "Command ids in the memory of a workflow; older ones are found in the event log": (
-            f"{hot.COMMAND_IDS_KEPT:,}"
+            f"{memory.COMMAND_IDS_KEPT:,}"
         ),
         "Faults that a refusal lists": f"{input_schema.MAX_FAULTS}",
         "Times that a message is sent on to another partition": f"{intake.HOPS_MAX}",

@@ -13,12 +13,14 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from application.codec import commands
-from application.codec.events import CATALOG, camel
+from application.aggregates.catalog import CATALOG
+from application.codec.events import camel, catalog_of
+from application.codec.internal import TIMER_DUE
 from bench.recipes.command import bench
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.rejection import RejectionCode
 from domain.workflow.events import StartFacts
+from domain.workflow.kind import WORKFLOW
 from infrastructure.cli import app
 from infrastructure.settings import PREFIX, ServiceSection, Settings
 from tests.docs.pages import code_in, first_code, page, rows, section
@@ -48,6 +50,10 @@ REPLY_DATA: dict[str, type[BaseModel]] = {
 }
 #: Of a start, what stands among the fields that every event has.
 IN_COMMON = {"definition", "tenant", "correlation_id"}
+
+
+#: By its type, every event that is published of a workflow.
+EVENTS = catalog_of(WORKFLOW)
 
 
 def documented(heading: str) -> dict[str, set[str]]:
@@ -94,11 +100,11 @@ def test_messages_have_their_fields(heading: str, models: dict[str, type[BaseMod
 
 def test_every_command_and_reply_that_the_engine_understands_is_listed() -> None:
     """The tables above are of the types that the engine decodes."""
-    understood = set(commands._DECODERS) | {types.START}
+    understood = CATALOG.message_types
 
     listed = COMMAND_DATA.keys() | REPLY_DATA.keys()
 
-    assert listed == understood - {commands.TIMER_DUE}
+    assert listed == understood - {TIMER_DUE}
 
 
 def test_events_have_their_fields() -> None:
@@ -109,8 +115,8 @@ def test_events_have_their_fields() -> None:
         if len(cells) == 3
     }
 
-    assert documented("## Events") == {name: event_fields(cls) for name, cls in CATALOG.items()}
-    assert listed == {name: cls.NAME for name, cls in CATALOG.items()}
+    assert documented("## Events") == {name: event_fields(cls) for name, cls in EVENTS.items()}
+    assert listed == {name: cls.NAME for name, cls in EVENTS.items()}
 
 
 def test_every_refusal_is_listed() -> None:

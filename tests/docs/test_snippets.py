@@ -26,8 +26,8 @@ from conveyor import topics
 from conveyor.cloudevents import decode
 from conveyor.messages import Record
 
-from application.codec.commands import StartIntent
-from application.codec.commands import decode as decode_command
+from application.aggregates.catalog import CATALOG
+from application.codec.starts import StartIntent
 from deploy.local_services.process import free_port
 from tests.docs.pages import ROOT, page, snippets
 
@@ -174,9 +174,9 @@ def test_the_bare_producer(kafka_bootstrap: str, tmp_path: Path) -> None:
         timeout=DEADLINE_SECONDS,
     )
 
-    inbound = decode_command(decode(first_record(kafka_bootstrap, topic)))
+    inbound = CATALOG.decode(decode(first_record(kafka_bootstrap, topic)))
     assert isinstance(inbound.intent, StartIntent)
-    assert inbound.workflow_id == "order-3"
+    assert inbound.aggregate_id == "order-3"
     assert inbound.intent.reference == "order-fulfillment"
     assert inbound.intent.data.input["lines"] == [{"sku": "RUG-04", "quantity": 1}]
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path as File
 from typing import Any
 
+from application.aggregates.workflow import WORKFLOW
 from application.codec.events import record, restore
 from application.codec.instances import to_document
 from application.ports import RecordedEvent
-from domain.aggregate.event import DomainEvent
+from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
 from domain.workflow.commands import EnableWaveless, SignalWorkflow, TimerKind
 from domain.workflow.events import (
-    CommandRejected,
     IncidentResolved,
     StartFacts,
     WorkflowAccepted,
@@ -127,7 +127,7 @@ def written(history: list[DomainEvent]) -> list[str]:
     before: WorkflowInstance | None = None
     for version, event in enumerate(history, 1):
         after = evolve(before, event, "wf-1")
-        recorded = record(event, after, version)
+        recorded = record(WORKFLOW, event, after, version)
         line = {"type": recorded.type, "kind": recorded.kind, "data": recorded.data}
         lines.append(json.dumps({**line, "changes": changes(before, after)}))
         before = after
@@ -137,7 +137,7 @@ def written(history: list[DomainEvent]) -> list[str]:
 def read(line: dict[str, Any]) -> DomainEvent:
     """The event of a line, as the engine reads it from its store."""
     recorded = RecordedEvent(line["type"], line["data"], line["kind"])
-    return restore(recorded, lambda name, version: DEFINITIONS[name, version])
+    return restore(WORKFLOW.kind, recorded, lambda name, version: DEFINITIONS[name, version])
 
 
 def changes(before: WorkflowInstance | None, after: WorkflowInstance) -> dict[str, Any]:

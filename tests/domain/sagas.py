@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from domain.aggregate.event import DomainEvent
+from domain.aggregate.kind import Moment
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import WorkflowDefinition
 from domain.workflow.commands import (
@@ -20,7 +21,7 @@ from domain.workflow.commands import (
     Command,
     CompensateWorkflow,
     ExecuteStep,
-    FireTimer,
+    Firing,
     ForceCompensateWorkflow,
     HandleSealAnswer,
     HandleStepReply,
@@ -75,10 +76,10 @@ class Saga:
 
     def send(self, command: Command) -> Self:
         """Decide on one message and take over what comes of it."""
-        self.last = decide(self._instance, command, self.now)
+        self.last = decide(self._instance, command, Moment(self.now))
         if isinstance(self.last, Decided):
             self.history.extend(self.last.events)
-            self._instance = self.last.instance
+            self._instance = self.last.state
             self._folded = self._fold(self.last.events)
             assert self.instance == self._folded
             assert self.instance.version == len(self.history)
@@ -155,7 +156,7 @@ class Saga:
 
     def timer(self, kind: TimerKind, step_id: str | None = None) -> Timer:
         for timer in timers_of(self.instance):
-            if timer.firing.kind is kind and timer.firing.step_id == step_id:
+            if timer.firing.name == kind and timer.firing.subject == step_id:
                 return timer
         raise AssertionError(f"no {kind} of {step_id} among {timers_of(self.instance)}")
 
@@ -165,7 +166,7 @@ class Saga:
         self.now = max(self.now, timer.due_at)
         return self.send(timer.firing)
 
-    def fires_again(self, firing: FireTimer) -> Self:
+    def fires_again(self, firing: Firing) -> Self:
         """The firing comes, whatever the state has by now."""
         return self.send(firing)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from domain.aggregate.kind import Moment
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import OnCancel, OnFailure
 from domain.workflow.commands import (
@@ -103,11 +104,11 @@ def test_command_in_status(name: str, status: WorkflowStatus) -> None:
     instance = IN_STATUS[status]()
     assert instance.status is status
 
-    decision = decide(instance, COMMANDS[name], T0)
+    decision = decide(instance, COMMANDS[name], Moment(T0))
 
     if status.value in LEGAL[name]:
         assert isinstance(decision, Decided)
-        assert decision.instance.status == LEGAL[name][status.value]
+        assert decision.state.status == LEGAL[name][status.value]
     else:
         assert isinstance(decision, Rejection)
         code = "NOT_WAVELESS" if name == "waveless" else "ILLEGAL_STATUS"
@@ -124,7 +125,7 @@ def test_allowed_commands_tell_the_truth(status: WorkflowStatus) -> None:
         name
         for name, command in COMMANDS.items()
         if name not in ("waveless", "execute")
-        and isinstance(decide(instance, command, T0), Decided)
+        and isinstance(decide(instance, command, Moment(T0)), Decided)
     }
 
     unoffered = {"force-compensate"} if status is WorkflowStatus.COMPLETED else set[str]()
@@ -155,7 +156,7 @@ def test_a_completed_last_step_ends_the_workflow_on_resume() -> None:
 
 def test_cancel_of_a_waiting_workflow() -> None:
     """Nothing was asked for, so nothing is to be sealed or undone."""
-    decision = decide(pending(), CancelWorkflow(compensate=True), T0)
+    decision = decide(pending(), CancelWorkflow(compensate=True), Moment(T0))
 
     assert isinstance(decision, Decided)
     assert [type(event) for event in decision.events] == [WorkflowCancelled]

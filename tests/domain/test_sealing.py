@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from domain.aggregate.kind import Decided, Moment
 from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
 from domain.definition.retry import RetryPolicy
 from domain.values import changed
 from domain.workflow.commands import TimerKind
-from domain.workflow.decide import Decided, decide
+from domain.workflow.decide import decide
 from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
@@ -115,7 +116,7 @@ def test_the_seal_is_asked_for_until_it_is_answered() -> None:
 
     assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
     saga.sealed("charge").asks_for("undo reserve")
-    assert TimerKind.SEAL not in {timer.firing.kind for timer in timers_of(saga.instance)}
+    assert TimerKind.SEAL not in {timer.firing.name for timer in timers_of(saga.instance)}
 
 
 def test_five_seals_without_an_answer_are_one_incident() -> None:
@@ -165,7 +166,7 @@ def test_nobody_waits_for_a_running_read_only_step(command: str) -> None:
 
     saga.is_now(saga.instance.status, look="FAILED")
     assert not saga.all_of(StepUnresolved)
-    assert TimerKind.STEP_TIMEOUT not in {t.firing.kind for t in timers_of(saga.instance)}
+    assert TimerKind.STEP_TIMEOUT not in {t.firing.name for t in timers_of(saga.instance)}
 
 
 def test_a_read_only_step_that_an_older_version_asks_about_is_let_go() -> None:
@@ -186,7 +187,7 @@ def test_a_read_only_step_that_an_older_version_asks_about_is_let_go() -> None:
     )
     (timer,) = timers_of(old)
 
-    decided = decide(old, timer.firing, saga.now)
+    decided = decide(old, timer.firing, Moment(saga.now))
 
     assert isinstance(decided, Decided)
     assert [type(event) for event in decided.events] == [StepSealed, StepScheduled]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from domain.aggregate.kind import Moment
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.workflow.commands import PauseWorkflow
 from domain.workflow.decide import Duplicate, decide
@@ -90,7 +91,7 @@ def test_another_start_of_an_id_is_refused() -> None:
 
 def test_a_command_needs_a_workflow() -> None:
     """What has not been started cannot be commanded."""
-    refusal = decide(None, PauseWorkflow(), T0)
+    refusal = decide(None, PauseWorkflow(), Moment(T0))
 
     assert isinstance(refusal, Rejection)
     assert refusal.code is RejectionCode.WORKFLOW_NOT_FOUND

@@ -92,7 +92,7 @@ def test_a_pause_stops_the_workflows_clock() -> None:
     before = saga.timer(TimerKind.WORKFLOW_TIMEOUT)
 
     saga.after(seconds=100).pauses()
-    assert TimerKind.WORKFLOW_TIMEOUT not in {t.firing.kind for t in timers_of(saga.instance)}
+    assert TimerKind.WORKFLOW_TIMEOUT not in {t.firing.name for t in timers_of(saga.instance)}
     saga.after(seconds=1000).resumes()
 
     assert saga.timer(TimerKind.WORKFLOW_TIMEOUT).due_at == before.due_at + timedelta(seconds=1000)
@@ -132,7 +132,7 @@ def test_the_workflows_time_out_resolves_an_open_pivot_first() -> None:
 
     saga.fires(TimerKind.WORKFLOW_TIMEOUT).says(StepFailed, StepUnresolved)
     saga.asks_for("seal charge").is_now("EXECUTING", charge="FAILED")
-    assert TimerKind.WORKFLOW_TIMEOUT not in {t.firing.kind for t in timers_of(saga.instance)}
+    assert TimerKind.WORKFLOW_TIMEOUT not in {t.firing.name for t in timers_of(saga.instance)}
 
     saga.sealed("charge").asks_for("undo reserve").is_now("COMPENSATING")
     assert saga.the(WorkflowFailed).error.error_code == "WORKFLOW_TIMEOUT"
@@ -151,4 +151,4 @@ def test_past_the_pivot_the_workflow_has_no_time_out() -> None:
     """There is only forward, so there is nothing that a time-out could do."""
     saga = Saga(with_pivot()).starts().succeed("reserve", "charge")
 
-    assert [timer.firing.kind for timer in timers_of(saga.instance)] == [TimerKind.STEP_TIMEOUT]
+    assert [timer.firing.name for timer in timers_of(saga.instance)] == [TimerKind.STEP_TIMEOUT]

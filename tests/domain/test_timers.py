@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from domain.workflow.commands import FireTimer, TimerKind
+from domain.workflow.commands import Firing, TimerKind
 from domain.workflow.events import StepFailed, StepReplyIgnored
 from domain.workflow.timers import next_due, timers_of
 from tests.domain.definitions import chain, diamond
@@ -45,7 +45,7 @@ def test_each_state_has_its_timers(name: str) -> None:
 
     timers = timers_of(instance)
 
-    assert [timer.firing.kind.value for timer in timers] == KINDS[name]
+    assert [timer.firing.name for timer in timers] == KINDS[name]
     assert next_due(instance) == min((timer.due_at for timer in timers), default=None)
 
 
@@ -67,10 +67,10 @@ def test_a_firing_of_another_identity_is_ignored(name: str, kind: TimerKind) -> 
     """Attempt, round and step are part of the identity: what differs was settled before."""
     saga = STATES[name]()
     for step_id in ("reserve", "pick", "bogus", None):
-        firing = FireTimer(kind=kind, step_id=step_id, attempt=99, round=1)
+        firing = Firing(name=kind, subject=step_id, number=99, round=1)
 
         saga.fires_again(firing).ignores_it("settled before it fired")
-        saga.fires_again(replace(firing, attempt=1, round=99)).ignores_it()
+        saga.fires_again(replace(firing, number=1, round=99)).ignores_it()
 
 
 def test_a_timer_that_fires_twice_acts_once() -> None:

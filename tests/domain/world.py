@@ -15,7 +15,7 @@ from domain.workflow.commands import (
     Command,
     CompensateWorkflow,
     ExecuteStep,
-    FireTimer,
+    Firing,
     ForceCompensateWorkflow,
     HandleSealAnswer,
     HandleStepReply,
@@ -65,7 +65,7 @@ class World:
     told: set[str] = field(default_factory=set[str])
     sent: list[Request] = field(default_factory=list[Request])
     answered: list[Command] = field(default_factory=list[Command])
-    fired: list[FireTimer] = field(default_factory=list[FireTimer])
+    fired: list[Firing] = field(default_factory=list[Firing])
     records: dict[str, Record] = field(default_factory=dict[str, Record])
     calm: bool = False
 

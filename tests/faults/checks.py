@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conveyor import topics
 
+from application.aggregates.workflow import WORKFLOW
 from application.codec.instances import from_document
+from application.codec.internal import signed_with
 from application.definitions import shipped_definitions
 from application.definitions.compilation import compile_definition
 from application.engine.loader import replayed
@@ -36,9 +38,9 @@ def folds(evidence: Evidence) -> Mapping[str, WorkflowInstance]:
     found: dict[str, WorkflowInstance] = {}
     for workflow_id, commits in evidence.commits.items():
         if not workflow_id.startswith(_INBOX):
-            hot = replayed(None, commits, definition_of)
+            hot = replayed(WORKFLOW, None, commits, definition_of)
             assert hot is not None
-            found[workflow_id] = hot.instance
+            found[workflow_id] = hot.state
     return found
 
 
@@ -106,7 +108,7 @@ def published_is_log(evidence: Evidence) -> Iterator[str]:
         expected = [
             (message.id, message.data)
             for commit in commits
-            for message in outputs(commit)
+            for message in outputs(commit, signed_with(b""))
             if message.topic == topics.EVENTS
         ]
         found = list(published.pop(aggregate, {}).items())
@@ -152,8 +154,8 @@ def projection_is_a_prefix(evidence: Evidence) -> Iterator[str]:
             for commit in evidence.commits.get(workflow_id, ())
             if commit.last_version <= document["version"]
         ]
-        hot = replayed(None, commits, definition_of)
-        if hot is None or from_document(document, definition_of) != hot.instance:
+        hot = replayed(WORKFLOW, None, commits, definition_of)
+        if hot is None or from_document(document, definition_of) != hot.state:
             yield f"{workflow_id}: projected at {document['version']}, which the log does not tell"
 
 

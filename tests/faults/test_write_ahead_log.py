@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from application.codec.internal import signed_with
 from application.outputs import outputs
 from application.ports import Commit
 from tests.faults.customers import Customers
@@ -86,4 +87,8 @@ def _not_a_prefix(evidence: Evidence, whole: Evidence) -> list[str]:
 
 
 def _said(commits: Sequence[Commit]) -> list[Mapping[str, object]]:
-    return [json.loads(message.data) for commit in commits for message in outputs(commit)]
+    return [
+        json.loads(message.data)
+        for commit in commits
+        for message in outputs(commit, signed_with(b""))
+    ]

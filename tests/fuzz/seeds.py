@@ -11,6 +11,7 @@ from conveyor import topics, types
 from conveyor.cloudevents import encode
 from conveyor.messages import Message, Record
 
+from application.codec.internal import signed_with
 from application.definitions import shipped_definitions
 from application.outputs import outputs
 from tests.adapters.rest.service import start_of
@@ -60,7 +61,7 @@ def cloudevents() -> Iterator[bytes]:
         message
         for history in SAGAS.values()
         for commit in commits_of("wf-1", shifted(history(), began))
-        for message in outputs(commit)
+        for message in outputs(commit, signed_with(b""))
     ]
     for message in (*map(_command, _COMMANDS, _COMMANDS.values()), *published[::7]):
         yield _as_input(encode(message))

@@ -13,8 +13,8 @@ from conveyor.cloudevents import decode, encode
 from conveyor.messages import MalformedEvent, Record
 
 from adapters.rest.definition_body import UnreadableDocument, read_document
-from application.codec.commands import StartIntent, start_command
-from application.codec.commands import decode as decode_command
+from application.aggregates.catalog import CATALOG
+from application.codec.starts import StartIntent, start_command
 from application.definitions import InvalidDefinition, compile_definition, shipped_definitions
 from application.definitions.expressions import InvalidExpression, compile_expression
 from domain.definition.expression import ExpressionError
@@ -44,11 +44,11 @@ def cloudevent(data: bytes) -> None:
         return
     assert decode(encode(message)) == message
     try:
-        inbound = decode_command(message)
+        inbound = CATALOG.decode(message)
     except MalformedEvent:
         return
     if isinstance(inbound.intent, StartIntent):
-        start_command(inbound, inbound.intent, _SHIPPED)
+        start_command(inbound.intent, _SHIPPED)
 
 
 def record_of(data: bytes) -> Record:

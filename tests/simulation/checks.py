@@ -9,13 +9,15 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
+from application.aggregates.workflow import WORKFLOW
 from application.codec.commands import is_command
 from application.codec.events import restore
 from application.codec.instances import from_document
+from application.codec.internal import signed_with
 from application.outputs import outputs
 from application.ports import Commit, Entry
+from domain.aggregate.event import CommandRejected
 from domain.aggregate.ids import derived_id
-from domain.workflow.events import CommandRejected
 from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
@@ -24,6 +26,9 @@ from tests.simulation.effects import Effect
 from tests.simulation.watch import is_claim
 from tests.simulation.workload import UNREADABLE, UNWRITABLE, garbage
 from tests.simulation.world import World
+
+#: Which secret it is makes no difference to what is compared.
+_SIGN = signed_with(b"")
 
 
 class Ledger:
@@ -77,7 +82,9 @@ def folded(commits: Sequence[Commit]) -> WorkflowInstance:
     for commit in commits:
         for entry in commit.entries:
             for event in entry.events:
-                instance = evolve(instance, restore(event, SHELF.of), commit.workflow_id)
+                instance = evolve(
+                    instance, restore(WORKFLOW.kind, event, SHELF.of), commit.workflow_id
+                )
     assert instance is not None
     return instance
 
@@ -206,7 +213,7 @@ def _publications(ledger: Ledger) -> Iterator[str]:
         expected = [
             message
             for commit in commits
-            for message in outputs(commit)
+            for message in outputs(commit, _SIGN)
             if message.topic == topics.EVENTS
         ]
         found = published.pop(workflow_id, [])
@@ -227,7 +234,7 @@ def _requests(ledger: Ledger) -> Iterator[str]:
         message.id: message
         for commits in ledger.commits.values()
         for commit in commits
-        for message in outputs(commit)
+        for message in outputs(commit, _SIGN)
         if message.topic != topics.EVENTS
     }
     sent = {
@@ -258,8 +265,8 @@ def _memories(ledger: Ledger) -> Iterator[str]:
     """What the engines hold in memory is the fold of the log."""
     for engine in ledger.world.engines:
         for partition in engine.processor.partitions.values():
-            for workflow_id, hot in partition.instances.items():
-                if hot.instance != ledger.instances[workflow_id]:
+            for workflow_id, hot in partition.states.items():
+                if hot is not partition.inbox and hot.state != ledger.instances[workflow_id]:
                     yield f"{workflow_id}: {engine.process.name} holds another state than the log's"
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, MutableMapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, MutableMapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import structlog
 from conveyor import execution
 
-from application.engine import drafts, hot
+from application.engine import drafts, memory
+from domain.aggregate.kind import Moment
 from domain.workflow.commands import Command, SignalWorkflow
 from domain.workflow.decide import Decision, decide
 from domain.workflow.instance import WorkflowInstance
@@ -28,6 +28,13 @@ _UNTOLD = ("exc_info",)
 MESSAGE_BYTES_MAX = 6_000
 #: Where engines are sent many commands; a batch has no more messages than that.
 COMMAND_IDS_KEPT = 8
+
+
+class Limits(NamedTuple):
+    """What a run decides with."""
+
+    bounds: Bounds
+    decide: Callable[[WorkflowInstance | None, Command, Moment], Decision]
 
 
 @contextlib.contextmanager
@@ -52,31 +59,28 @@ def quiet(trace: Trace) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def limits(chances: Chances, *, many: bool) -> Iterator[Bounds]:
+def limits(chances: Chances, *, many: bool) -> Iterator[Limits]:
     """What the engine bounds is bounded more tightly, and deciding has a bug for whoever asks for it."""
     dice = chances.stream("limits")
     failing = dice.choice((0.0, 0.0, 0.02, 0.15))
     bounds = Bounds(events=dice.choice((1000, 4)), bytes=dice.choice((1_000_000, 8_000)))
 
-    def decide_or_fail(
-        instance: WorkflowInstance | None, command: Command, now: datetime
-    ) -> Decision:
+    def decide_or_fail(instance: WorkflowInstance | None, command: Command, at: Moment) -> Decision:
         if isinstance(command, SignalWorkflow) and command.name == POISON:
             raise ZeroDivisionError("a bug in deciding")
         if chances.strikes(Kind.DECIDING_FAILS, failing):
             raise MemoryError("a bug that comes and goes")
-        return decide(instance, command, now)
+        return decide(instance, command, at)
 
     with contextlib.ExitStack() as patched:
         for owner, name, value in (
-            (hot, "COMMAND_IDS_KEPT", COMMAND_IDS_KEPT if many else 1000),
+            (memory, "COMMAND_IDS_KEPT", COMMAND_IDS_KEPT if many else 1000),
             (drafts, "MESSAGE_BYTES_MAX", MESSAGE_BYTES_MAX),
             (drafts, "COMMIT_EVENTS_MAX", bounds.events),
             (drafts, "COMMIT_BYTES_MAX", bounds.bytes),
-            (drafts, "decide", decide_or_fail),
         ):
             patched.enter_context(mock.patch.object(owner, name, value))
-        yield bounds
+        yield Limits(bounds, decide_or_fail)
 
 
 def _virtual_seconds() -> float:

@@ -14,17 +14,16 @@ from unittest import mock
 
 from conveyor import topics, types
 
-from application.engine.takeover import SetupError
+from application.ports import SetupError
 from domain.aggregate.position import TopicPartition
 from domain.workflow.status import WorkflowStatus
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.checks import Ledger, violations
 from tests.simulation.nemesis import torment
-from tests.simulation.quiet import limits, quiet
+from tests.simulation.quiet import Limits, limits, quiet
 from tests.simulation.readers import Readers
 from tests.simulation.trace import Trace
-from tests.simulation.watch import Bounds
 from tests.simulation.world import ENGINES, FAULT_SECONDS, SESSION_SECONDS, Parts, World
 
 #: Virtual seconds in which a healed world must come to rest.
@@ -76,10 +75,10 @@ def simulate(
     chances = Chances(seed, plan, trace)
     many = chances.stream("many").random() < MANY_COMMANDS
     try:
-        with quiet(trace), limits(chances, many=many) as bounds, contextlib.ExitStack() as patched:
+        with quiet(trace), limits(chances, many=many) as limited, contextlib.ExitStack() as patched:
             for owner, name, value in parts.patches:
                 patched.enter_context(mock.patch.object(owner, name, value, create=True))
-            return loop.run(_run(seed, chances, parts, plan, bounds, many=many))
+            return loop.run(_run(seed, chances, parts, plan, limited, many=many))
     except Exception as bug:  # noqa: BLE001 - a standstill, or a bug of the simulation itself
         return _broken_off(seed, chances, plan, bug)
 
@@ -108,11 +107,12 @@ MANY_COMMANDS = 0.2
 
 
 async def _run(
-    seed: int, chances: Chances, parts: Parts, plan: Plan, bounds: Bounds, *, many: bool
+    seed: int, chances: Chances, parts: Parts, plan: Plan, limited: Limits, *, many: bool
 ) -> Outcome:
     trace = chances.trace
     world = World(chances, trace, parts, plan, many=many)
-    world.watch.bounds = bounds
+    world.watch.bounds = limited.bounds
+    world.decide = limited.decide
     asyncio.get_running_loop().set_exception_handler(partial(_note_crash, world))
     readers = Readers(world)
     workflows = world.dice.choice((3, 8, 12))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from unittest import mock
 
 import orjson
@@ -12,7 +12,8 @@ from conveyor import topics, types
 from conveyor.messages import Message
 
 from application.codec.times import rfc3339
-from application.engine import drafts, hot
+from application.engine import memory
+from domain.aggregate.kind import Moment
 from domain.workflow.commands import Command
 from domain.workflow.decide import Decision, decide
 from domain.workflow.instance import WorkflowInstance
@@ -74,7 +75,7 @@ def test_a_copy_is_known_whatever_the_clocks_of_other_producers_say() -> None:
 
         return _times_decided(world, first)
 
-    with mock.patch.object(hot, "COMMAND_IDS_KEPT", 3):
+    with mock.patch.object(memory, "COMMAND_IDS_KEPT", 3):
         assert loop.run(scenario()) == 1
 
 
@@ -95,7 +96,7 @@ def test_a_copy_is_known_that_comes_behind_what_drives_it_from_the_window() -> N
 
         return _times_decided(world, first)
 
-    with mock.patch.object(hot, "COMMAND_IDS_KEPT", 3):
+    with mock.patch.object(memory, "COMMAND_IDS_KEPT", 3):
         assert [loop.run(scenario(seed)) for seed in range(20)] == [1] * 20
 
 
@@ -112,7 +113,7 @@ def test_a_refused_command_stays_refused_however_late_its_copy_comes() -> None:
 
         return _times_decided(world, first)
 
-    with mock.patch.object(hot, "COMMAND_IDS_KEPT", 3):
+    with mock.patch.object(memory, "COMMAND_IDS_KEPT", 3):
         assert loop.run(scenario()) == 1
 
 
@@ -126,7 +127,7 @@ def test_a_copy_of_a_start_is_known_though_it_cannot_be_decided_any_more() -> No
         await _sent(world, start)
         # It completes, is projected, and leaves the memory.
         await asyncio.sleep(10.0)
-        with mock.patch.object(drafts, "decide", _decide_no_start):
+        with mock.patch.object(world, "decide", _decide_no_start):
             await _sent(world, start)
 
         return _times_decided(world, start)
@@ -134,9 +135,7 @@ def test_a_copy_of_a_start_is_known_though_it_cannot_be_decided_any_more() -> No
     assert loop.run(scenario()) == 1
 
 
-def _decide_no_start(
-    instance: WorkflowInstance | None, command: Command, now: datetime
-) -> Decision:
+def _decide_no_start(instance: WorkflowInstance | None, command: Command, at: Moment) -> Decision:
     if instance is None:
         raise ZeroDivisionError("a bug in starting")
-    return decide(instance, command, now)
+    return decide(instance, command, at)

@@ -10,7 +10,6 @@ import pytest
 from conveyor import topics
 
 from adapters.memory.verification import MemoryPublishedEvents, MemoryStoreScan
-from application.engine import hot
 from application.verification import memory
 from application.verification.findings import Kind, Report
 from application.verification.verifier import Verifier
@@ -46,7 +45,7 @@ def world_of(seed: int, monkeypatch: pytest.MonkeyPatch, parts: Parts) -> World:
     monkeypatch.setattr(simulation, "violations", lambda world: worlds.append(world) or [])
     simulation.simulate(seed, parts=parts)
     # The run was over when its limits were lifted; its verifier keeps to them.
-    kept = COMMAND_IDS_KEPT if worlds[0].clients.many else hot.COMMAND_IDS_KEPT
+    kept = COMMAND_IDS_KEPT if worlds[0].clients.many else memory.COMMAND_IDS_KEPT
     monkeypatch.setattr(memory, "COMMAND_IDS_KEPT", kept)
     return worlds[0]
 
@@ -62,6 +61,7 @@ def verified(world: World) -> Report:
         MemoryPublishedEvents(world.broker),
         find_definition,
         Later(last + timedelta(hours=1)),
+        world.catalog,
     )
     return asyncio.run(verifier.run(settle=timedelta(seconds=1)))
 

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from conveyor import topics
 from conveyor.messages import Record
 
-from application.codec.commands import TIMER_DUE, TIMER_SOURCE, timer_message
-from application.codec.events import PARTITION_CLAIMED, DefinitionOf, restore
+from application.aggregates.workflow import WORKFLOW
+from application.codec.events import restore
 from application.codec.instances import from_document
+from application.codec.internal import TIMER_DUE, TIMER_SOURCE, signed_with, timer_message
 from application.outputs import entry_outputs, outputs
-from application.ports import Commit, Document, Entry
-from domain.aggregate.event import DomainEvent
+from application.ports import Commit, DefinitionOf, Document, Entry
+from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.aggregate.ids import StepKey
 from domain.definition.definition import WorkflowDefinition
+from domain.inbox import PartitionClaimed
 from domain.workflow.commands import Purpose
 from domain.workflow.events import (
-    CommandRejected,
     CompensationStarted,
     IncidentRaised,
     StepCompensated,
@@ -63,10 +64,15 @@ class Watch:
     """One run's step checks; `violations` are sentences."""
 
     def __init__(
-        self, definition_of: DefinitionOf, partition_of: Callable[[str], int], trace: Trace
+        self,
+        definition_of: DefinitionOf,
+        partition_of: Callable[[str], int],
+        secret: bytes,
+        trace: Trace,
     ) -> None:
         self._definition_of = definition_of
         self._partition_of = partition_of
+        self._sign = signed_with(secret)
         self._trace = trace
         self.bounds = Bounds()
         self.violations: list[str] = []
@@ -133,7 +139,7 @@ class Watch:
             self._states[workflow_id][commit.last_version] = self.instances[workflow_id]
             self._applied_at[workflow_id, commit.last_version] = dict(self._applied[workflow_id])
         expected = self._expected[workflow_id]
-        for message in outputs(commit):
+        for message in outputs(commit, self._sign):
             if message.topic == topics.EVENTS:
                 expected[message.id] = message.data
 
@@ -141,7 +147,9 @@ class Watch:
         """A commit that is full takes no further message (PROTOCOL rule 5)."""
         self.checks += 2
         events = sum(len(entry.events) for entry in entries[:-1])
-        size = sum(len(message.data) for e in entries[:-1] for message in entry_outputs(e))
+        size = sum(
+            len(message.data) for e in entries[:-1] for message in entry_outputs(e, self._sign)
+        )
         if events >= self.bounds.events or size >= self.bounds.bytes:
             self.wrong(f"{workflow_id}: a commit goes on after {events} events, {size} bytes")
 
@@ -158,7 +166,7 @@ class Watch:
             if recorded.type in (StepScheduled.TYPE, StepUnresolved.TYPE):
                 data = recorded.data
                 self._rounds[data["eventId"]] = (data["stepId"], data["round"])
-            self._evolved(workflow_id, restore(recorded, self._definition_of))
+            self._evolved(workflow_id, restore(WORKFLOW.kind, recorded, self._definition_of))
 
     def _caused(self, workflow_id: str, entry: Entry, is_inbox: bool) -> None:
         """A position causes one entry, and of one lane positions are decided in order."""
@@ -181,7 +189,7 @@ class Watch:
         if any(event.type != StepReplyIgnored.TYPE for event in entry.events):
             return
         for timer in timers_of(self.instances[workflow_id]):
-            if timer_message(b"", workflow_id, timer.firing).message_id == entry.message_id:
+            if timer_message(self._sign, workflow_id, timer.firing).message_id == entry.message_id:
                 self.wrong(f"{entry.message_id} was ignored, though it was due")
 
     def _answers(self, workflow_id: str, entry: Entry) -> None:
@@ -439,7 +447,7 @@ class Watch:
 
 def is_claim(entry: Entry) -> bool:
     """No message caused it: the partition changed hands."""
-    return entry.events[0].type == PARTITION_CLAIMED
+    return entry.events[0].type == PartitionClaimed.TYPE
 
 
 def _ignore(_workflow_id: str, _version: int) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -23,9 +23,17 @@ from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from adapters.partitioner import partition_for
+from application.aggregates.aggregate import Catalog
+from application.aggregates.inbox import INBOX
+from application.aggregates.workflow import WORKFLOW
+from application.codec.internal import TIMER_DUE, read_timer
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import InboxLayout, InboxStart
+from domain.aggregate.kind import Moment
+from domain.workflow.commands import Command
+from domain.workflow.decide import Decision, decide
+from domain.workflow.instance import WorkflowInstance
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.clock import SimulatedClock, virtual_now
 from tests.simulation.definitions import SHELF, Deployment, FaultyDefinitions
@@ -50,6 +58,8 @@ from tests.simulation.quiet import COMMAND_IDS_KEPT
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 from tests.simulation.workload import Clients
+
+Decide = Callable[[WorkflowInstance | None, Command, Moment], Decision]
 
 ENGINES = "engines"
 #: A member of a group that is silent for so long is expelled.
@@ -123,7 +133,7 @@ class World:
         )
         self.network = network = Network(chances, weather, trace)
         self.broker = MemoryBroker(partitions=dice.choice((1, 2, 4)), now=virtual_now)
-        self.watch = Watch(SHELF.of, self.partition_of, trace)
+        self.watch = Watch(SHELF.of, self.partition_of, _SECRET, trace)
         self.log = parts.replicated_log(chances, weather, parts.event_log(), self.watch)
         self.projections = parts.projections()
         self.hot_state = parts.hot_state("engine")
@@ -137,6 +147,15 @@ class World:
         self.crashes: list[BaseException] = []
         self._names = 0
         self._layout = self._initialise()
+        #: Exchanged by whoever wants deciding to fail.
+        self.decide: Decide = decide
+        kind = replace(WORKFLOW.kind, decide=self._decide)
+        self.catalog = Catalog(
+            (replace(WORKFLOW, kind=kind), INBOX), shared={TIMER_DUE: read_timer}
+        )
+
+    def _decide(self, instance: WorkflowInstance | None, command: Command, at: Moment) -> Decision:
+        return self.decide(instance, command, at)
 
     def _initialise(self) -> InboxLayout:
         """As `conveyor init` does it."""
@@ -192,7 +211,12 @@ class World:
             cached_instances=dice.choice((0, 3, 20_000)),
         )
         processor = Processor(
-            ports, self._layout, self.partition_of, settings, random.Random(dice.random())
+            ports,
+            self._layout,
+            self.partition_of,
+            self.catalog,
+            settings,
+            random.Random(dice.random()),
         )
         watch.decided[process.name] = partial(_replies_decided, processor)
         watch.held[process.name] = partial(_held, processor)
@@ -294,7 +318,7 @@ class World:
 
 def _held(processor: Processor) -> dict[int, dict[str, int]]:
     return {
-        number: {key: hot.instance.version for key, hot in partition.instances.items()}
+        number: {key: hot.version for key, hot in partition.states.items()}
         for number, partition in processor.partitions.items()
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,25 +12,30 @@ import orjson
 from conveyor.messages import Message, Record
 
 from application import queries
-from application.codec import commands
-from application.engine import drafts, loader, processor, projector, takeover
+from application.codec import starts
+from application.codec.internal import Sign
+from application.engine import batch, drafts, processor, projector, takeover, timekeeper
 from application.engine.batch import Batch
 from application.engine.claims import Claims
-from application.engine.drafts import Draft, Drafter, Work
+from application.engine.drafts import Draft, Drafter
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
-from application.engine.hot import Hot, Memory, Partition
+from application.engine.hot import Hot
 from application.engine.loader import Loaded, Loader
+from application.engine.memory import Memory
+from application.engine.partition import Partition
 from application.engine.processor import Processor
 from application.engine.projector import Projector
 from application.engine.publication import Publication
 from application.engine.takeover import Taken, Takeover
-from application.outputs import entry_outputs, outputs
+from application.engine.watchers import TimerHeap
+from application.engine.work import Work
+from application.outputs import outputs
 from application.ports import Commit, Document, Entry, InboxStart, LaneState
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.position import Position
 from domain.workflow import decide
-from domain.workflow.commands import FireTimer
+from domain.workflow.commands import Firing
 from domain.workflow.events import StepReplyIgnored
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.timers import fire, timers_of
@@ -46,15 +51,15 @@ async def _lost_with_the_outcome(engine: Processor, partitions: Sequence[int]) -
     engine._forget(partitions)
 
 
-def _nothing(_: Commit) -> list[Message]:
+def _nothing(_: Commit, __: Sign) -> list[Message]:
     return []
 
 
-def _in_other_words(commit: Commit) -> list[Message]:
+def _in_other_words(commit: Commit, sign: Sign) -> list[Message]:
     """As a newer version of the code might say it."""
     return [
         replace(message, data=orjson.dumps({**orjson.loads(message.data), "again": True}))
-        for message in outputs(commit)
+        for message in outputs(commit, sign)
     ]
 
 
@@ -105,21 +110,21 @@ def _add_changes_only(
     entry: Entry,
     messages: list[Message],
     size: int,
-    instance: WorkflowInstance | None,
+    state: Any,
 ) -> None:
     if any(event.type != StepReplyIgnored.TYPE for event in entry.events):
-        _add(drafter, draft, work, entry, messages, size, instance)
+        _add(drafter, draft, work, entry, messages, size, state)
 
 
 def _refuse_by_word(drafter: Drafter, draft: Draft, work: Work, rejection: Any) -> None:
     """The refusal is published and not recorded."""
-    inbox = drafter.refusals
-    before = len(inbox.entries)
+    inbox = drafter.inbox
+    before, state = len(inbox.entries), inbox.state
     _refuse(drafter, draft, work, rejection)
-    if draft.instance is None and len(inbox.entries) > before:
+    if draft.state is None and len(inbox.entries) > before:
         entry = inbox.entries.pop()
         inbox.events -= len(entry.events)
-        inbox.messages = [*inbox.messages[: -len(entry_outputs(entry))], *entry_outputs(entry)]
+        inbox.state = state
 
 
 async def _claim_nothing(_: Claims, __: Sequence[Partition]) -> list[int]:
@@ -131,12 +136,12 @@ _find_forgotten = Batch._find_forgotten
 
 
 async def _find_of_the_inbox(batch: Batch, draft: Draft, works: Sequence[Work]) -> None:
-    if draft.workflow_id.startswith("inbox:"):
+    if draft.aggregate_id.startswith("inbox:"):
         await _find_forgotten(batch, draft, works)
 
 
 async def _find_of_workflows(batch: Batch, draft: Draft, works: Sequence[Work]) -> None:
-    if not draft.workflow_id.startswith("inbox:"):
+    if not draft.aggregate_id.startswith("inbox:"):
         await _find_forgotten(batch, draft, works)
 
 
@@ -146,7 +151,7 @@ async def _find_by_time(batch: Batch, draft: Draft, works: Sequence[Work]) -> No
         kept = memory.command_ids.values()
         if work.is_command and memory.is_full and work.at_ms <= next(iter(kept)):
             message_id = work.message.message_id
-            found = await batch._ports.event_log.find_messages(draft.workflow_id, [message_id])
+            found = await batch._ports.event_log.find_messages(draft.aggregate_id, [message_id])
             draft.answered.update(found)
 
 
@@ -165,7 +170,7 @@ def _from_the_end(_: Takeover, lane: LaneState, __: InboxStart | None) -> int:
 
 
 def _evict_anything(partition: Partition, limit: int, _: datetime) -> None:
-    for workflow_id in list(partition.instances)[: max(0, len(partition.instances) - limit)]:
+    for workflow_id in list(partition.states)[: max(0, len(partition.states) - limit)]:
         partition.forget(workflow_id)
 
 
@@ -182,9 +187,9 @@ async def _with_the_caches_of_before(takeover: Any, lanes: Sequence[LaneState]) 
     before: dict[int, Partition] = takeover.__dict__.setdefault("before", {})
     for partition in taken.partitions:
         kept = before.get(partition.number)
-        for workflow_id, hot in kept.instances.items() if kept is not None else ():
-            if workflow_id not in partition.instances:
-                partition.put(replace(hot, armed=None))
+        for workflow_id, hot in kept.states.items() if kept is not None else ():
+            if workflow_id not in partition.states:
+                partition.put(replace(hot))
         before[partition.number] = partition
     return taken
 
@@ -206,28 +211,26 @@ def _take_with_newest_offsets(
 
 
 def _fire_by_the_clock(
-    instance: WorkflowInstance, firing: FireTimer, now: datetime
+    instance: WorkflowInstance, firing: Firing, now: datetime
 ) -> Sequence[DomainEvent]:
     if any(t.firing == firing and t.due_at > now for t in timers_of(instance)):
         return (
             StepReplyIgnored(
                 occurred_at=now,
-                step_id=firing.step_id,
+                step_id=firing.subject,
                 reason="it is not time yet",
-                attempt=firing.attempt,
+                attempt=firing.number,
                 round=firing.round,
             ),
         )
     return fire(instance, firing, now)
 
 
-_take_due = Partition.take_due
+_watch = TimerHeap.__init__
 
 
-def _send_once(
-    partition: Partition, now: datetime, _: timedelta
-) -> Iterator[tuple[Hot, list[FireTimer]]]:
-    return _take_due(partition, now, timedelta(days=1))
+def _send_once(heap: TimerHeap, sign: Sign, _: timedelta) -> None:
+    _watch(heap, sign, timedelta(days=1))
 
 
 def _first(first: datetime, _: datetime) -> datetime:
@@ -235,9 +238,9 @@ def _first(first: datetime, _: datetime) -> datetime:
 
 
 def _put_back_unarmed(partition: Partition, hot: Hot) -> None:
-    partition.instances[hot.instance.id] = hot
-    if hot.instance.version > hot.projected:
-        partition.changed(hot.instance.id)
+    partition.states[hot.id] = hot
+    if hot.version > hot.projected:
+        partition.changed(hot.id)
 
 
 def _keep_nothing(_: Partition, __: int) -> None:
@@ -257,7 +260,7 @@ def _raise(_: Drafter, __: Draft, ___: Work, bug: Exception, ____: bool) -> None
 
 # -- rule 17: identity ---------------------------------------------------------------------------
 
-_derived_id = commands.derived_id
+_derived_id = starts.derived_id
 _sort = processor.sort
 
 
@@ -272,8 +275,8 @@ def _sort_without_letters(*arguments: Any) -> Any:
     return intake
 
 
-def _take_where_it_lies(received: Any, partition_of: Any, is_here: Any, secret: bytes) -> Any:
-    return _sort(received, partition_of, lambda _, __: True, secret)
+def _take_where_it_lies(received: Any, partition_of: Any, _: Any, *others: Any) -> Any:
+    return _sort(received, partition_of, lambda _, __: True, *others)
 
 
 # -- rule 20 and versions ------------------------------------------------------------------------
@@ -284,7 +287,7 @@ class _ProjectionOnly(Loader):
         documents = await self._projections.load(ids)
         definition_of = await self._definitions(documents, {})
         return {
-            key: Loaded(Hot.from_document(document, definition_of), ())
+            key: Loaded(Hot.from_document(self._catalog.of(key), document, definition_of), ())
             for key, document in documents.items()
         }
 
@@ -304,7 +307,8 @@ MUTANTS = (
         "tail-not-published-on-load",
         6,
         "an instance is loaded, and what its projection lacks is not published",
-        (loader, "outputs", _nothing),
+        (batch, "outputs", _nothing),
+        (timekeeper, "outputs", _nothing),
     ),
     patched(
         "failure-forgotten-with-a-partition",
@@ -422,13 +426,13 @@ MUTANTS = (
         "timers-told-by-clock",
         13,
         "a timer that fires early by the decider's clock is dropped",
-        (decide, "_HANDLERS", {**decide._HANDLERS, FireTimer: _fire_by_the_clock}),
+        (decide, "_HANDLERS", {**decide._HANDLERS, Firing: _fire_by_the_clock}),
     ),
     patched(
         "timers-sent-once",
         13,
         "a timer is not sent again when it was not applied",
-        (Partition, "take_due", _send_once),
+        (TimerHeap, "__init__", _send_once),
     ),
     patched(
         "time-runs-backwards",
@@ -459,7 +463,8 @@ MUTANTS = (
         15,
         "another version of the code publishes a commit differently",
         (takeover, "outputs", _in_other_words),
-        (loader, "outputs", _in_other_words),
+        (batch, "outputs", _in_other_words),
+        (timekeeper, "outputs", _in_other_words),
     ),
     patched(
         "start-at-the-end",
@@ -471,13 +476,13 @@ MUTANTS = (
         "derived-id-of-key-alone",
         17,
         "one key for two definitions is one workflow",
-        (commands, "derived_id", _of_the_key_alone),
+        (starts, "derived_id", _of_the_key_alone),
     ),
     patched(
         "payload-not-compared",
         17,
         "the same key with another payload is answered as the first one",
-        (commands, "payload_hash", lambda _: ""),
+        (starts, "payload_hash", lambda _: ""),
     ),
     patched(
         "wrong-partition-applied",

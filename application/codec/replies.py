@@ -1,0 +1,111 @@
+"""What participants say of a step: completed, failed, or sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from conveyor import types, wire
+from conveyor.messages import MalformedEvent, Message
+from conveyor.payloads import InvalidPayload, parse_reply
+
+from application.aggregates.aggregate import Decode
+from application.codec.addressing import to_workflow
+from application.codec.commands import error_of
+from domain.workflow.commands import Command, HandleSealAnswer, HandleStepReply, Purpose
+from domain.workflow.failure import ErrorType, WorkflowError
+
+#: Code of a step whose output or snapshot cannot be stored.
+INVALID_OUTPUT = "INVALID_OUTPUT"
+
+#: What a participant says of a step.
+Answer = HandleStepReply | HandleSealAnswer
+
+
+def without_data(answer: Answer, code: str, detail: str) -> Answer:
+    """The same answer of a participant, without data that cannot be kept.
+
+    A success becomes a failure whose outcome is open (type UNKNOWN): the step was done, so the seal will
+    find it performed and its undo can follow.
+    """
+    if isinstance(answer, HandleSealAnswer):
+        return replace(answer, output=None, snapshot=None)
+    error = WorkflowError(
+        step_id=answer.step_id,
+        service_name=None,
+        error_code=code,
+        message=detail,
+        error_type=ErrorType.UNKNOWN if answer.error is None else answer.error.error_type,
+        recoverable=False,
+    )
+    return replace(answer, output=None, snapshot=None, error=error)
+
+
+def _strict(decode_reply: Callable[[Message], Command]) -> Decode:
+    """A reply of a wrong shape has nobody to refuse it to: dead letter."""
+
+    def read(message: Message) -> Command:
+        try:
+            return decode_reply(message)
+        except InvalidPayload as error:
+            raise MalformedEvent("INVALID_DATA", str(error)) from error
+
+    return to_workflow(read)
+
+
+def _purpose(message: Message, compensation: bool) -> Purpose:
+    key = message.extensions.get("idempotencykey", "")
+    if key.endswith("/verify"):
+        return Purpose.VERIFY
+    return Purpose.UNDO if compensation or key.endswith("/undo") else Purpose.FORWARD
+
+
+def _completed(message: Message) -> Command:
+    reply, unusable = parse_reply(wire.StepCompleted, message.data)
+    command = HandleStepReply(
+        step_id=reply.step_id,
+        attempt=reply.attempt,
+        round=reply.round,
+        purpose=_purpose(message, reply.compensation),
+        output=reply.output,
+        execution_time_ms=reply.execution_time_ms or 0,
+        snapshot=reply.snapshot,
+    )
+    return _as_usable(command, unusable)
+
+
+def _failed(message: Message) -> Command:
+    reply, _ = parse_reply(wire.StepFailed, message.data)
+    return HandleStepReply(
+        step_id=reply.step_id,
+        attempt=reply.attempt,
+        round=reply.round,
+        purpose=_purpose(message, reply.compensation),
+        error=error_of(reply.step_id, reply.error),
+        execution_time_ms=reply.execution_time_ms or 0,
+    )
+
+
+def _sealed(message: Message) -> Command:
+    answer, unusable = parse_reply(wire.Sealed, message.data)
+    command = HandleSealAnswer(
+        step_id=answer.step_id,
+        round=answer.round,
+        performed=answer.performed,
+        output=answer.output,
+        snapshot=answer.snapshot,
+        attempt=answer.attempt,
+    )
+    return _as_usable(command, unusable)
+
+
+def _as_usable(answer: Answer, unusable: str | None) -> Answer:
+    """An answer whose data cannot be stored counts all the same, without them."""
+    return answer if unusable is None else without_data(answer, INVALID_OUTPUT, unusable)
+
+
+REPLIES: Mapping[str, Decode] = {
+    types.STEP_COMPLETED: _strict(_completed),
+    types.STEP_FAILED: _strict(_failed),
+    types.STEP_SEALED: _strict(_sealed),
+}
