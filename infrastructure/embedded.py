@@ -19,6 +19,7 @@ from adapters.sqlite.participant import (
 )
 from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
+from application.engine.takeover import SetupError
 from application.gateway import CommandGateway
 from application.ports import Unavailable
 from infrastructure.initialise import initialise_embedded
@@ -26,6 +27,7 @@ from infrastructure.orders import order_stream
 from infrastructure.running import (
     EngineRunner,
     ProcessMonitor,
+    announce,
     api_of,
     run_gateway,
     run_http,
@@ -49,8 +51,13 @@ async def run_dev(
     orders_per_second: float = 1.0,
     with_warehouse: bool = True,
 ) -> None:
-    """Run the embedded mode until SIGTERM or Ctrl-C. Raises FileInUseError, SetupError."""
+    """Run the embedded mode until SIGTERM or Ctrl-C. Raises UnusableFileError, SetupError."""
     refuse_open_host(host)
+    if settings.profile == "production":
+        raise SetupError(
+            "CONVEYOR_PROFILE=production: `conveyor dev` keeps everything in one file and is for"
+            " trials; run `conveyor serve`, or unset CONVEYOR_PROFILE"
+        )
     stop = stop_on_signals()
     async with embedded(db) as mode:
         backbone = mode.backbone
@@ -60,6 +67,7 @@ async def run_dev(
         gateway = backbone.gateway()
         monitor = ProcessMonitor(backbone, engine, metrics)
         app = create_app(api_of(backbone, gateway, monitor, settings))
+        announce(f"http://{host}:{port}", db=str(db))
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.run(stop))
             group.create_task(run_gateway(gateway, stop))

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import structlog
@@ -26,7 +26,7 @@ from application.use_cases.start import StartWorkflow
 from infrastructure.settings import Settings, listed
 from infrastructure.telemetry import EngineTelemetry
 from infrastructure.version import VERSION
-from infrastructure.wiring import Backbone
+from infrastructure.wiring import Backbone, Probe
 
 log = structlog.get_logger("conveyor")
 
@@ -43,6 +43,14 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def announce(url: str | None, **facts: object) -> None:
+    """The first line of a server: where it is, what it runs, and how it ends."""
+    if url is None:
+        log.info("Conveyor runs; Ctrl-C stops it", **facts)
+    else:
+        log.info("Conveyor serves its API, described at /docs; Ctrl-C stops it", url=url, **facts)
 
 
 def tune_interpreter() -> None:
@@ -161,11 +169,11 @@ class ProcessMonitor:
         return generate_latest(self._metrics)
 
     async def document(self) -> Document:
-        components: dict[str, Document] = {}
-        probes = self._backbone.probes
-        problems = await asyncio.gather(*(_ask(probe) for probe in probes.values()))
-        for name, problem in zip(probes, problems, strict=True):
-            components[name] = {"status": "DOWN" if problem else "UP", "detail": problem}
+        problems = await ask_all(self._backbone.probes)
+        components: dict[str, Document] = {
+            name: {"status": "DOWN" if problem else "UP", "detail": problem}
+            for name, problem in problems.items()
+        }
         if self._engine is not None:
             components["engine"] = self._engine_component(self._engine)
         return {
@@ -202,17 +210,12 @@ class ProcessMonitor:
         return document["status"] != "DOWN" and settled
 
 
-async def tell_outages(health: ProcessMonitor, stop: asyncio.Event) -> None:
+async def report_outages(probes: Mapping[str, Probe], stop: asyncio.Event) -> None:
     """A log line when a server goes away and one when it is back."""
-    down: dict[str, str | None] = {}
+    down: dict[str, str] = {}
     while not stop.is_set():
-        components = (await health.document())["components"]
-        # The engine says itself what it waits for.
-        away = {
-            name: component["detail"]
-            for name, component in components.items()
-            if component["status"] == "DOWN" and name != "engine"
-        }
+        problems = await ask_all(probes)
+        away = {name: problem for name, problem in problems.items() if problem is not None}
         for name in sorted(away.keys() - down.keys()):
             log.warning("a component is down", component=name, detail=away[name])
         for name in sorted(down.keys() - away.keys()):
@@ -222,7 +225,13 @@ async def tell_outages(health: ProcessMonitor, stop: asyncio.Event) -> None:
             await asyncio.wait_for(stop.wait(), _WATCH_SECONDS)
 
 
-async def _ask(probe: Callable[[], Awaitable[str | None]]) -> str | None:
+async def ask_all(probes: Mapping[str, Probe]) -> dict[str, str | None]:
+    """The problem of each component, None for those that are well."""
+    problems = await asyncio.gather(*(_ask(probe) for probe in probes.values()))
+    return dict(zip(probes, problems, strict=True))
+
+
+async def _ask(probe: Probe) -> str | None:
     try:
         return await asyncio.wait_for(probe(), _PROBE_SECONDS)
     except TimeoutError:

@@ -15,11 +15,12 @@ from application.ports import SetupError
 from infrastructure.running import (
     EngineRunner,
     ProcessMonitor,
+    announce,
     api_of,
+    report_outages,
     run_gateway,
     run_http,
     stop_on_signals,
-    tell_outages,
 )
 from infrastructure.settings import Settings
 from infrastructure.trimming import INBOX_ADVICE, run_trimming, trim_inbox
@@ -50,6 +51,11 @@ async def run_serve(
         monitor = ProcessMonitor(backbone, engine, metrics)
         gateway = backbone.gateway()
         app = create_app(api_of(backbone, gateway, monitor, settings))
+        announce(
+            f"http://{host}:{port}" if "api" in roles else None,
+            roles=list(roles),
+            kafka=settings.kafka.bootstrap_servers,
+        )
         async with asyncio.TaskGroup() as group:
             if engine is not None:
                 group.create_task(_stopping(engine.run(stop), stop))
@@ -61,8 +67,7 @@ async def run_serve(
             if "api" in roles:
                 group.create_task(_stopping(run_gateway(gateway, stop), stop))
                 group.create_task(_stopping(run_http(app, host, port, stop), stop))
-                log.info("serving", url=f"http://{host}:{port}", roles=list(roles))
-            group.create_task(_stopping(tell_outages(monitor, stop), stop))
+            group.create_task(_stopping(report_outages(backbone.probes, stop), stop))
             if health_port is not None:
                 group.create_task(_stopping(run_http(app, host, health_port, stop), stop))
 

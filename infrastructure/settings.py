@@ -6,9 +6,11 @@ A wrong value stops the start with the setting's name, what is wrong with it and
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -16,9 +18,17 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
+from yaml import YAMLError
 
 PREFIX = "CONVEYOR_"
 MASK = "********"
+_PLANNED = "planned"
+
+
+def planned(**options: Any) -> Any:
+    """A setting of a feature to come: accepted and checked, without effect in this version."""
+    return Field(**options, json_schema_extra={_PLANNED: True})
 
 
 class SettingsError(Exception):
@@ -106,43 +116,43 @@ class RedisSection(BaseModel, extra="forbid"):
 
 
 class LocksSection(BaseModel, extra="forbid"):
-    enabled: bool = Field(default=True, examples=[True])
-    timeout_seconds: int = Field(default=60, ge=1, examples=[60])
+    enabled: bool = planned(default=True, examples=[True])
+    timeout_seconds: int = planned(default=60, ge=1, examples=[60])
 
 
 class CleanupSection(BaseModel, extra="forbid"):
-    enabled: bool = Field(default=True, examples=[True])
-    retention_days: int = Field(default=30, ge=1, examples=[30])
+    enabled: bool = planned(default=True, examples=[True])
+    retention_days: int = planned(default=30, ge=1, examples=[30])
 
 
 class WorkflowSection(BaseModel, extra="forbid"):
-    default_timeout_seconds: int = Field(default=300, ge=0, examples=[300])
-    max_retries: int = Field(default=3, ge=0, examples=[3])
+    default_timeout_seconds: int = planned(default=300, ge=0, examples=[300])
+    max_retries: int = planned(default=3, ge=0, examples=[3])
     cleanup: CleanupSection = Field(default_factory=CleanupSection)
 
 
 class SchedulerSection(BaseModel, extra="forbid"):
-    timeout_interval_ms: int = Field(default=60_000, ge=100, examples=[60_000])
+    timeout_interval_ms: int = planned(default=60_000, ge=100, examples=[60_000])
     retry_interval_ms: int = Field(default=30_000, ge=100, examples=[30_000])
     outbox_cleanup_interval_ms: int = Field(default=3_600_000, ge=1000, examples=[3_600_000])
 
 
 class CircuitBreakerSection(BaseModel, extra="forbid"):
-    failure_rate_threshold: int = Field(default=50, ge=1, le=100, examples=[50])
-    wait_duration_in_open_state_ms: int = Field(default=60_000, ge=0, examples=[60_000])
-    sliding_window_size: int = Field(default=10, ge=1, examples=[10])
-    minimum_calls: int = Field(default=10, ge=1, examples=[10])
-    consecutive_failures: int = Field(default=5, ge=1, examples=[5])
+    failure_rate_threshold: int = planned(default=50, ge=1, le=100, examples=[50])
+    wait_duration_in_open_state_ms: int = planned(default=60_000, ge=0, examples=[60_000])
+    sliding_window_size: int = planned(default=10, ge=1, examples=[10])
+    minimum_calls: int = planned(default=10, ge=1, examples=[10])
+    consecutive_failures: int = planned(default=5, ge=1, examples=[5])
 
 
 class ServiceSection(BaseModel, extra="forbid"):
     """A service that steps are sent to, by its name."""
 
-    request_topic: str | None = Field(
+    request_topic: str | None = planned(
         default=None, examples=["orchestration.step.requests.inventory-service"]
     )
-    reply_topic: str | None = Field(default=None, examples=["orchestration.step.replies"])
-    url: str | None = Field(default=None, examples=["http://inventory:8080"])
+    reply_topic: str | None = planned(default=None, examples=["orchestration.step.replies"])
+    url: str | None = planned(default=None, examples=["http://inventory:8080"])
 
 
 class AuthSection(BaseModel, extra="forbid"):
@@ -176,7 +186,21 @@ class EngineSection(BaseModel, extra="forbid"):
 
 class LogSection(BaseModel, extra="forbid"):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", examples=["INFO"])
-    format: Literal["json", "console"] = Field(default="json", examples=["json"])
+    #: auto: console at a terminal, json elsewhere.
+    format: Literal["auto", "json", "console"] = Field(default="auto", examples=["json"])
+
+
+class _YamlFile(YamlConfigSettingsSource):
+    """`conveyor.yaml`; raises SettingsError for a file that is not settings by name."""
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        try:
+            content: Any = super()._read_file(file_path)
+        except (YAMLError, ValueError) as fault:
+            raise SettingsError(f"{file_path} cannot be read: {fault}") from fault
+        if not isinstance(content, dict):
+            raise SettingsError(f"{file_path} must hold settings by name, as `kafka: {{...}}`")
+        return cast("dict[str, Any]", content)
 
 
 class Settings(BaseSettings):
@@ -214,8 +238,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        yaml = YamlConfigSettingsSource(settings_cls)
+        yaml = _YamlFile(settings_cls)
         return init_settings, env_settings, dotenv_settings, yaml, file_secret_settings
+
+    def without_effect(self) -> list[str]:
+        """The variables of the settings that were given and change nothing in this version."""
+        return sorted(_without_effect(self, PREFIX))
 
     def masked(self) -> dict[str, Any]:
         """The effective settings for showing: secrets and credentials within addresses are masked."""
@@ -238,13 +266,29 @@ def _without_credentials(address: str) -> str:
     return f"{scheme}{separator}{MASK}@{host}" if at and credentials else address
 
 
+def _without_effect(section: BaseModel, prefix: str) -> Iterator[str]:
+    for name in section.model_fields_set:
+        value = getattr(section, name)
+        extra = type(section).model_fields[name].json_schema_extra
+        inner: dict[str, Any] = {name: value}
+        if isinstance(value, dict):
+            inner = {f"{name}__{key}": each for key, each in cast("dict[str, Any]", value).items()}
+        for path, each in inner.items():
+            if isinstance(each, BaseModel):
+                yield from _without_effect(each, f"{prefix}{path.upper()}__")
+            elif isinstance(extra, dict) and _PLANNED in extra:
+                yield f"{prefix}{path.upper()}"
+
+
 def load_settings(**given: Any) -> Settings:
     """The settings in force. Raises SettingsError with a sentence for every wrong one."""
     try:
         settings = Settings(**given)
+        unknown = _unknown_variables()
     except ValidationError as error:
         raise SettingsError("\n".join(_explained(fault) for fault in error.errors())) from error
-    unknown = _unknown_variables()
+    except (SourceError, OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the environment or .env cannot be read: {error}") from error
     if unknown:
         raise SettingsError("\n".join(unknown))
     return settings
@@ -258,7 +302,7 @@ def _unknown_variables() -> list[str]:
     """A misspelt variable must not be ignored."""
     known = {name.upper() for name in Settings.model_fields}
     sentences: list[str] = []
-    for name in sorted(os.environ):
+    for name in sorted({*os.environ, *dotenv_values(".env")}):
         if name.startswith(PREFIX) and name not in _OTHER_VARIABLES:
             section = name.removeprefix(PREFIX).partition("__")[0].upper()
             if section not in known:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +17,13 @@ from domain.workflow.events import (
     StepCompensated,
     StepExecuted,
     StepFailed,
+    WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
     WorkflowStarted,
 )
 from domain.workflow.failure import ErrorType
-from infrastructure.settings import LogSection
+from domain.workflow.status import WorkflowStatus
 
 _LABELS = ("definition", "type")
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -59,6 +59,7 @@ class EngineTelemetry:
             WorkflowStarted.TYPE: self._on_started,
             WorkflowCompleted.TYPE: self._on_completed,
             WorkflowFailed.TYPE: self._on_failed,
+            WorkflowCancelled.TYPE: self._on_cancelled,
             StepExecuted.TYPE: self._on_executed,
             StepFailed.TYPE: self._on_step_failed,
             StepCompensated.TYPE: self._on_step_compensated,
@@ -97,7 +98,9 @@ class EngineTelemetry:
         self._bound(self._completed, *labels).inc()
         self._bound(self._duration, *labels).observe(data["durationMs"] / 1000)
         text = f"Workflow completed successfully: {labels[0]} (execution: {data['aggregateId']})"
-        self._line(text, data, durationMs=data["durationMs"])
+        self._line(
+            text, data, **_ended(data, WorkflowStatus.COMPLETED), durationMs=data["durationMs"]
+        )
 
     def _on_failed(self, data: Document) -> None:
         labels = (data["definition"], data["workflowType"])
@@ -105,7 +108,13 @@ class EngineTelemetry:
         if data["error"]["errorType"] == ErrorType.TIMEOUT:
             self._bound(self._timeout, *labels).inc()
         text = f"Workflow failed: {labels[0]} (execution: {data['aggregateId']})"
-        self._line(text, data, error=data["error"], willCompensate=data["willCompensate"])
+        ended = {} if data["willCompensate"] else _ended(data, WorkflowStatus.FAILED)
+        more = {"error": data["error"], "willCompensate": data["willCompensate"]}
+        self._line(text, data, **ended, **more)
+
+    def _on_cancelled(self, data: Document) -> None:
+        ended = {} if data["willCompensate"] else _ended(data, WorkflowStatus.CANCELLED)
+        self._line("Workflow cancelled", data, **ended, reason=data.get("reason"))
 
     def _on_executed(self, data: Document) -> None:
         self._bound(self._steps, data["definition"], data["workflowType"], "completed").inc()
@@ -127,7 +136,9 @@ class EngineTelemetry:
     def _on_compensation_completed(self, data: Document) -> None:
         if data["success"]:
             self._bound(self._compensated, data["definition"], data["workflowType"]).inc()
-        self._line("Compensation completed", data, success=data["success"])
+        status = WorkflowStatus.COMPENSATED if data["success"] else WorkflowStatus.FAILED
+        more = {"undone": data["compensatedSteps"], "durationMs": data["durationMs"]}
+        self._line("Compensation completed", data, **_ended(data, status), **more)
 
     def _on_rejected(self, data: Document) -> None:
         self._bound(self._rejected, data["code"]).inc()
@@ -148,44 +159,6 @@ class EngineTelemetry:
         )
 
 
-class NamedLogger(structlog.PrintLogger):
-    """A line writer that knows its name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(file=sys.stderr)
-        self.name = name
-
-
-def _add_name(
-    logger: Any, _method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    event["logger"] = getattr(logger, "name", None)
-    return event
-
-
-def configure_logging(settings: LogSection) -> None:
-    """JSON lines (or a readable form) on stderr; `logger` names who speaks, `event` says what."""
-    level = logging.getLevelNamesMapping()[settings.level]
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.format == "json"
-        else structlog.dev.ConsoleRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            _add_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *names: NamedLogger(names[0] if names else "conveyor"),
-        cache_logger_on_first_use=True,
-    )
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s"
-    )
-    # During an outage it would write every refused connection; the service says once who is away.
-    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
+def _ended(data: Document, status: WorkflowStatus) -> Document:
+    """What a line says of a workflow that does not go on by itself."""
+    return {"definition": data["definition"], "status": str(status)}

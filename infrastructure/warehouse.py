@@ -44,6 +44,9 @@ FLOOR = (
 )
 
 
+SERVICES = tuple(dict.fromkeys(work.service for work in FLOOR))
+
+
 class Simulation(BaseModel):
     """The input field `simulate`."""
 

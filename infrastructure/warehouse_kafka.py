@@ -7,12 +7,46 @@ import gc
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
 from conveyor.kafka import KafkaTransport
 from conveyor.key_store import MemoryKeyStore
 from conveyor.redis_keys import RedisKeyStore
 from conveyor.runner import ParticipantRunner
 
-from infrastructure.warehouse import build_warehouse
+from adapters.kafka.health import KafkaProbe
+from infrastructure.running import report_outages, stop_on_signals
+from infrastructure.settings import Settings
+from infrastructure.warehouse import SERVICES, build_warehouse
+from infrastructure.wiring import kafka_settings
+
+log = structlog.get_logger("conveyor")
+
+
+async def run_warehouse(
+    settings: Settings, *, journal: Path | None, failure_rate: float, latency_ms: int
+) -> None:
+    """Serve the servers of the settings until SIGTERM; a server that is away is logged and waited for."""
+    stop = stop_on_signals()
+    kafka, redis = kafka_settings(settings), settings.redis
+    servers, services = kafka.bootstrap_servers, list(SERVICES)
+    log.info("the simulated warehouse runs; Ctrl-C stops it", kafka=servers, services=services)
+    if not redis.enabled:
+        log.warning("without Redis a restart forgets which steps were performed: for trials only")
+    watching = asyncio.create_task(report_outages({"kafka": KafkaProbe(kafka).problem}, stop))
+    try:
+        await run_warehouse_kafka(
+            bootstrap_servers=servers,
+            redis_url=redis.address if redis.enabled else None,
+            stop=stop,
+            journal=journal,
+            failure_rate=failure_rate,
+            latency_ms=latency_ms,
+            topic_prefix=kafka.topic_prefix,
+            instance=settings.instance_id,
+            properties=kafka.properties,
+        )
+    finally:
+        watching.cancel()
 
 
 async def run_warehouse_kafka(

@@ -18,10 +18,10 @@ from bench.recipes.children import ENGINE, PARTICIPANT
 from bench.recipes.kafka_ceiling import EngineCopy, ParticipantCopy
 from bench.recipes.profiles import profiled
 from bench.recipes.saga import record_saga
+from infrastructure.logs import configure_logging
 from infrastructure.running import stop_on_signals
 from infrastructure.serve import run_serve
 from infrastructure.settings import Settings, load_settings
-from infrastructure.telemetry import configure_logging
 from infrastructure.warehouse_kafka import run_warehouse_kafka
 
 

@@ -30,8 +30,8 @@ from bench.recipes import (
     run_kafka,
 )
 from infrastructure.cli.failures import Exit
+from infrastructure.logs import configure_logging
 from infrastructure.settings import LogSection, Settings, load_settings
-from infrastructure.telemetry import configure_logging
 
 #: As a shell tells it.
 _INTERRUPTED = 130

@@ -18,8 +18,8 @@ from bench.recipes.embedded_site import embedded_site, engine, participant
 from bench.recipes.gauges import Gauge
 from bench.recipes.load import WARM_UP
 from bench.recipes.recovery import opening, patient_definition
+from infrastructure.logs import configure_logging
 from infrastructure.settings import LogSection, load_settings
-from infrastructure.telemetry import configure_logging
 
 
 async def _first(file: Path, workflows: int) -> None:

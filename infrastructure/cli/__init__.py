@@ -104,7 +104,11 @@ def _read_own_settings() -> None:
         return
     from dotenv import dotenv_values  # noqa: PLC0415 - only where there is such a file
 
-    values = dotenv_values(".env")
+    try:
+        values = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as fault:
+        note(f".env cannot be read: {fault}")
+        raise SystemExit(Exit.USAGE) from None
     for name in _OWN_SETTINGS:
         value = values.get(name)
         if value is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from infrastructure.cli.options import Form, Output
 from infrastructure.cli.output import write, write_json, write_table
+
+if TYPE_CHECKING:
+    from infrastructure.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The settings in force here.")
 
@@ -16,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="The settings in force here.")
 @app.command()
 def show(output: Output = Form.TABLE) -> None:
     """Every setting, secrets masked."""
-    shown = _masked()
+    shown = _settings().masked()
     if output is Form.JSON:
         write_json(shown)
     else:
@@ -25,16 +28,18 @@ def show(output: Output = Form.TABLE) -> None:
 
 @app.command()
 def check(output: Output = Form.TABLE) -> None:
-    """Tell what is wrong with the settings, or that nothing is."""
-    shown = _masked()
-    write(output, {"valid": True, "profile": shown["profile"]}, {"settings": "valid"})
+    """Say what is wrong with the settings, or that nothing is, and which have no effect yet."""
+    settings = _settings()
+    idle = settings.without_effect()
+    document = {"valid": True, "profile": settings.profile, "withoutEffect": idle}
+    write(output, document, {"settings": "valid", "without effect yet": ", ".join(idle)})
 
 
-def _masked() -> dict[str, Any]:
+def _settings() -> Settings:
     """Raises SettingsError."""
     from infrastructure.settings import load_settings  # noqa: PLC0415 - client commands need none
 
-    return load_settings().masked()
+    return load_settings()
 
 
 def _flat(prefix: str, section: dict[str, Any], joint: str = "_") -> Iterator[tuple[str, Any]]:

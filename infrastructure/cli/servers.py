@@ -6,10 +6,12 @@ Each imports what it runs when it is called: the client commands start without t
 
 from __future__ import annotations
 
+import errno
 import socket
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -37,11 +39,10 @@ def dev(
     ] = False,
 ) -> None:
     """Try Conveyor: everything in one process on one file, with a simulated warehouse."""
-    settings = _settings()
-    _refuse_taken(host, port)
+    settings = _settings(sys.stdout)
+    _refuse_taken(host, port, "--port, or make run PORT=")
     from infrastructure.embedded import run_dev
 
-    typer.echo(f"Conveyor: http://{host}:{port}  API: http://{host}:{port}/docs  (Ctrl-C stops)")
     run_to_end(
         run_dev(
             settings,
@@ -65,14 +66,14 @@ def serve(
     insecure: Insecure = False,
 ) -> None:
     """Run roles of the service on Kafka, MongoDB and Redis."""
-    settings = _settings()
+    settings = _settings(sys.stdout)
     from infrastructure.serve import run_serve
 
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
     if "api" in wanted:
-        _refuse_taken(host, port)
+        _refuse_taken(host, port, "--port")
     if health_port is not None:
-        _refuse_taken(host, health_port)
+        _refuse_taken(host, health_port, "--health-port")
     run_to_end(
         run_serve(
             settings, wanted, host=host, port=port, health_port=health_port, insecure=insecure
@@ -91,7 +92,7 @@ def init(
     output: Output = Form.TABLE,
 ) -> None:
     """Prepare Kafka and MongoDB: topics, indexes, shipped definitions. May be repeated."""
-    settings = _settings()
+    settings = _settings(sys.stderr)
     from infrastructure.initialise import run_init
 
     layout = run_to_end(run_init(settings, partitions, replication_factor, insecure=insecure))
@@ -109,50 +110,36 @@ def warehouse(
     ] = None,
 ) -> None:
     """Run the simulated services over Kafka."""
-    run_to_end(_warehouse(_settings(), failure_rate, latency_ms, journal))
+    settings = _settings(sys.stdout)
+    from infrastructure.warehouse_kafka import run_warehouse
 
-
-async def _warehouse(
-    settings: Settings, failure_rate: float, latency_ms: int, journal: Path | None
-) -> None:
-    from infrastructure.running import stop_on_signals
-    from infrastructure.warehouse_kafka import run_warehouse_kafka
-
-    redis = settings.redis
-    if not redis.enabled:
-        note("without Redis a restart forgets which steps were performed: for a trial only")
-    await run_warehouse_kafka(
-        bootstrap_servers=settings.kafka.bootstrap_servers,
-        redis_url=redis.address if redis.enabled else None,
-        stop=stop_on_signals(),
-        journal=journal,
-        failure_rate=failure_rate,
-        latency_ms=latency_ms,
-        topic_prefix=settings.kafka.topic_prefix,
-        instance=settings.instance_id,
-        properties=settings.kafka.client_properties(),
+    run_to_end(
+        run_warehouse(settings, journal=journal, failure_rate=failure_rate, latency_ms=latency_ms)
     )
 
 
-def _settings() -> Settings:
-    """Raises SettingsError."""
+def _settings(log_stream: TextIO) -> Settings:
+    """The settings, and log lines on that stream. Raises SettingsError."""
+    import structlog
+
+    from infrastructure.logs import configure_logging
     from infrastructure.settings import load_settings
-    from infrastructure.telemetry import configure_logging
 
     settings = load_settings()
-    configure_logging(settings.log)
+    configure_logging(settings.log, log_stream)
+    for variable in settings.without_effect():
+        structlog.get_logger("conveyor").warning("this setting has no effect yet", setting=variable)
     return settings
 
 
-def _refuse_taken(host: str, port: int) -> None:
-    """A port that another process has is told before anything is begun."""
+def _refuse_taken(host: str, port: int, options: str) -> None:
+    """Refuse a port that another process has before anything is begun."""
     try:
         socket.create_server((host, port), family=_family(host)).close()
     except OSError as fault:
-        fail(
-            f"{host}:{port} cannot be served: {fault.strerror}; choose another host or port",
-            Exit.USAGE,
-        )
+        if fault.errno == errno.EADDRINUSE:
+            fail(f"port {port} of {host} is taken; choose another: {options}", Exit.USAGE)
+        fail(f"{host}:{port} cannot be served: {fault.strerror}", Exit.USAGE)
 
 
 def _family(host: str) -> socket.AddressFamily:
@@ -160,7 +147,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
-    """What the work answers; ends the command with a sentence for what an operator has to put right."""
+    """The result of the work; ends the command with a sentence for what an operator has to put right."""
     import uvloop
     from conveyor.errors import ServerUnavailableError
 

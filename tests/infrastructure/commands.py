@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,18 +67,34 @@ def started(url: str, workflow_id: str, *arguments: str) -> Any:
 
 
 def process(
-    *arguments: str, folder: Path | None = None, **environment: str
+    *arguments: str,
+    folder: Path | None = None,
+    interrupt_after: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """A command as a process of its own."""
-    return subprocess.run(
+    """A command as a process of its own; one that runs on gets SIGINT when its stdout has that text."""
+    with subprocess.Popen(
         [*CONVEYOR, *arguments],
-        env=ENVIRONMENT | environment,
+        env={**ENVIRONMENT, **(settings or {}), **environment},
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=50,
-    )
+    ) as running:
+        seen = ""
+        if interrupt_after is not None and running.stdout is not None:
+            for line in running.stdout:
+                seen += line
+                if interrupt_after in line:
+                    running.send_signal(signal.SIGINT)
+                    break
+        try:
+            stdout, stderr = running.communicate(timeout=50)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            raise
+    return subprocess.CompletedProcess(arguments, running.returncode, seen + stdout, stderr)
 
 
 @contextmanager
@@ -116,14 +132,18 @@ def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def at_terminal(
-    *arguments: str, columns: int = 80, interrupt_after: str | None = None, **environment: str
+    *arguments: str,
+    columns: int = 80,
+    interrupt_after: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    **environment: str,
 ) -> tuple[int, str]:
     """Exit code and screen of a command at a terminal; Ctrl-C as soon as the screen shows that text."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
     running = subprocess.Popen(
         [*CONVEYOR, *arguments],
-        env={"TERM": "xterm", **ENVIRONMENT, **environment},
+        env={"TERM": "xterm", **ENVIRONMENT, **(settings or {}), **environment},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -426,7 +426,7 @@ def test_port_is_taken(server: str, tmp_path: Path) -> None:
     result = process("dev", "--port", server.rpartition(":")[2], "--db", str(file))
 
     assert result.returncode == 2
-    assert "choose another host or port" in result.stderr
+    assert "is taken; choose another" in result.stderr
     assert not file.exists()
 
 

@@ -1,0 +1,158 @@
+"""How servers begin: what they say, where their log lines go, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from infrastructure.settings import PREFIX, Settings, load_settings
+from tests.docs.pages import first_code, page, rows, section
+from tests.infrastructure.commands import at_terminal, conveyor, free_port, process, told
+
+AWAY = {
+    "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+    "CONVEYOR_MONGODB__URI": "mongodb://127.0.0.1:2",
+    "CONVEYOR_REDIS__ENABLED": "false",
+}
+
+
+# -- log lines -----------------------------------------------------------------------------------
+
+
+def test_dev_at_a_terminal(tmp_path: Path) -> None:
+    """`make run` shows where it is and one readable line for each order that ended."""
+    arguments = ("--port", str(free_port()), "--db", str(tmp_path / "a.db"))
+
+    code, screen = at_terminal(
+        "dev", *arguments, "--orders-per-second", "40", interrupt_after="COMPENSATED"
+    )
+
+    lines = screen.replace("^C", "").splitlines()
+    assert code == 0
+    assert "Conveyor serves its API" in lines[0]
+    assert f"url=http://127.0.0.1:{arguments[1]}" in lines[0]
+    orders = [line for line in lines if "order-fulfillment" in line]
+    names = [line.split()[1] for line in orders]
+    assert len(names) == len(set(names)) >= 2
+    assert all(
+        re.match(r"\d\d:\d\d:\d\d ord-\S+  order-fulfillment  COMP(LETED|ENSATED)  ", line)
+        for line in orders
+    )
+    assert not any("{" in line for line in orders)
+
+
+@pytest.mark.parametrize("arguments", [["warehouse"], ["serve", "--roles", "engine"]])
+def test_without_kafka(arguments: list[str]) -> None:
+    """A server says that it runs, and which server it waits for."""
+    code, screen = at_terminal(*arguments, interrupt_after="component=kafka", settings=AWAY)
+
+    assert code == 0
+    assert "runs; Ctrl-C stops it" in screen
+    assert "WARNING a component is down  component=kafka" in screen
+
+
+def test_json_elsewhere(tmp_path: Path) -> None:
+    """Without a terminal every line of a server is a JSON object on stdout."""
+    done = process(
+        *("serve", "--roles", "engine", "--insecure"),
+        settings={**AWAY, "CONVEYOR_LOCKS__ENABLED": "true"},
+        interrupt_after="component is down",
+    )
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"this setting has no effect yet", "a component is down"} <= {
+        line["event"] for line in lines
+    }
+    assert all({"event", "level", "logger", "timestamp"} <= line.keys() for line in lines)
+    assert done.stderr == ""
+
+
+def test_results_stay_clean() -> None:
+    """A command whose stdout is its result logs to stderr."""
+    done = process("init", "-o", "json", CONVEYOR_LOCKS__ENABLED="true", settings=AWAY)
+
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "CONVEYOR_LOCKS__ENABLED" in done.stderr
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_names_its_option() -> None:
+    """A port that is taken is refused with the option that chooses another."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        dev = process("dev", "--port", port)
+        health = process("serve", "--roles", "engine", "--health-port", port)
+
+    assert (dev.returncode, health.returncode) == (2, 2)
+    assert f"port {port} of 127.0.0.1 is taken" in dev.stderr
+    assert "--port, or make run PORT=" in dev.stderr
+    assert "--health-port" in health.stderr
+
+
+def test_dev_is_not_for_production(tmp_path: Path) -> None:
+    """The production profile runs on no file."""
+    file = tmp_path / "a.db"
+    done = process(
+        *("dev", "--port", str(free_port()), "--db", str(file)), CONVEYOR_PROFILE="production"
+    )
+
+    assert done.returncode == 2
+    assert "CONVEYOR_PROFILE=production" in done.stderr
+    assert not file.exists()
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content", ["[1", "- 1", "text", "\xff", "kafka: 3"], ids=["flow", "list", "text", "ÿ", "kafka"]
+)
+def test_an_unreadable_file_of_settings(content: str, tmp_path: Path) -> None:
+    """`conveyor.yaml` and `.env` are refused in a sentence."""
+    (tmp_path / "conveyor.yaml").write_bytes(content.encode("latin-1"))
+
+    done = process("config", "check", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_setting_in_dotenv(tmp_path: Path) -> None:
+    """A variable of `.env` that does not exist is no more ignored than one of the environment."""
+    (tmp_path / ".env").write_text("CONVEYOR_KAFKAS__GROUP_ID=x\n")
+
+    done = process("config", "check", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "CONVEYOR_KAFKAS__GROUP_ID: there is no such setting" in done.stderr
+
+
+def test_settings_without_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set and changes nothing is said; the page lists exactly those settings."""
+    text = section(page("docs/reference/settings.md"), "## Accepted, without effect yet")
+    listed = {first_code(cells[0]): first_code(cells[1]) for cells in rows(text)}
+    for variable, default in listed.items():
+        monkeypatch.setenv(variable.replace("<NAME>", "SHOP"), default or "http://shop")
+
+    assert load_settings().without_effect() == sorted(
+        variable.replace("<NAME>", "SHOP") for variable in listed
+    )
+    assert told("", "config", "check")["withoutEffect"] == load_settings().without_effect()
+    assert f"{PREFIX}LOCKS__ENABLED" in conveyor("", "config", "check").stdout
+
+
+def test_no_setting_is_without_effect_unless_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Defaults are not worth a line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONVEYOR_KAFKA__TOPIC_PREFIX", "trial.")
+
+    assert Settings().without_effect() == []
