@@ -6,6 +6,7 @@ import fcntl
 import os
 import sqlite3
 from pathlib import Path
+from typing import ClassVar
 
 from adapters.sqlite.schema import ensure_schema
 
@@ -14,52 +15,116 @@ _CHECKPOINT_PAGES = 4096
 _CACHE_KIB = 32_768
 #: Bulk statements come in some sizes each (`writer.py`); all of them stay prepared.
 _PREPARED_STATEMENTS = 256
+#: What a file of any version has.
+_OWN_TABLES = frozenset(("record_batches", "commits", "instances"))
 
 
-class FileInUseError(Exception):
-    """Another process holds the database file; the message names both and what to do."""
+class UnusableFileError(Exception):
+    """The database file cannot be opened; the message says why and what to do."""
 
-    def __init__(self, path: Path, holder: str) -> None:
+
+class FileInUseError(UnusableFileError):
+    """Another process holds the database file."""
+
+    def __init__(self, path: Path, holder: int | None) -> None:
+        process = "another Conveyor process" if holder is None else f"the Conveyor process {holder}"
         super().__init__(
-            f"{path} is in use by the Conveyor process {holder or 'that just started'}: "
-            "stop it, or start this one with another --db FILE"
+            f"{path} is in use by {process}: stop it, or start this one with another --db FILE"
         )
 
 
 class FileLock:
-    """An exclusive lock on `<path>.lock`; however the process ends, the system releases it."""
+    """An exclusive lock on the database file itself, whichever of its names it was opened by.
+
+    However the process ends, the system releases the lock. It is a lock of the open file (`flock`), which
+    SQLite's own locks (`fcntl`) do not meet. Closing the file would release those of the whole process:
+    so it stays open as long as any connection, and a file that is held here is not opened again.
+    """
+
+    _held: ClassVar[set[tuple[int, int]]] = set()
 
     def __init__(self, path: Path) -> None:
-        """Raises `FileInUseError` when another process, or another store of this one, holds the
-        file."""
-        lock_path = path.with_name(path.name + ".lock")
-        self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Create the file if need be.
+
+        Raises `FileInUseError` when another process, or another store of this one, holds the file, and
+        `UnusableFileError` when there can be no such file.
+        """
+        if path.exists() and _identity(path.stat()) in self._held:
+            raise FileInUseError(path, os.getpid())
+        self._descriptor = _open(path)
+        self._identity = _identity(os.fstat(self._descriptor))
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._descriptor, 20, 0).decode()
             os.close(self._descriptor)
-            raise FileInUseError(path, holder) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            raise FileInUseError(path, _holder(self._identity)) from None
+        self._held.add(self._identity)
 
     def release(self) -> None:
+        self._held.discard(self._identity)
         os.close(self._descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError:
+        raise UnusableFileError(
+            f"{path}: there is no folder {path.parent}; create it, or give another --db FILE"
+        ) from None
+    except IsADirectoryError:
+        raise UnusableFileError(
+            f"{path} is a folder; --db takes a file, as {path}/conveyor.db"
+        ) from None
+    except OSError as fault:
+        raise UnusableFileError(
+            f"{path} cannot be written: {fault.strerror}; give another --db FILE"
+        ) from None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _holder(identity: tuple[int, int]) -> int | None:
+    """The process with a lock on that file, where the system says so (Linux)."""
+    device, inode = identity
+    place = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    # 1: FLOCK  ADVISORY  WRITE 4711 08:01:1234567 0 EOF
+    found = [line.split() for line in lines if " FLOCK " in line and place in line.split()]
+    return int(found[0][4]) if found else None
 
 
 def open_writer(path: Path, max_pages: int | None = None) -> sqlite3.Connection:
     """The one connection that writes; every commit on it is on disk when it returns.
 
-    `max_pages` limits the size of the file, as a full disk would.
+    `max_pages` limits the size of the file, as a full disk would. Raises `UnusableFileError`.
     """
-    connection = _connect(path)
-    connection.execute("PRAGMA journal_mode = WAL")
+    try:
+        connection = _connect(path)
+        _require_own(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.DatabaseError as error:
+        raise UnusableFileError(f"{path}: {error}; give another --db FILE") from error
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     ensure_schema(connection, str(path))
     if max_pages is not None:
         connection.execute(f"PRAGMA max_page_count = {max_pages}")
     return connection
+
+
+def _require_own(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises `UnusableFileError` for the database of another program, before anything of it is changed."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if tables and not tables >= _OWN_TABLES:
+        raise UnusableFileError(
+            f"{path} is the database of another program; give another --db FILE"
+        )
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

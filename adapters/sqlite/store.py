@@ -75,7 +75,7 @@ class SqliteStore:
         """Open the file, or create it; call this in the event loop that will use it.
 
         `max_pages` limits the size of the file in pages of 4 KiB, `tail_bytes` the memory for the
-        unread records of each topic. Raises `FileInUseError` when another process holds the file.
+        unread records of each topic. Raises `UnusableFileError`, of it `FileInUseError`.
         """
         self._loop = asyncio.get_running_loop()
         self._lock = FileLock(path)

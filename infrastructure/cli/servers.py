@@ -152,7 +152,7 @@ def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     from conveyor.errors import ServerUnavailableError
 
     from adapters.kafka.errors import TopicMismatchError
-    from adapters.sqlite.file import FileInUseError
+    from adapters.sqlite.file import UnusableFileError
     from adapters.sqlite.verification import NoStoreError
     from application.ports import SetupError, Unavailable
 
@@ -160,7 +160,7 @@ def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     code = Exit.USAGE
     try:
         return uvloop.run(work)
-    except* (SetupError, FileInUseError, NoStoreError, TopicMismatchError) as wrong:
+    except* (SetupError, UnusableFileError, NoStoreError, TopicMismatchError) as wrong:
         sentences = [str(fault) for fault in _leaves(wrong)]
     except* (Unavailable, ServerUnavailableError) as away:
         sentences += [str(fault) for fault in _leaves(away)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,6 +109,59 @@ def test_dev_is_not_for_production(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "CONVEYOR_PROFILE=production" in done.stderr
     assert not file.exists()
+
+
+OTHER_PROGRAM = "CREATE TABLE bookmarks (url TEXT)"
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _text(path: Path) -> None:
+    path.write_text("a text that is longer than the header of a database file " * 4)
+
+
+def _database_of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(OTHER_PROGRAM)
+
+
+def _link_to_a_read_only_file(path: Path) -> None:
+    path.symlink_to("/proc/version")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (_folder, "is a folder"),
+        (_text, "is not a database"),
+        (_database_of_another_program, "the database of another program"),
+        (_link_to_a_read_only_file, "--db FILE"),
+    ],
+)
+def test_a_file_that_is_no_store(
+    make: Callable[[Path], None], sentence: str, tmp_path: Path
+) -> None:
+    """`--db` refuses what is not its own in a sentence, and changes nothing of it."""
+    path = tmp_path / "conveyor.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+
+    done = process("dev", "--port", str(free_port()), "--db", str(path))
+
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert before is None or path.read_bytes() == before
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    """`--db` does not create folders."""
+    done = process("dev", "--port", str(free_port()), "--db", str(tmp_path / "missing" / "a.db"))
+
+    assert done.returncode == 2
+    assert "there is no folder" in done.stderr
 
 
 # -- settings ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,12 +96,40 @@ async def test_a_second_process_is_refused(path: Path, store: SqliteStore) -> No
     assert "--db FILE" in errors.decode()
 
 
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+async def test_another_name_is_the_same_file(
+    link: Callable[[Path, Path], None], path: Path, store: SqliteStore
+) -> None:
+    """A second process on a symbolic or hard link is refused, and the first one goes on writing."""
+    other = path.with_name("other.db")
+    link(path, other)
+    second = await start(_ENGINE, str(other))
+
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        _, errors = await second.communicate()
+
+    assert second.returncode == 1
+    assert f"{other} is in use by the Conveyor process {os.getpid()}" in errors.decode()
+    await store.topic("another")
+
+
 async def test_a_second_store_of_the_same_process_is_refused(
     path: Path, store: SqliteStore
 ) -> None:
-    """The file has one writer, wherever the second would be."""
+    """The file has one writer, wherever the second would be; SQLite keeps its locks on it."""
+    held = _locks_on(path)
+
     with pytest.raises(FileInUseError, match="in use"):
         SqliteStore(path)
+
+    assert held
+    assert _locks_on(path) == held
+
+
+def _locks_on(path: Path) -> list[str]:
+    inode = f":{path.stat().st_ino}"
+    lines = Path("/proc/locks").read_text().splitlines()
+    return sorted(" ".join(line.split()[1:]) for line in lines if line.split()[5].endswith(inode))
 
 
 async def test_a_file_of_another_version_is_refused(path: Path) -> None:
