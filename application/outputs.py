@@ -13,14 +13,44 @@ from conveyor.messages import Message
 
 from application.codec.internal import SOURCE, Sign, send_message
 from application.ports import Commit, Document, Entry, RecordedEvent
-from domain.workflow.events import StepScheduled, StepUnresolved
+from domain.workflow.events import (
+    StepCompensationFailed,
+    StepFailed,
+    StepReplyIgnored,
+    StepRetryScheduled,
+    StepScheduled,
+    StepUnresolved,
+)
 
 _REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})
+#: What may happen to a step again and again, and leaves its document as large as it is.
+_REPEATING = frozenset(
+    event.TYPE
+    for event in (
+        StepFailed,
+        StepRetryScheduled,
+        StepUnresolved,
+        StepReplyIgnored,
+        StepCompensationFailed,
+    )
+)
 
 
 def outputs(commit: Commit, sign: Sign) -> list[Message]:
     """Every message of the commit, in order: each public event, its request if any, then its sends."""
     return [message for entry in commit.entries for message in entry_outputs(entry, sign)]
+
+
+def kept_bytes(entry: Entry) -> int:
+    """About how much larger the document of the aggregate gets: what is repeated for days must not count."""
+    return sum(len(event.json) for event in entry.events if not _repeats(event))
+
+
+def _repeats(event: RecordedEvent) -> bool:
+    if event.type != StepScheduled.TYPE:
+        return event.type in _REPEATING
+    # Later attempts have the same input, and the document has none of undos.
+    return event.data["attempt"] > 1 or "purpose" in event.data
 
 
 def entry_outputs(entry: Entry, sign: Sign) -> list[Message]:

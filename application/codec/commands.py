@@ -61,14 +61,19 @@ def _execute(data: wire.ExecuteStepData, actor: str) -> Command:
     )
 
 
+#: Characters of a failure's texts that are kept. It stands in several events, and its message in the undos' reason.
+_FAILURE_CODE_MAX = 255
+_FAILURE_MESSAGE_MAX = 4000
+
+
 def error_of(step_id: str, failure: wire.StepFailure) -> WorkflowError:
     recoverable = failure.retryable
     return WorkflowError(
         step_id=step_id,
         service_name=None,
-        error_code=failure.code,
-        message=failure.message,
-        error_type=failure.type,
+        error_code=failure.code[:_FAILURE_CODE_MAX],
+        message=failure.message[:_FAILURE_MESSAGE_MAX],
+        error_type=failure.type[:_FAILURE_CODE_MAX],
         recoverable=is_recoverable_type(failure.type) if recoverable is None else recoverable,
     )
 

@@ -130,6 +130,7 @@ _CONVERTERS: dict[Any, tuple[_Convert, _Convert]] = {
     datetime: (rfc3339, parse_time),
     datetime | None: (rfc3339, parse_time),
     WorkflowError: (error_document, error_from),
+    WorkflowError | None: (error_document, error_from),
     StepRequest: (_step_request, _step_request_from),
     SealRequest: (_seal_request, _seal_request_from),
     WorkflowPriority: (lambda priority: priority.value, WorkflowPriority),

@@ -20,6 +20,7 @@ from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowPriority, WorkflowStatus
 from domain.workflow.step import StepExecution, Undo
 from domain.workflow.timers import next_due
+from domain.workflow.weight import held_by
 
 #: What the resource does not show.
 INTERNAL_FIELDS = ("_id", "partition", "nextTimerAt", "engine")
@@ -215,6 +216,8 @@ def _internal(step: StepExecution) -> Document:
         document["sealDueAt"] = _time(step.seal_due_at)
     if step.sealed:
         document["sealed"] = True
+    if step.performed:
+        document["performed"] = True
     if step.undo.attempt:
         document["undo"] = _undo(step.undo)
     return document
@@ -239,15 +242,17 @@ def from_document(document: Document, definition_of: DefinitionOf) -> WorkflowIn
     engine: Document = document["engine"]
     definition = definition_of(document["definition"], document["definitionVersion"])
     internals: Document = engine["steps"]
+    facts = _facts(document, engine, definition)
+    steps = {
+        step["stepId"]: _execution(step, internals.get(step["stepId"], {}))
+        for step in document["steps"]
+    }
     return WorkflowInstance(
         id=document["_id"],
-        facts=_facts(document, engine, definition),
+        facts=facts,
         version=document["version"],
         status=WorkflowStatus(document["status"]),
-        steps={
-            step["stepId"]: _execution(step, internals.get(step["stepId"], {}))
-            for step in document["steps"]
-        },
+        steps=steps,
         created_at=parse_time(document["createdAt"]),
         updated_at=parse_time(document["updatedAt"]),
         started_at=_moment(document["startedAt"]),
@@ -267,6 +272,7 @@ def from_document(document: Document, definition_of: DefinitionOf) -> WorkflowIn
         compensated_steps=tuple(document["compensatedSteps"]),
         forced=engine["forced"],
         signals=engine["signals"],
+        held=held_by(facts, steps.values(), engine["signals"]),
     )
 
 
@@ -315,6 +321,7 @@ def _execution(step: Document, internal: Document) -> StepExecution:
         seal_attempt=internal.get("sealAttempt", 0),
         seal_due_at=_moment(internal.get("sealDueAt")),
         sealed=internal.get("sealed", False),
+        performed=internal.get("performed", False),
         completion_order=internal.get("completionOrder", 0),
         undo=Undo(
             status=CompensationStatus(action.get("status", "NONE")),

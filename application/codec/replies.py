@@ -25,20 +25,18 @@ Answer = HandleStepReply | HandleSealAnswer
 def without_data(answer: Answer, code: str, detail: str) -> Answer:
     """The same answer of a participant, without data that cannot be kept.
 
-    A success becomes a failure whose outcome is open (type UNKNOWN): the step was done, so the seal will
-    find it performed and its undo can follow.
+    A success stays one: the step was performed, and is never performed again for the sake of its output.
     """
-    if isinstance(answer, HandleSealAnswer):
-        return replace(answer, output=None, snapshot=None)
-    error = WorkflowError(
-        step_id=answer.step_id,
-        service_name=None,
-        error_code=code,
-        message=detail,
-        error_type=ErrorType.UNKNOWN if answer.error is None else answer.error.error_type,
-        recoverable=False,
+    unusable = WorkflowError.create(
+        answer.step_id, "", code, detail, ErrorType.VALIDATION_ERROR, recoverable=False
     )
-    return replace(answer, output=None, snapshot=None, error=error)
+    if isinstance(answer, HandleSealAnswer):
+        return replace(
+            answer, output=None, snapshot=None, error=unusable if answer.performed else None
+        )
+    if answer.error is not None:
+        return answer
+    return replace(answer, output=None, snapshot=None, performed=True, error=unusable)
 
 
 def _strict(decode_reply: Callable[[Message], Command]) -> Decode:
@@ -82,6 +80,7 @@ def _failed(message: Message) -> Command:
         round=reply.round,
         purpose=_purpose(message, reply.compensation),
         error=error_of(reply.step_id, reply.error),
+        performed=reply.performed,
         execution_time_ms=reply.execution_time_ms or 0,
     )
 
@@ -95,6 +94,7 @@ def _sealed(message: Message) -> Command:
         output=answer.output,
         snapshot=answer.snapshot,
         attempt=answer.attempt,
+        error=error_of(answer.step_id, answer.error) if answer.error is not None else None,
     )
     return _as_usable(command, unusable)
 

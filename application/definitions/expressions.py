@@ -46,6 +46,10 @@ class FieldPath:
     def references(self) -> frozenset[Path]:
         return frozenset((self.names,))
 
+    @property
+    def is_path(self) -> bool:
+        return True
+
     def evaluate(self, document: Mapping[str, Any]) -> Any:
         value: Any = document
         try:
@@ -63,6 +67,10 @@ class JmesPath:
     source: str
     references: frozenset[Path]
     tree: Node = field(compare=False, repr=False)
+
+    @property
+    def is_path(self) -> bool:
+        return False
 
     def evaluate(self, document: Mapping[str, Any]) -> Any:
         """Raises ExpressionError when a function refuses the values that it meets, or the value is too large."""
@@ -85,6 +93,10 @@ class ObjectExpression:
     @property
     def references(self) -> frozenset[Path]:
         return self.inner.references
+
+    @property
+    def is_path(self) -> bool:
+        return self.inner.is_path
 
     def evaluate(self, document: Mapping[str, Any]) -> Any:
         """Raises ExpressionError, also for a value that is no object."""

@@ -22,7 +22,7 @@ from application.engine.hot import Hot
 from application.engine.memory import Memory
 from application.engine.partition import Partition
 from application.engine.work import Work
-from application.outputs import entry_outputs
+from application.outputs import entry_outputs, kept_bytes
 from application.ports import Commit, Entry
 from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.aggregate.kind import (
@@ -44,7 +44,7 @@ COMMIT_EVENTS_MAX: Final = 1000
 COMMIT_BYTES_MAX: Final = 1_000_000
 #: Bytes of data of one message; topics take 1 MiB with headers.
 MESSAGE_BYTES_MAX: Final = 1_000_000
-#: Bytes of all events of an instance, so that its document (which repeats outputs) stays under 16 MB.
+#: Bytes of what an instance keeps of its events, so that its document (which repeats outputs) stays under 16 MB.
 INSTANCE_BYTES_MAX: Final = 6_000_000
 
 #: Of a refusal, so that no input makes it too large to be told.
@@ -175,7 +175,7 @@ class Drafter:
         entry = self._entry(draft, work, decided)
         messages = entry_outputs(entry, self._sign)
         size = sum(len(message.data) for message in messages)
-        too_large = self._too_large(draft, command, messages, size)
+        too_large = self._too_large(draft, command, messages, kept_bytes(entry))
         if too_large is not None:
             if draft.state is None and assumed_new:
                 raise Unloaded
@@ -208,7 +208,7 @@ class Drafter:
         command_id = work.message.message_id if work.is_command else None
         if command_id is not None:
             draft.answered.add(command_id)
-        draft.memory = draft.memory.after(work.position, command_id, work.at_ms, size)
+        draft.memory = draft.memory.after(work.position, command_id, work.at_ms, kept_bytes(entry))
 
     def _happen(self, draft: Draft, work: Work, events: Sequence[DomainEvent]) -> None:
         """Events that are taken as they are; nothing follows from them."""
@@ -270,15 +270,15 @@ class Drafter:
     # Sizes ---------------------------------------------------------------------------------------
 
     def _too_large(
-        self, draft: Draft, command: Command, messages: Sequence[Message], size: int
+        self, draft: Draft, command: Command, messages: Sequence[Message], kept: int
     ) -> str | None:
         unsendable = _unsendable(messages)
         if unsendable is not None or draft.aggregate.is_coordinator:
             return unsendable
         brings_data = type(command) in draft.aggregate.kind.bringing_data
-        if draft.memory.size + size > INSTANCE_BYTES_MAX and brings_data:
+        if draft.memory.size + kept > INSTANCE_BYTES_MAX and brings_data:
             return (
-                f"the workflow would hold {draft.memory.size + size} bytes; "
+                f"the workflow would hold {draft.memory.size + kept} bytes; "
                 f"at most {INSTANCE_BYTES_MAX}: pass references instead of data"
             )
         return None

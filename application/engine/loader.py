@@ -12,6 +12,7 @@ from application.codec.internal import is_own
 from application.codec.times import parse_time
 from application.engine.hot import Hot
 from application.engine.memory import Memory
+from application.outputs import kept_bytes
 from application.ports import (
     Commit,
     DefinitionOf,
@@ -128,10 +129,5 @@ def remembered(memory: Memory, entry: Entry) -> Memory:
         entry.cause,
         None if is_own(entry.message_id) else entry.message_id,
         int(recorded_at.timestamp() * 1000),
-        entry_bytes(entry),
+        kept_bytes(entry),
     )
-
-
-def entry_bytes(entry: Entry) -> int:
-    """About what the entry's messages hold."""
-    return sum(len(event.json) for event in entry.events)

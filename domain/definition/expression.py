@@ -24,6 +24,11 @@ class Expression(Protocol):
         """The field paths that it reads, as far as they are fixed: `('steps', 'pick', 'output', 'bin')`."""
         ...
 
+    @property
+    def is_path(self) -> bool:
+        """It only reads one field: its value stands in the document as it is."""
+        ...
+
     def evaluate(self, document: Mapping[str, Any]) -> Any:
         """Raises ExpressionError."""
         ...
@@ -38,9 +43,17 @@ class Template:
 
     shape: Any
     _render: _Render = field(init=False, repr=False, compare=False)
+    #: How often the document stands in the result at most; None if an expression may make more of it.
+    copies: int | None = field(init=False, repr=False, compare=False)
+    #: Bytes that the result has besides, at most.
+    fixed_bytes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_render", _renderer(self.shape))
+        expressions = self.expressions
+        only_paths = all(expression.is_path for expression in expressions)
+        object.__setattr__(self, "copies", len(expressions) if only_paths else None)
+        object.__setattr__(self, "fixed_bytes", _fixed_bytes(self.shape))
 
     @staticmethod
     def literal(value: Any) -> Template:
@@ -53,6 +66,13 @@ class Template:
     @property
     def expressions(self) -> tuple[Expression, ...]:
         return tuple(_expressions(self.shape))
+
+    def carries(self, path: tuple[str, ...]) -> bool:
+        """The whole value at that path is part of the result."""
+        return any(
+            expression.is_path and expression.references == frozenset((path,))
+            for expression in self.expressions
+        )
 
 
 def _renderer(shape: Any) -> _Render:
@@ -68,7 +88,14 @@ def _renderer(shape: Any) -> _Render:
     return evaluate or (lambda _: shape)
 
 
-EMPTY = Template({})
+def _fixed_bytes(shape: Any) -> int:
+    """At most; an expression's own value is not counted."""
+    if isinstance(shape, dict):
+        items = cast("dict[str, Any]", shape).items()
+        return 2 + sum(6 * len(name) + 4 + _fixed_bytes(inner) for name, inner in items)
+    if isinstance(shape, list):
+        return 2 + sum(1 + _fixed_bytes(inner) for inner in cast("list[Any]", shape))
+    return 4 if hasattr(shape, "evaluate") else 6 * len(repr(shape))
 
 
 def _expressions(shape: Any) -> list[Expression]:
@@ -78,3 +105,6 @@ def _expressions(shape: Any) -> list[Expression]:
     if isinstance(shape, list):
         return [found for inner in cast("list[Any]", shape) for found in _expressions(inner)]
     return [cast(Expression, shape)] if hasattr(shape, "evaluate") else []
+
+
+EMPTY = Template({})

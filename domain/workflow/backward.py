@@ -6,6 +6,7 @@ Undos run in parallel only where the graph allows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,14 +20,26 @@ from domain.workflow.events import (
     CompensationStarted,
     IncidentRaised,
     StepCompensated,
+    StepCompensationFailed,
     StepRequest,
     StepScheduled,
     StepSealed,
 )
+from domain.workflow.failure import ErrorType
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import ask_seal, close_read_only, seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus
 from domain.workflow.step import StepExecution, deadline_after, elapsed_ms
+from domain.workflow.weight import (
+    REASON_CHARACTERS_MAX,
+    WEIGHT_MAX,
+    is_light,
+    request_bytes,
+    too_large,
+)
+
+#: A step's status, which a mapping may read, has other lengths later on.
+_STATUSES_BYTES = 8
 
 
 def start_compensation(
@@ -54,8 +67,10 @@ def backward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
         for step in instance.steps.values()
         if step.undo.status is CompensationStatus.FAILED and step.status is StepStatus.COMPENSATING
     ]
-    if failed and instance.forced:
-        return [_take_as_undone(instance, step, now) for step in failed]
+    if instance.forced:
+        hurried = [*_take_as_undone(instance, failed, now), *_do_not_wait(instance, now)]
+        if hurried:
+            return hurried
     if not failed:
         undos = [
             schedule_undo(instance, step, now)
@@ -85,8 +100,7 @@ def _may_be_undone(instance: WorkflowInstance, step: StepDefinition) -> bool:
 def _is_clear(definition: WorkflowDefinition, execution: StepExecution) -> bool:
     if execution.unanswered or execution.status is StepStatus.COMPENSATING:
         return False
-    done = execution.status is StepStatus.COMPLETED
-    return not done or definition.compensation_of(execution.step_id) is None
+    return not execution.is_done or definition.compensation_of(execution.step_id) is None
 
 
 def _is_busy(execution: StepExecution) -> bool:
@@ -104,39 +118,86 @@ def schedule_undo(
     step: StepDefinition,
     now: datetime,
     purpose: Purpose = Purpose.UNDO,
-) -> StepScheduled:
-    """The next attempt of a step's undo, or of the check that the undo worked."""
+) -> StepScheduled | StepCompensationFailed:
+    """The next attempt of a step's undo, or of the check that the undo worked.
+
+    One that no message holds has failed for good: then people undo it, and force-compensate says so.
+    """
     action = step.compensation
     assert action is not None
     execution = instance.steps[step.id]
-    verify = action.verify if purpose is Purpose.VERIFY else None
-    attempt = execution.undo.attempt + 1
-    request = StepRequest(
-        workflow_id=instance.id,
-        step_id=step.id,
-        service=action.service_name,
-        operation=verify.operation if verify else action.operation,
-        input=_render_undo(instance, verify.input if verify else action.input),
-        context=instance.request_context(),
-        attempt=attempt,
-        round=execution.round,
-        deadline=deadline_after(now, step.timeout_ms),
-        strategy=action.strategy.value,
-        step_output=execution.output,
-        snapshot=execution.snapshot,
-        reason=instance.compensation_reason,
-    )
+    request = _undo_request(instance, step, now, purpose)
+    size = request_bytes(instance.facts, request)
+    if size > WEIGHT_MAX:
+        return StepCompensationFailed(
+            occurred_at=now,
+            step_id=step.id,
+            service_name=action.service_name,
+            operation=request.operation,
+            attempt=execution.undo.attempt,
+            error_code="TOO_LARGE",
+            error_type=ErrorType.VALIDATION_ERROR,
+            message=too_large(f"the {purpose} of {step.id}", size),
+            recoverable=False,
+            will_retry=False,
+        )
     return StepScheduled(
         occurred_at=now,
         step_id=step.id,
         service_name=action.service_name,
         operation=request.operation,
-        attempt=attempt,
+        attempt=request.attempt,
         round=execution.round,
         idempotency_key=str(StepKey(instance.id, step.id, execution.round, purpose=purpose.value)),
         purpose=purpose.value,
         request=request,
     )
+
+
+def undo_fault(instance: WorkflowInstance, step: StepDefinition, now: datetime) -> str | None:
+    """Why the undo of a step that is done, or its verification, could not be sent; None if it can."""
+    action = step.compensation
+    if action is None or is_light(instance.held, step):
+        return None
+    purposes = (Purpose.UNDO,) if action.verify is None else (Purpose.UNDO, Purpose.VERIFY)
+    for purpose in purposes:
+        request = _undo_request(instance, step, now, purpose)
+        size = request_bytes(instance.facts, request) + _STATUSES_BYTES * len(instance.steps)
+        if size > WEIGHT_MAX:
+            return too_large(f"the {purpose} of {step.id}", size)
+    return None
+
+
+def _undo_request(
+    instance: WorkflowInstance, step: StepDefinition, now: datetime, purpose: Purpose
+) -> StepRequest:
+    """The output goes along where the message holds it, or where the mapping has it not already."""
+    action = step.compensation
+    assert action is not None
+    execution = instance.steps[step.id]
+    verify = action.verify if purpose is Purpose.VERIFY else None
+    template = verify.input if verify else action.input
+    reason = instance.compensation_reason
+    request = StepRequest(
+        workflow_id=instance.id,
+        step_id=step.id,
+        service=action.service_name,
+        operation=verify.operation if verify else action.operation,
+        input=_render_undo(instance, template),
+        context=instance.request_context(),
+        attempt=execution.undo.attempt + 1,
+        round=execution.round,
+        deadline=deadline_after(now, step.timeout_ms),
+        strategy=action.strategy.value,
+        step_output=execution.output,
+        snapshot=execution.snapshot,
+        reason=reason[:REASON_CHARACTERS_MAX] if reason is not None else None,
+    )
+    if is_light(instance.held, step) or not template.carries(("steps", step.id, "output")):
+        return request
+    if request_bytes(instance.facts, request) <= WEIGHT_MAX:
+        return request
+    return replace(request, step_output=None)
 
 
 def _render_undo(instance: WorkflowInstance, template: Template) -> Any:
@@ -180,19 +241,39 @@ def _give_up_seals(instance: WorkflowInstance, now: datetime) -> list[DomainEven
 
 
 def _take_as_undone(
-    instance: WorkflowInstance, step: StepExecution, now: datetime
-) -> StepCompensated:
-    action = instance.definition.compensation_of(step.step_id)
-    assert action is not None
-    return StepCompensated(
-        occurred_at=now,
-        step_id=step.step_id,
-        service_name=action.service_name,
-        operation=action.operation,
-        attempt=step.undo.attempt,
-        execution_time_ms=0,
-        forced=True,
-    )
+    instance: WorkflowInstance, failed: Sequence[StepExecution], now: datetime
+) -> list[StepCompensated]:
+    """Forced: what cannot be undone counts as undone, on the operator's word."""
+    events: list[StepCompensated] = []
+    for step in failed:
+        action = instance.definition.compensation_of(step.step_id)
+        assert action is not None
+        events.append(
+            StepCompensated(
+                occurred_at=now,
+                step_id=step.step_id,
+                service_name=action.service_name,
+                operation=action.operation,
+                attempt=step.undo.attempt,
+                execution_time_ms=0,
+                forced=True,
+            )
+        )
+    return events
+
+
+def _do_not_wait(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:
+    """Forced: an undo that waits for its retry is tried now, and for the last time."""
+    return [
+        schedule_undo(
+            instance,
+            instance.definition.step(step.step_id),
+            now,
+            Purpose.VERIFY if step.undo.verifying else Purpose.UNDO,
+        )
+        for step in instance.steps.values()
+        if step.status is StepStatus.COMPENSATING and step.undo.next_attempt_at is not None
+    ]
 
 
 def _end_compensation(

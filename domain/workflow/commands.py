@@ -94,7 +94,10 @@ class Purpose(StrEnum):
 
 @value
 class HandleStepReply:
-    """A participant's answer: success with `output`, or failure with `error`."""
+    """A participant's answer: success with `output`, or failure with `error`.
+
+    `performed` with an `error`: the effect is there, and the error says why its output cannot be kept.
+    """
 
     step_id: str
     attempt: int
@@ -102,6 +105,7 @@ class HandleStepReply:
     purpose: Purpose = Purpose.FORWARD
     output: Any = None
     error: WorkflowError | None = None
+    performed: bool = False
     execution_time_ms: int = 0
     snapshot: Any = None
     #: Who answers, if not the step's own service.
@@ -116,6 +120,8 @@ class HandleSealAnswer:
     output: Any = None
     snapshot: Any = None
     attempt: int | None = None
+    #: Why the output of a performed step cannot be kept.
+    error: WorkflowError | None = None
     #: Who answers, if not the step's own service.
     actor: str | None = None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from domain.aggregate import kind
@@ -14,10 +15,10 @@ from domain.aggregate.event import DomainEvent
 from domain.aggregate.kind import Decided, Duplicate, Moment, settle
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.aggregate.timer import Firing
-from domain.definition.definition import OnCancel
+from domain.definition.definition import OnCancel, StepDefinition
 from domain.definition.expression import ExpressionError
 from domain.workflow import replies, timers
-from domain.workflow.backward import backward, start_compensation
+from domain.workflow.backward import backward, start_compensation, undo_fault
 from domain.workflow.commands import (
     CancelWorkflow,
     Command,
@@ -37,6 +38,7 @@ from domain.workflow.events import (
     StepScheduled,
     WavelessProcessingEnabled,
     WorkflowCancelled,
+    WorkflowFailed,
     WorkflowPaused,
     WorkflowResumed,
     WorkflowRetried,
@@ -44,7 +46,7 @@ from domain.workflow.events import (
     WorkflowStarted,
 )
 from domain.workflow.evolve import evolve
-from domain.workflow.forward import forward, schedule_step
+from domain.workflow.forward import TOO_LARGE, attempt_fault, forward, schedule_step
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
@@ -104,7 +106,11 @@ def _start(instance: WorkflowInstance | None, command: StartWorkflow, now: datet
             RejectionCode.INVALID_INPUT, f"input of {facts.definition.id}: {listed}", faults
         )
     started = WorkflowStarted(occurred_at=now, actor=command.actor, facts=facts)
-    return _settled(None, (started,), now, command.workflow_id)
+    decided = _settled(None, (started,), now, command.workflow_id)
+    for event in decided.events:
+        if isinstance(event, WorkflowFailed) and event.error.error_code == TOO_LARGE:
+            return Rejection(RejectionCode.TOO_LARGE, event.error.message)
+    return decided
 
 
 def _start_again(instance: WorkflowInstance, command: StartWorkflow) -> Decision:
@@ -235,11 +241,28 @@ def _retry(instance: WorkflowInstance, command: RetryWorkflow, now: datetime) ->
 def _signal(instance: WorkflowInstance, command: SignalWorkflow, now: datetime) -> Handled:
     if instance.status not in _CANCELLABLE:
         return _illegal(instance, "signal", "PENDING, EXECUTING or PAUSED")
-    return (
-        WorkflowSignalled(
-            occurred_at=now, actor=command.actor, name=command.name, payload=command.payload
-        ),
+    signalled = WorkflowSignalled(
+        occurred_at=now, actor=command.actor, name=command.name, payload=command.payload
     )
+    after = evolve(instance, signalled)
+    for step in instance.definition.steps:
+        if instance.steps[step.id].status is StepStatus.PENDING or not _reads_signals(step):
+            continue
+        fault = undo_fault(after, step, now)
+        if fault is not None:
+            return Rejection(RejectionCode.TOO_LARGE, f"with this signal, {fault}")
+    return (signalled,)
+
+
+@lru_cache(maxsize=4096)
+def _reads_signals(step: StepDefinition) -> bool:
+    """Its undo or the verification of it may read what signals bring."""
+    action = step.compensation
+    if action is None:
+        return False
+    templates = (action.input,) if action.verify is None else (action.input, action.verify.input)
+    read = {path for each in templates for leaf in each.expressions for path in leaf.references}
+    return any(path[:1] in ((), ("signals",)) for path in read)
 
 
 def _waveless(instance: WorkflowInstance, command: EnableWaveless, now: datetime) -> Handled:
@@ -260,7 +283,8 @@ def _waveless(instance: WorkflowInstance, command: EnableWaveless, now: datetime
 
 
 def _execute_step(instance: WorkflowInstance, command: ExecuteStep, now: datetime) -> Handled:
-    if instance.status is not WorkflowStatus.EXECUTING:
+    completes = _completes_what_was_done(instance, command)
+    if instance.status is not WorkflowStatus.EXECUTING and not completes:
         return _illegal(instance, "execute step", "EXECUTING")
     if not instance.definition.has_step(command.step_id):
         known = ", ".join(instance.steps)
@@ -277,7 +301,11 @@ def _execute_step(instance: WorkflowInstance, command: ExecuteStep, now: datetim
                 RejectionCode.ILLEGAL_STATUS,
                 f"{step.id} is {execution.status}; a result needs EXECUTING or FAILED",
             )
-        return replies.record_result(instance, step, command, now)
+        recorded = replies.record_result(instance, step, command, now)
+        if not completes or isinstance(recorded, Rejection):
+            return recorded
+        resumed = _retry(instance, RetryWorkflow(actor=command.actor), now)
+        return resumed if isinstance(resumed, Rejection) else (*recorded, *resumed)
     if execution.status is not StepStatus.PENDING and execution.next_attempt_at is None:
         return Rejection(
             RejectionCode.ILLEGAL_STATUS,
@@ -289,9 +317,24 @@ def _execute_step(instance: WorkflowInstance, command: ExecuteStep, now: datetim
             RejectionCode.DEPENDENCY_NOT_MET, f"{step.id} waits for {', '.join(missing)}"
         )
     try:
-        return (schedule_step(instance, step, now, input=command.input, actor=command.actor),)
+        event = schedule_step(instance, step, now, input=command.input, actor=command.actor)
     except ExpressionError as fault:
         return Rejection(RejectionCode.INVALID_INPUT, f"the input of {step.id}: {fault}")
+    fault = attempt_fault(instance, step, event.request, now)
+    return (event,) if fault is None else Rejection(RejectionCode.TOO_LARGE, fault)
+
+
+def _completes_what_was_done(instance: WorkflowInstance, command: ExecuteStep) -> bool:
+    """The workflow failed for an output that could not be kept; with another one it goes on as after a retry."""
+    execution = instance.steps.get(command.step_id)
+    return (
+        instance.status is WorkflowStatus.FAILED
+        and execution is not None
+        and execution.is_done
+        and execution.status is StepStatus.FAILED
+        and command.has_result
+        and command.error is None
+    )
 
 
 _HANDLERS: dict[type[Any], Callable[[WorkflowInstance, Any, datetime], Handled]] = {

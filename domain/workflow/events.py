@@ -224,6 +224,8 @@ class StepFailed(DomainEvent):
     will_retry: bool
     answered: bool
     next_attempt_at: datetime | None = None
+    #: True: the effect is there, and only what came of it cannot be kept. Never performed again.
+    performed: bool | None = None
 
 
 @value
@@ -277,6 +279,8 @@ class StepSealed(DomainEvent):
     attempt: int | None = None
     #: An operator gave up asking; nobody knows.
     forced: bool = False
+    #: Why the output of a performed step cannot be kept.
+    error: WorkflowError | None = None
 
 
 @value

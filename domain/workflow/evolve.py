@@ -47,6 +47,7 @@ from domain.workflow.status import (
     checked_step,
 )
 from domain.workflow.step import StepExecution
+from domain.workflow.weight import at_most, held_at_start
 
 #: An instance shows its newest errors; all of them are in its history.
 ERRORS_KEPT = 50
@@ -82,6 +83,7 @@ def _begin(event: WorkflowStarted | WorkflowAccepted, workflow_id: str) -> Workf
         timeout_at=_timeout_from(facts, at) if started else None,
         waveless=facts.release_queue is not None,
         release_queue=facts.release_queue,
+        held=held_at_start(facts),
     )
 
 
@@ -196,7 +198,10 @@ def _retried(instance: WorkflowInstance, event: WorkflowRetried) -> WorkflowInst
 
 
 def _signalled(instance: WorkflowInstance, event: WorkflowSignalled) -> WorkflowInstance:
-    return _next(instance, event, signals={**instance.signals, event.name: event.payload})
+    held = instance.held + at_most((event.name, event.payload))
+    return _next(
+        instance, event, signals={**instance.signals, event.name: event.payload}, held=held
+    )
 
 
 def _waveless(instance: WorkflowInstance, event: WavelessProcessingEnabled) -> WorkflowInstance:
@@ -240,7 +245,8 @@ def _step_executed(instance: WorkflowInstance, event: StepExecuted) -> WorkflowI
         _next_order(instance),
         event.snapshot,
     )
-    return _with_step(instance, event, step)
+    held = instance.held + at_most(event.output) + at_most(event.snapshot)
+    return _with_step(instance, event, step, held=held)
 
 
 def _step_failed(instance: WorkflowInstance, event: StepFailed) -> WorkflowInstance:
@@ -254,9 +260,12 @@ def _step_failed(instance: WorkflowInstance, event: StepFailed) -> WorkflowInsta
         attempt=event.attempt,
         occurred_at=event.occurred_at,
     )
-    step = instance.steps[event.step_id].mark_failed(
-        error, event.attempt if event.answered else None, event.next_attempt_at
-    )
+    step = instance.steps[event.step_id]
+    if event.performed:
+        step = step.mark_unusable(error, event.occurred_at, _next_order(instance))
+    else:
+        answered = event.attempt if event.answered else None
+        step = step.mark_failed(error, answered, event.next_attempt_at)
     return _with_step(instance, event, step, errors=(*instance.errors, error)[-ERRORS_KEPT:])
 
 
@@ -273,10 +282,14 @@ def _step_sealed(instance: WorkflowInstance, event: StepSealed) -> WorkflowInsta
     step = instance.steps[event.step_id]
     if not event.performed:
         return _with_step(instance, event, step.mark_sealed())
-    step = step.mark_completed(
-        event.output, 0, event.occurred_at, _next_order(instance), event.snapshot
-    )
-    return _with_step(instance, event, step)
+    order = _next_order(instance)
+    if event.error is not None:
+        step = step.mark_unusable(event.error, event.occurred_at, order)
+        errors = (*instance.errors, event.error)[-ERRORS_KEPT:]
+        return _with_step(instance, event, step, errors=errors)
+    step = step.mark_completed(event.output, 0, event.occurred_at, order, event.snapshot)
+    held = instance.held + at_most(event.output) + at_most(event.snapshot)
+    return _with_step(instance, event, step, held=held)
 
 
 def _reply_ignored(instance: WorkflowInstance, event: StepReplyIgnored) -> WorkflowInstance:

@@ -9,8 +9,8 @@ from typing import Any
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.ids import StepKey
 from domain.definition.definition import OnFailure, StepDefinition
-from domain.definition.expression import ExpressionError
-from domain.workflow.backward import start_compensation
+from domain.definition.expression import ExpressionError, Template
+from domain.workflow.backward import start_compensation, undo_fault
 from domain.workflow.events import (
     IncidentRaised,
     StepRequest,
@@ -24,6 +24,17 @@ from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import ask_seal
 from domain.workflow.status import StepStatus
 from domain.workflow.step import deadline_after, elapsed_ms
+from domain.workflow.weight import (
+    WEIGHT_MAX,
+    is_light,
+    is_light_template,
+    json_bytes,
+    request_bytes,
+    too_large,
+)
+
+#: Code of what no message holds.
+TOO_LARGE = "TOO_LARGE"
 
 
 def forward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
@@ -44,7 +55,10 @@ def forward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
             if execution.next_attempt_at is None and execution.error is not None:
                 return fail(instance, execution.error, now)
             if execution.next_attempt_at is not None and execution.next_attempt_at <= now:
-                scheduled.append(schedule_step(instance, step, now))
+                event = _attempt(instance, step, now)
+                if isinstance(event, WorkflowFailed):
+                    return fail(instance, event.error, now)
+                scheduled.append(event)
     if scheduled:
         return scheduled
     return complete(instance, now) if satisfied == len(instance.steps) else ()
@@ -59,20 +73,56 @@ def _begin_step(
             return StepSkipped(
                 occurred_at=now, step_id=step.id, reason=f"not so: {step.when.source}"
             )
-        return schedule_step(instance, step, now)
     except ExpressionError as fault:
-        error = WorkflowError(
-            step_id=step.id,
-            service_name=step.service,
-            error_code="INPUT_MAPPING",
-            message=str(fault),
-            error_type=ErrorType.VALIDATION_ERROR,
-            recoverable=False,
-            occurred_at=now,
-        )
-        return WorkflowFailed(
-            occurred_at=now, step_id=step.id, error=error, will_compensate=False, duration_ms=0
-        )
+        return _never_begun(step, "INPUT_MAPPING", str(fault), now)
+    return _attempt(instance, step, now)
+
+
+def _attempt(
+    instance: WorkflowInstance, step: StepDefinition, now: datetime
+) -> StepScheduled | WorkflowFailed:
+    """The next attempt; none if its input cannot be made or sent, or its undo could not be."""
+    try:
+        event = schedule_step(instance, step, now)
+    except ExpressionError as fault:
+        return _never_begun(step, "INPUT_MAPPING", str(fault), now)
+    fault = attempt_fault(instance, step, event.request, now)
+    return event if fault is None else _never_begun(step, TOO_LARGE, fault, now)
+
+
+def retry_step(
+    instance: WorkflowInstance, step: StepDefinition, now: datetime
+) -> Sequence[DomainEvent]:
+    """The next attempt, or the failure of the workflow that cannot send it."""
+    event = _attempt(instance, step, now)
+    return fail(instance, event.error, now) if isinstance(event, WorkflowFailed) else (event,)
+
+
+def attempt_fault(
+    instance: WorkflowInstance, step: StepDefinition, request: StepRequest, now: datetime
+) -> str | None:
+    """Why this attempt must not begin: it could not be sent, or its undo could not be."""
+    if is_light(instance.held, step):
+        return None
+    size = request_bytes(instance.facts, request)
+    if size > WEIGHT_MAX:
+        return too_large(f"the input of {step.id}", size)
+    return undo_fault(instance, step, now)
+
+
+def _never_begun(step: StepDefinition, code: str, message: str, now: datetime) -> WorkflowFailed:
+    error = WorkflowError(
+        step_id=step.id,
+        service_name=step.service,
+        error_code=code,
+        message=message,
+        error_type=ErrorType.VALIDATION_ERROR,
+        recoverable=False,
+        occurred_at=now,
+    )
+    return WorkflowFailed(
+        occurred_at=now, step_id=step.id, error=error, will_compensate=False, duration_ms=0
+    )
 
 
 def schedule_step(
@@ -89,7 +139,8 @@ def schedule_step(
     end. A later attempt sends the same input as the first of its round. Raises ExpressionError.
     """
     execution = instance.steps[step.id]
-    new_round = execution.seal_attempt > 0 or execution.status is StepStatus.COMPENSATED
+    was_sealed = execution.seal_attempt > 0 and not execution.performed
+    new_round = was_sealed or execution.status is StepStatus.COMPENSATED
     round = execution.round + new_round
     if input is None:
         same_round = execution.attempt > 0 and not new_round
@@ -166,7 +217,7 @@ def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
     output: Any = None
     incidents: tuple[IncidentRaised, ...] = ()
     try:
-        output = template.render(instance.document()) if template is not None else None
+        output = _output(instance, template) if template is not None else None
     except ExpressionError as fault:
         incidents = (
             IncidentRaised(occurred_at=now, step_id=None, code="OUTPUT_MAPPING", detail=str(fault)),
@@ -175,3 +226,13 @@ def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
         occurred_at=now, output=output, duration_ms=elapsed_ms(instance.started_at, now)
     )
     return (completed, *incidents)
+
+
+def _output(instance: WorkflowInstance, template: Template) -> Any:
+    """Raises ExpressionError, also for an output that no message holds."""
+    output = template.render(instance.document())
+    if not is_light_template(instance.held, template):
+        size = json_bytes(output)
+        if size > WEIGHT_MAX:
+            raise ExpressionError(too_large("the output of the workflow", size))
+    return output

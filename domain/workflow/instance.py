@@ -56,6 +56,8 @@ class WorkflowInstance:
     #: What cannot be undone is taken as undone (force-compensate).
     forced: bool = False
     signals: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    #: Bytes that its expressions and requests can read, at most (`weight`); follows from the rest.
+    held: int = field(default=0, compare=False)
 
     @property
     def definition(self) -> WorkflowDefinition:
@@ -72,9 +74,7 @@ class WorkflowInstance:
     @property
     def is_past_pivot(self) -> bool:
         """From here the saga only goes forward."""
-        return any(
-            self.steps[step_id].status is StepStatus.COMPLETED for step_id in self.definition.pivots
-        )
+        return any(self.steps[step_id].is_done for step_id in self.definition.pivots)
 
     @property
     def open_pivot(self) -> str | None:

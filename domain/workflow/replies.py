@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from domain.aggregate.event import DomainEvent
+from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import StepDefinition, StepKind
-from domain.workflow.backward import schedule_undo
+from domain.values import changed
+from domain.workflow.backward import schedule_undo, undo_fault
 from domain.workflow.commands import ExecuteStep, HandleSealAnswer, HandleStepReply, Purpose
 from domain.workflow.events import (
     IncidentRaised,
@@ -20,9 +22,11 @@ from domain.workflow.events import (
     StepSealed,
 )
 from domain.workflow.failure import ErrorType, WorkflowError
+from domain.workflow.forward import TOO_LARGE
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
+from domain.workflow.weight import at_most, is_light
 
 _RETRYING = (WorkflowStatus.EXECUTING, WorkflowStatus.PAUSED)
 
@@ -41,7 +45,7 @@ def handle_reply(
         return _undo_answered(instance, step, execution, reply, now)
     if not 1 <= reply.attempt <= execution.attempt:
         return (_ignored(reply, now, "that attempt was never sent"),)
-    if reply.error is None:
+    if reply.error is None or reply.performed:
         return _succeeded(instance, step, execution, reply, now)
     return _failed(instance, step, execution, reply, reply.error, now)
 
@@ -87,6 +91,9 @@ def _succeeded(
             " any more: look at the service, undo it there",
         )
         return (ignored, incident)
+    unusable = reply.error or _unusable(instance, step, reply, now)
+    if unusable is not None:
+        return (_performed_in_vain(step, execution, reply, unusable, now),)
     return (
         StepExecuted(
             occurred_at=now,
@@ -100,6 +107,52 @@ def _succeeded(
             execution_time_ms=reply.execution_time_ms,
             snapshot=reply.snapshot,
         ),
+    )
+
+
+def _unusable(
+    instance: WorkflowInstance,
+    step: StepDefinition,
+    answer: HandleStepReply | HandleSealAnswer,
+    now: datetime,
+) -> WorkflowError | None:
+    """Why the output of a step that was performed cannot be kept: with it, the undo could never be sent."""
+    held = instance.held + at_most(answer.output) + at_most(answer.snapshot)
+    if step.compensation is None or is_light(held, step):
+        return None
+    done = instance.steps[step.id].mark_completed(answer.output, 0, now, 1, answer.snapshot)
+    after = changed(instance, steps={**instance.steps, step.id: done}, held=held)
+    fault = undo_fault(after, step, now)
+    if fault is None:
+        return None
+    return WorkflowError.create(
+        step.id, step.service, TOO_LARGE, fault, ErrorType.VALIDATION_ERROR, recoverable=False
+    )
+
+
+def _performed_in_vain(
+    step: StepDefinition,
+    execution: StepExecution,
+    reply: HandleStepReply,
+    error: WorkflowError,
+    now: datetime,
+) -> StepFailed:
+    """Done, and never to be done again; but what came of it cannot be kept, so nothing can build on it."""
+    return StepFailed(
+        occurred_at=now,
+        actor=reply.actor or step.service,
+        step_id=step.id,
+        service_name=step.service,
+        operation=step.operation,
+        attempt=reply.attempt,
+        round=execution.round,
+        error_code=error.error_code,
+        error_type=error.error_type,
+        message=error.message,
+        recoverable=False,
+        will_retry=False,
+        answered=True,
+        performed=True,
     )
 
 
@@ -178,8 +231,8 @@ def fail_attempt(
 
 def record_result(
     instance: WorkflowInstance, step: StepDefinition, command: ExecuteStep, now: datetime
-) -> Sequence[DomainEvent]:
-    """An operator tells a step's outcome in the participant's name."""
+) -> Sequence[DomainEvent] | Rejection:
+    """An operator records a step's outcome in the participant's name."""
     execution = instance.steps[step.id]
     reply = HandleStepReply(
         step_id=step.id,
@@ -189,6 +242,9 @@ def record_result(
         actor=command.actor,
     )
     if command.error is None:
+        unusable = _unusable(instance, step, reply, now)
+        if unusable is not None:
+            return Rejection(RejectionCode.TOO_LARGE, unusable.message)
         return _succeeded(instance, step, execution, reply, now)
     return _failed(instance, step, execution, reply, command.error, now)
 
@@ -216,16 +272,25 @@ def handle_seal_answer(
                 round=answer.round,
             ),
         )
+    step = instance.definition.step(answer.step_id)
+    unusable: WorkflowError | None = None
+    if answer.performed:
+        unusable = answer.error or _unusable(instance, step, answer, now)
+    if unusable is not None:
+        unusable = changed(
+            unusable, service_name=step.service, attempt=answer.attempt, occurred_at=now
+        )
     return (
         StepSealed(
             occurred_at=now,
-            actor=answer.actor or instance.definition.step(answer.step_id).service,
+            actor=answer.actor or step.service,
             step_id=answer.step_id,
             round=answer.round,
             performed=answer.performed,
-            output=answer.output,
-            snapshot=answer.snapshot,
+            output=answer.output if unusable is None else None,
+            snapshot=answer.snapshot if unusable is None else None,
             attempt=answer.attempt,
+            error=unusable,
         ),
     )
 
@@ -254,7 +319,8 @@ def _undo_answered(
     action = step.compensation
     assert action is not None
     actor = reply.actor or action.service_name
-    error = reply.error
+    # What an undo gives back is not kept, so nothing of it can be wrong.
+    error = None if reply.performed and not verifying else reply.error
     if error is None and verifying and _says_no(reply.output):
         error = WorkflowError.create(
             step.id,
@@ -299,7 +365,8 @@ def fail_undo(
     execution = instance.steps[step.id]
     undo = execution.undo
     retry_at = None
-    if error.recoverable and step.retry.has_retries_left(undo.retry_count):
+    may_repeat = step.retry.has_retries_left(undo.retry_count) and not instance.forced
+    if error.recoverable and may_repeat:
         key = f"{execution.key(instance.id)}/undo"
         retry_at = now + step.retry.delay(undo.retry_count, key, undo.attempt)
     return (

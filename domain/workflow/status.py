@@ -94,12 +94,15 @@ WORKFLOW_TRANSITIONS: dict[WorkflowStatus, frozenset[WorkflowStatus]] = {
 }
 
 #: A FAILED step runs again by retry, turns out COMPLETED when a late success arrives or the seal says
-#: `performed` (PROTOCOL rules 1 and 4), and a COMPENSATED one starts a new round (rule 10).
+#: `performed` (PROTOCOL rules 1 and 4), is undone when only its output was unusable, and a COMPENSATED one
+#: starts a new round (rule 10).
 STEP_TRANSITIONS: dict[StepStatus, frozenset[StepStatus]] = {
     StepStatus.PENDING: frozenset({StepStatus.EXECUTING, StepStatus.SKIPPED}),
     StepStatus.EXECUTING: frozenset({StepStatus.COMPLETED, StepStatus.FAILED}),
     StepStatus.COMPLETED: frozenset({StepStatus.COMPENSATING, StepStatus.COMPENSATED}),
-    StepStatus.FAILED: frozenset({StepStatus.EXECUTING, StepStatus.COMPLETED}),
+    StepStatus.FAILED: frozenset(
+        {StepStatus.EXECUTING, StepStatus.COMPLETED, StepStatus.COMPENSATING}
+    ),
     StepStatus.COMPENSATING: frozenset({StepStatus.COMPENSATED}),
     StepStatus.COMPENSATED: frozenset({StepStatus.EXECUTING}),
     StepStatus.SKIPPED: frozenset(),

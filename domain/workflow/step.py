@@ -82,6 +82,8 @@ class StepExecution:
     seal_attempt: int = 0
     seal_due_at: datetime | None = None
     sealed: bool = False
+    #: It failed, and its effect is there all the same: what came of it could not be kept.
+    performed: bool = False
     #: Place in the order of completion over the whole instance, from 1.
     completion_order: int = 0
     undo: Undo = NO_UNDO
@@ -100,20 +102,27 @@ class StepExecution:
         return self.status is StepStatus.FAILED and bool(self.unanswered)
 
     @property
+    def is_done(self) -> bool:
+        """Its effect is there, and no undo of it began."""
+        return self.status is StepStatus.COMPLETED or (
+            self.performed and self.status in (StepStatus.FAILED, StepStatus.EXECUTING)
+        )
+
+    @property
     def may_be_done(self) -> bool:
         """Its effect happened, or may have happened without our knowing."""
-        return self.status is StepStatus.COMPLETED or bool(self.unanswered)
+        return self.is_done or bool(self.unanswered)
 
     @property
     def needs_undo(self) -> bool:
-        return self.status in (StepStatus.COMPLETED, StepStatus.COMPENSATING)
+        return self.is_done or self.status is StepStatus.COMPENSATING
 
     @property
     def awaits_undo(self) -> bool:
         """It is done and no undo is under way: none began, or the one that failed may be tried again."""
         if self.status is StepStatus.COMPENSATING:
             return self.undo.status is CompensationStatus.NONE
-        return self.status is StepStatus.COMPLETED
+        return self.is_done and not self.unanswered
 
     def has_timed_out(self, now: datetime) -> bool:
         return self.deadline is not None and now >= self.deadline
@@ -136,6 +145,7 @@ class StepExecution:
             deadline=deadline,
             next_attempt_at=None,
             sealed=False,
+            performed=self.performed and same_round,
             seal_attempt=0,
             seal_due_at=None,
         )
@@ -148,6 +158,7 @@ class StepExecution:
             self,
             status=StepStatus.COMPLETED,
             unanswered=(),
+            performed=False,
             output=output,
             snapshot=snapshot,
             error=None,
@@ -171,6 +182,23 @@ class StepExecution:
             deadline=None,
             next_attempt_at=retry_at,
             retry_count=self.retry_count + (retry_at is not None),
+        )
+
+    def mark_unusable(self, error: WorkflowError, now: datetime, order: int) -> StepExecution:
+        """Its effect happened, and what came of it cannot be kept: failed, never performed again, to be undone."""
+        return changed(
+            self,
+            status=StepStatus.FAILED,
+            unanswered=(),
+            performed=True,
+            output=None,
+            snapshot=None,
+            error=error,
+            deadline=None,
+            next_attempt_at=None,
+            seal_due_at=None,
+            completed_at=now,
+            completion_order=order,
         )
 
     def without(self, attempt: int | None) -> tuple[int, ...]:
@@ -223,7 +251,7 @@ class StepExecution:
             next_attempt_at=retry_at,
             retry_count=self.undo.retry_count + (retry_at is not None),
         )
-        return changed(self, undo=undo)
+        return changed(self, status=StepStatus.COMPENSATING, undo=undo)
 
     def reset_undo(self) -> StepExecution:
         """A failed undo may be tried again."""

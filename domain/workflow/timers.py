@@ -15,7 +15,7 @@ from domain.workflow.backward import schedule_undo
 from domain.workflow.commands import Purpose, TimerKind
 from domain.workflow.events import StepReplyIgnored
 from domain.workflow.failure import ErrorType, WorkflowError
-from domain.workflow.forward import fail, schedule_step
+from domain.workflow.forward import fail, retry_step
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.replies import fail_attempt, fail_undo, timeout_error
 from domain.workflow.sealing import ask_seal_again
@@ -60,7 +60,7 @@ def _timeout_of(instance: WorkflowInstance) -> datetime | None:
         return None
     for pivot in instance.definition.pivots:
         step = instance.steps[pivot]
-        if step.status is StepStatus.COMPLETED or step.seal_attempt:
+        if step.is_done or step.seal_attempt:
             return None
     return instance.timeout_at
 
@@ -113,7 +113,7 @@ def fire(instance: WorkflowInstance, firing: Firing, now: datetime) -> Sequence[
         case TimerKind.STEP_TIMEOUT:
             return fail_attempt(instance, step, late, now, answered=False)
         case TimerKind.STEP_RETRY:
-            return (schedule_step(instance, step, now),)
+            return retry_step(instance, step, now)
         case TimerKind.SEAL:
             return ask_seal_again(instance, step, now)
         case TimerKind.UNDO_TIMEOUT:

@@ -240,6 +240,8 @@ class StepFailed(_StepReply):
     """`failed`: unless the type is UNKNOWN, this attempt did nothing and never will (rule 3)."""
 
     error: StepFailure
+    #: True: the step was performed all the same, and the error says why its output cannot be used.
+    performed: bool = False
 
 
 class Sealed(_Event):
@@ -252,6 +254,8 @@ class Sealed(_Event):
     output: JsonObject | None = None
     #: Of a performed step, if its handler kept one.
     snapshot: JsonObject | None = None
+    #: Why the output of a performed step cannot be used.
+    error: StepFailure | None = None
     #: The attempt that performed.
     attempt: Count | None = None
     instance: str | None = None

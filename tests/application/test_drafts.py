@@ -31,11 +31,13 @@ from domain.aggregate.kind import Decided, Moment
 from domain.aggregate.position import Position
 from domain.definition.definition import WorkflowDefinition
 from domain.definition.expression import Template
+from domain.definition.retry import RetryPolicy
 from domain.workflow.commands import Command, HandleStepReply, StartWorkflow
 from domain.workflow.decide import decide
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
 from domain.workflow.instance import WorkflowInstance
+from domain.workflow.timers import timers_of
 from tests import documents
 from tests.domain.definitions import Path, step, undo_of, workflow
 
@@ -100,8 +102,8 @@ def after(instance: WorkflowInstance | None, command: Command) -> WorkflowInstan
     return decided.state
 
 
-def test_an_undo_that_no_message_holds_is_an_incident() -> None:
-    """What would never be published must not be appended: its partition would stand still (PROTOCOL rule 15)."""
+def test_an_undo_goes_without_what_its_mapping_has_already() -> None:
+    """With the output twice no message would hold it, and the saga would compensate for ever (PROTOCOL rule 15)."""
     undo = undo_of("a", template=Template({"all": Path("steps.a.output")}))
     definition = workflow(step("a", compensation=undo), step("b", "a"))
     facts = StartFacts(definition=definition, input={})
@@ -119,8 +121,13 @@ def test_an_undo_that_no_message_holds_is_an_incident() -> None:
     drafter_of(Partition(0)).decide_all(draft, [work])
 
     assert max(len(sent.data) for sent in draft.messages) <= MESSAGE_BYTES_MAX
-    recorded = [event.data for entry in draft.entries for event in entry.events]
-    assert [data.get("code") for data in recorded] == ["TOO_LARGE"]
+    (undo_request,) = [
+        orjson.loads(sent.data)
+        for sent in draft.messages
+        if sent.type == types.COMPENSATION_REQUESTED
+    ]
+    assert undo_request["input"] == {"all": large}
+    assert undo_request["stepOutput"] is None
 
 
 def test_an_instance_at_its_limit_can_be_ended() -> None:
@@ -139,6 +146,39 @@ def test_an_instance_at_its_limit_can_be_ended() -> None:
 
     types_of = [entry.events[0].type for entry in draft.entries]
     assert types_of == ["orchestration.command.rejected", "orchestration.workflow.cancelled"]
+
+
+def test_repeating_a_step_for_days_does_not_fill_an_instance() -> None:
+    """Retries have no limit past the pivot: the success that comes in the end must be taken."""
+    definition = workflow(step("a", input=Template({"all": Path("input.text")}), retry=FOREVER))
+    facts = StartFacts(definition=definition, input={"text": "x" * 100_000})
+    held = Hot(WORKFLOW, after(None, StartWorkflow(workflow_id="wf-1", facts=facts)), Memory())
+    sizes: list[int] = []
+    for attempt in range(1, 20):
+        error = WorkflowError.create("a", "a-service", "NO", "no", "SERVICE_UNAVAILABLE")
+        failed = HandleStepReply(step_id="a", attempt=attempt, round=1, error=error)
+        held = decided(held, failed, 2 * attempt)
+        retry = timers_of(held.state)[-1].firing
+        held = decided(held, retry, 2 * attempt + 1)
+        sizes.append(held.memory.size)
+
+    assert len(set(sizes)) == 1
+    assert decided(held, HandleStepReply(step_id="a", attempt=1, round=1), 99).state.is_terminal
+
+
+FOREVER = RetryPolicy(max_retries=1000)
+
+
+def decided(hot: Hot, command: Command, offset: int) -> Hot:
+    """What the drafter makes of one message of a participant or a timer."""
+    message = Message(
+        topic=topics.REPLIES, key="wf-1", type=types.STEP_FAILED, source="/b", id="1", data=b"{}"
+    )
+    position = Position("id", topics.REPLIES, 0, 0, offset)
+    draft = Draft.of(hot, 0)
+    drafter_of(Partition(0)).decide_all(draft, [Work(position, message, "wf-1", command, 0)])
+    assert draft.state is not None
+    return Hot(WORKFLOW, draft.state, draft.memory)
 
 
 def start(number: int, order: object, definition: WorkflowDefinition) -> Work:

@@ -21,6 +21,10 @@ class Path:
     def references(self) -> frozenset[tuple[str, ...]]:
         return frozenset({tuple(self.source.split("."))})
 
+    @property
+    def is_path(self) -> bool:
+        return True
+
     def evaluate(self, document: Mapping[str, Any]) -> Any:
         value: Any = document
         for name in self.source.split("."):
@@ -37,6 +41,10 @@ class Broken:
     @property
     def references(self) -> frozenset[tuple[str, ...]]:
         return frozenset()
+
+    @property
+    def is_path(self) -> bool:
+        return False
 
     def evaluate(self, document: Mapping[str, Any]) -> Any:
         raise ExpressionError(f"{self.source}: no number")

@@ -85,6 +85,12 @@ class Saga:
             assert self.instance.version == len(self.history)
         return self
 
+    def happened(self, *events: DomainEvent) -> Self:
+        """What another version of the code decided, as its log has it."""
+        self.history.extend(events)
+        self._instance = self._folded = self._fold(events)
+        return self
+
     def _fold(self, events: Iterable[DomainEvent]) -> WorkflowInstance | None:
         """What the events add up to since the first one, by themselves."""
         folded = self._folded

@@ -24,7 +24,7 @@ from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.simulation.definitions import SHELF
 from tests.simulation.effects import Effect
 from tests.simulation.watch import is_claim
-from tests.simulation.workload import UNREADABLE, UNWRITABLE, garbage
+from tests.simulation.workload import UNREADABLE, UNSTORABLE, garbage
 from tests.simulation.world import World
 
 #: Which secret it is makes no difference to what is compared.
@@ -315,7 +315,7 @@ def _dead_letters(ledger: Ledger) -> Iterator[str]:
                 # An election gives an offset out again: letters of two records may name one place.
                 if value in UNREADABLE and value not in letters[place]:
                     yield f"what lies at {place} cannot be read, and is no dead letter"
-                if value == UNWRITABLE and garbage(UNWRITABLE).message_id not in decided:
+                if value in UNSTORABLE and garbage(value).message_id not in decided:
                     yield f"what lies at {place} cannot be written on, and is not refused"
 
 
@@ -373,7 +373,7 @@ def _truth(instance: WorkflowInstance, effects: Sequence[Effect], told: set[str]
                 continue
             was_done, was_undone = key in places, f"{key}/undo" in places
             is_last = round == step.round
-            believed_done = is_last and step.status in _DONE
+            believed_done = is_last and (step.status in _DONE or step.is_done)
             believed_undone = is_last and step.status is StepStatus.COMPENSATED
             if was_done and was_undone and places[key] > places[f"{key}/undo"]:
                 yield f"{key} was performed after its undo"

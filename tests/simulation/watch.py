@@ -282,7 +282,8 @@ class Watch:
             case StepFailed():
                 if not event.answered:
                     return
-                is_true = done is None or done.attempt != event.attempt
+                failed = done is None or done.attempt != event.attempt
+                is_true = done is not None if event.performed else failed
             case StepReplyIgnored():
                 if event.resolves is None:
                     return
