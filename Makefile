@@ -54,7 +54,7 @@ $(INSTALLED_DEV): $(INSTALLED_RUN) requirements/dev.txt
 
 run: $(INSTALLED_RUN) ## try Conveyor: embedded mode with a simulated warehouse; PORT=8080
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
-		{ echo "Port $(PORT) is taken. Choose another: make run PORT=18080" 1>&2; exit 2; }
+		{ echo "Port $(PORT) is taken. Choose another: make run PORT=$$(($(PORT) + 1))" 1>&2; exit 2; }
 	@exec $(BIN)/conveyor dev --port $(PORT)
 
 test: lint types pytest ## everything that CI checks

@@ -87,5 +87,5 @@ def test_a_taken_port_is_answered_with_what_to_type() -> None:
         done = make("--assume-old=.venv/.installed-run", "run", f"PORT={port}")
 
     assert done.returncode != 0
-    assert f"Port {port} is taken. Choose another: make run PORT=18080" in done.stderr
+    assert f"Port {port} is taken. Choose another: make run PORT={port + 1}" in done.stderr
     assert "Traceback" not in done.stderr
