@@ -37,7 +37,7 @@ help: ## show the targets
 setup: $(INSTALLED_DEV) ## create .venv and install everything pinned
 
 # What `make run` needs: a third of the whole.
-$(INSTALLED_RUN): requirements/run.txt pyproject.toml sdk/pyproject.toml sdk/conveyor/__init__.py
+$(INSTALLED_RUN): requirements/run.txt pyproject.toml hatch_build.py sdk/pyproject.toml sdk/conveyor/__init__.py
 	@$(PREREQUISITES) python "$(PYTHON)" 1>&2
 	@echo "Installing into $(VENV) what running needs ..." 1>&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 1>&2

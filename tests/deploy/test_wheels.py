@@ -121,6 +121,14 @@ def test_metadata(wheels: dict[str, Wheel], wheel: str, readme: str) -> None:
         assert [archive.read(name) for name in licences] == [(ROOT / "LICENSE").read_bytes()]
 
 
+def test_the_service_requires_the_sdk_of_its_version(wheels: dict[str, Wheel]) -> None:
+    """Another SDK may have other wire formats."""
+    requires = wheels["conveyor_orchestrator"].metadata.get_all("Requires-Dist")
+
+    assert requires is not None
+    assert f"conveyor-sdk=={__version__}" in requires
+
+
 def test_the_service_starts_beside_a_users_packages(installed: Path, users_folder: Path) -> None:
     """`conveyor dev` of the wheel completes a workflow where `domain` and the like are the user's."""
     port = free_port()
