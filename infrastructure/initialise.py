@@ -13,7 +13,7 @@ from adapters.kafka.topics import inbox_kept_from, init_topics
 from adapters.mongodb.connection import connect
 from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.projections import MongoProjections
-from adapters.mongodb.schema import ensure_indexes
+from adapters.mongodb.schema import ensure_schema
 from adapters.sqlite.store import SqliteStore
 from application.definitions import (
     DefinitionRegistry,
@@ -47,6 +47,8 @@ async def run_init(
     client = connect(settings.mongodb.uri)
     try:
         database = client[settings.mongodb.database]
+        # First, so that the database of a newer release is refused before anything is changed.
+        await ensure_schema(database)
         definitions = MongoDefinitionRepository(database)
         registered = _services_of(await definitions.all())
         services = {*settings.services, *_services_of(shipped_definitions()), *registered}
@@ -57,7 +59,6 @@ async def run_init(
             services=sorted(services),
         )
         kept_from = await inbox_kept_from(kafka, partitions)
-        await ensure_indexes(database)
         layout = await _write_layout(MongoProjections(database), topic_ids, partitions, kept_from)
         await _register_shipped(DefinitionRegistry(definitions, SystemClock()))
     finally:

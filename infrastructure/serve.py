@@ -21,6 +21,7 @@ from infrastructure.running import (
     run_gateway,
     run_http,
     stop_on_signals,
+    until_available,
 )
 from infrastructure.settings import Settings
 from infrastructure.trimming import INBOX_ADVICE, run_trimming, trim_inbox
@@ -65,6 +66,7 @@ async def run_serve(
                     trimming = run_trimming(trim, interval, stop, INBOX_ADVICE)
                     group.create_task(_stopping(trimming, stop))
             if "api" in roles:
+                group.create_task(until_available(backbone.migrate, stop))
                 group.create_task(_stopping(run_gateway(gateway, stop), stop))
                 group.create_task(_stopping(run_http(app, host, port, stop), stop))
             group.create_task(_stopping(report_outages(backbone.probes, stop), stop))

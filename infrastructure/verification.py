@@ -9,6 +9,7 @@ from adapters.kafka.published_events import KafkaPublishedEvents
 from adapters.mongodb.connection import connect
 from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.projections import MongoProjections
+from adapters.mongodb.schema import require_current
 from adapters.mongodb.verification import MongoStoreScan
 from adapters.sqlite.verification import SqlitePublishedEvents, SqliteReader, SqliteStoreScan
 from application.aggregates.catalog import CATALOG
@@ -24,10 +25,14 @@ from infrastructure.wiring import kafka_settings
 
 
 async def verify_production(settings: Settings, settle: timedelta) -> Report:
-    """Kafka and MongoDB. Raises `Unavailable`, `SetupError` or `TopicMismatchError` before `init` ran."""
+    """Kafka and MongoDB.
+
+    Raises `Unavailable`; `SetupError` or `TopicMismatchError` before `init` ran, or on another schema.
+    """
     client = connect(settings.mongodb.uri)
     try:
         database = client[settings.mongodb.database]
+        await require_current(database)
         if await MongoProjections(database).layout() is None:
             raise SetupError("the stores are empty: run `conveyor init` first")
         clock = SystemClock()
@@ -44,7 +49,7 @@ async def verify_production(settings: Settings, settle: timedelta) -> Report:
 
 
 async def verify_embedded(db: Path, settle: timedelta) -> Report:
-    """The file of `conveyor dev`, in use or not. Raises `NoStoreError`, `Unavailable`."""
+    """The file of `conveyor dev`, in use or not. Raises `NoStoreError`, `SetupError`, `Unavailable`."""
     reader = SqliteReader(db)
 
     async def find_definition(name: str, version: int) -> WorkflowDefinition | None:

@@ -23,6 +23,7 @@ from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.event_log import MongoEventLog
 from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.queries import MongoWorkflowQueries
+from adapters.mongodb.schema import migrate
 from adapters.partitioner import partition_for
 from adapters.redis.connection import connect as connect_redis
 from adapters.redis.hot_state import RedisHotState
@@ -83,6 +84,8 @@ class Backbone:
     hot_state: HotState | None
     clock: Clock
     new_inbox: Callable[[], Inbox]
+    #: Brings an older store to this schema. Raises SetupError, Unavailable.
+    migrate: Callable[[], Awaitable[None]]
     #: None in the embedded mode, whose file is trimmed as a whole.
     inbox_trimmer: InboxTrimmer | None
     #: Called with a service's name when a definition of a new service is registered.
@@ -99,7 +102,8 @@ class Backbone:
         return CommandGateway(self.publisher, self.feed, self.clock)
 
     async def processor(self, settings: Settings, telemetry: Telemetry) -> Processor:
-        """The engine. Raises SetupError before `conveyor init` ran, Unavailable."""
+        """The engine. Raises SetupError before `conveyor init` ran and on a newer schema, Unavailable."""
+        await self.migrate()
         layout = await self.projections.layout()
         if layout is None:
             raise SetupError("the stores are empty: run `conveyor init` first")
@@ -189,6 +193,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             hot_state=hot_state,
             clock=clock,
             new_inbox=lambda: KafkaInbox(kafka),
+            migrate=lambda: migrate(database),
             inbox_trimmer=KafkaInboxTrimmer(kafka),
             ensure_request_topic=lambda service: ensure_request_topic(kafka, service),
             probes=probes,
@@ -212,6 +217,9 @@ async def embedded(path: Path) -> AsyncGenerator[Embedded]:
         session = EngineSession(store)
         definitions = SqliteDefinitionRepository(store)
 
+        async def migrated_when_opened() -> None:
+            """The file is of this schema as soon as it is open."""
+
         async def no_topic_needed(_service: str) -> None:
             """The file creates topics as they are written to."""
 
@@ -234,6 +242,7 @@ async def embedded(path: Path) -> AsyncGenerator[Embedded]:
                 hot_state=None,
                 clock=clock,
                 new_inbox=lambda: SqliteInbox(session),
+                migrate=migrated_when_opened,
                 inbox_trimmer=None,
                 ensure_request_topic=no_topic_needed,
                 probes={"eventStore": store_problem},

@@ -1,4 +1,4 @@
-"""Collections and indexes. `ensure_indexes` is what `init` runs; running it again changes nothing.
+"""Collections, indexes and the schema's version. `ensure_schema` is what `init` runs; repeating it changes nothing.
 
 On a sharded cluster shard `workflow_events` by `{workflowId: 1}`: the unique index begins with it,
 so the fence against a second writer of a version holds across shards.
@@ -11,9 +11,13 @@ from collections.abc import Mapping, Sequence
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from adapters.mongodb.connection import Database, durable, reaching_the_store
+from application.ports import SetupError
 
-#: Raised when stored documents change their shape.
+#: Raised when stored documents change their shape: 2 keeps the data of events as text (ADR 21). Commits are
+#: never rewritten, so a new version reads the documents of all before it.
 SCHEMA_VERSION = 2
+
+_VERSION_ID = "schema"
 
 
 def _index(name: str, *keys: tuple[str, int], unique: bool = False) -> IndexModel:
@@ -64,11 +68,49 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
 }
 
 
-async def ensure_indexes(database: Database) -> None:
-    """Create what is missing and note the schema's version. Raises `Unavailable`."""
+async def ensure_schema(database: Database) -> None:
+    """Create what is missing and note the schema's version.
+
+    Raises `Unavailable`, `SetupError` for the database of a newer release.
+    """
+    _refuse_newer(await _version(database))
     with reaching_the_store():
         for name, indexes in INDEXES.items():
             await database[name].create_indexes(list(indexes))
         await durable(database, "schema_version").update_one(
-            {"_id": "schema"}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True
+            {"_id": _VERSION_ID}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True
+        )
+
+
+async def migrate(database: Database) -> None:
+    """Bring an older database to this version; one that `init` never saw is left alone. Raises as `ensure_schema`."""
+    version = await _version(database)
+    _refuse_newer(version)
+    if 0 < version < SCHEMA_VERSION:
+        await ensure_schema(database)
+
+
+async def require_current(database: Database) -> None:
+    """For those who only read. Raises `Unavailable`, `SetupError` unless it is of this version."""
+    version = await _version(database)
+    _refuse_newer(version)
+    if 0 < version < SCHEMA_VERSION:
+        raise SetupError(
+            f"the database {database.name} has schema version {version}: run `conveyor init`, which brings it to"
+            f" version {SCHEMA_VERSION}"
+        )
+
+
+async def _version(database: Database) -> int:
+    """The stored version, 0 before `init`."""
+    with reaching_the_store():
+        document = await durable(database, "schema_version").find_one({"_id": _VERSION_ID})
+    return document["version"] if document is not None else 0
+
+
+def _refuse_newer(version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise SetupError(
+            f"the database has schema version {version}, this Conveyor reads up to {SCHEMA_VERSION}: use the newer"
+            " Conveyor, or another CONVEYOR_MONGODB__DATABASE"
         )

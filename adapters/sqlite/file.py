@@ -8,7 +8,8 @@ import sqlite3
 from pathlib import Path
 from typing import ClassVar
 
-from adapters.sqlite.schema import ensure_schema
+from adapters.sqlite.migrations import migrate
+from adapters.sqlite.writer import as_unavailable
 
 #: Pages of the write-ahead log (16 MiB) after which its content moves into the database file.
 _CHECKPOINT_PAGES = 4096
@@ -100,9 +101,10 @@ def _holder(identity: tuple[int, int]) -> int | None:
 
 
 def open_writer(path: Path, max_pages: int | None = None) -> sqlite3.Connection:
-    """The one connection that writes; every commit on it is on disk when it returns.
+    """The one connection that writes, on a file of the newest schema; every commit on it is on disk when it returns.
 
-    `max_pages` limits the size of the file, as a full disk would. Raises `UnusableFileError`.
+    `max_pages` limits the size of the file, as a full disk would. Raises `UnusableFileError`, `SetupError` on a
+    file of another release that cannot be migrated, `Unavailable` on one that cannot be now.
     """
     try:
         connection = _connect(path)
@@ -112,9 +114,12 @@ def open_writer(path: Path, max_pages: int | None = None) -> sqlite3.Connection:
         raise UnusableFileError(f"{path}: {error}; give another --db FILE") from error
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    ensure_schema(connection, str(path))
     if max_pages is not None:
         connection.execute(f"PRAGMA max_page_count = {max_pages}")
+    try:
+        migrate(connection, path)
+    except sqlite3.OperationalError as error:
+        raise as_unavailable(error) from error
     return connection
 
 

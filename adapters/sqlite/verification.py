@@ -21,7 +21,8 @@ from conveyor.topics import EVENTS
 
 from adapters.sqlite.batches import as_message, unpack
 from adapters.sqlite.event_log import commit_from_row
-from adapters.sqlite.schema import SCHEMA_VERSION, split_key
+from adapters.sqlite.migrations import is_new, require_current
+from adapters.sqlite.schema import split_key
 from adapters.sqlite.writer import as_unavailable
 from application.ports import Commit, Document, Published, PublishedRange, StoredCommit
 
@@ -66,14 +67,14 @@ ORDER BY first_offset LIMIT ?
 
 
 class NoStoreError(Exception):
-    """There is no embedded store of this version in that file; the text says what is there."""
+    """There is no embedded store in that file; the text says what is there."""
 
 
 class SqliteReader:
     """A read-only connection to the file, used from one event loop."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `NoStoreError`."""
+        """Raises `NoStoreError`, `SetupError`."""
         try:
             self._connection = _connect(path)
         except sqlite3.DatabaseError as error:
@@ -164,14 +165,17 @@ def _connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError:
+        _require_store(connection, path)
+    except BaseException:
         connection.close()
         raise
-    if version == SCHEMA_VERSION:
-        return connection
-    connection.close()
-    raise NoStoreError(f"{path} has schema version {version}, this Conveyor reads {SCHEMA_VERSION}")
+    return connection
+
+
+def _require_store(connection: sqlite3.Connection, path: Path) -> None:
+    if is_new(connection):
+        raise NoStoreError(f"{path} is empty; give the file of `conveyor dev` by --db")
+    require_current(connection, path)
 
 
 def _document(text: str) -> Document:

@@ -11,7 +11,7 @@ import pytest
 from adapters.memory.definitions import MemoryDefinitionRepository
 from adapters.mongodb.connection import connect
 from adapters.mongodb.definitions import MongoDefinitionRepository
-from adapters.mongodb.schema import ensure_indexes
+from adapters.mongodb.schema import ensure_schema
 from application.definitions import (
     DefinitionConflict,
     DefinitionRegistry,
@@ -51,7 +51,7 @@ async def repository(
         return
     async with connect(request.getfixturevalue("mongo_uri")) as client:
         name = f"test-{uuid4()}"
-        await ensure_indexes(client[name])
+        await ensure_schema(client[name])
         yield MongoDefinitionRepository(client[name])
         await client.drop_database(name)
 

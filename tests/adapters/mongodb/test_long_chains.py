@@ -8,7 +8,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from adapters.mongodb.event_log import MongoEventLog
-from adapters.mongodb.schema import ensure_indexes
+from adapters.mongodb.schema import ensure_schema
 from application.ports import Document
 from tests.adapters.mongodb.test_deployments import Heard
 from tests.contracts.samples import commit
@@ -24,7 +24,7 @@ async def test_the_claims_of_many_takeovers_that_failed_are_not_read_one_by_one(
     claims = [commit("inbox:0", number) for number in range(1, 2_001)]
     async with AsyncMongoClient[Document](mongo_uri, event_listeners=[heard]) as client:
         database = client[f"test-{uuid.uuid4()}"]
-        await ensure_indexes(database)
+        await ensure_schema(database)
         log = MongoEventLog(database)
         await log.append(claims)
 

@@ -12,7 +12,7 @@ from adapters.mongodb.connection import Database
 from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.event_log import MongoEventLog
 from adapters.mongodb.projections import MongoProjections
-from adapters.mongodb.schema import SCHEMA_VERSION, ensure_indexes
+from adapters.mongodb.schema import SCHEMA_VERSION, ensure_schema
 from application.ports import Commit, Document, Entry, InboxLayout, InboxStart, RecordedEvent
 from domain.aggregate.position import Position
 from tests.contracts.samples import commit, entry, event, position, workflow
@@ -51,11 +51,11 @@ async def test_workflow_and_version_are_unique(database: Database) -> None:
     assert index["unique"] is True
 
 
-async def test_ensure_indexes_again_changes_nothing(database: Database) -> None:
+async def test_ensure_schema_again_changes_nothing(database: Database) -> None:
     """Every `init`, also several at once, leaves the same indexes and the schema's version."""
     before = await index_keys(database, "workflows")
 
-    await asyncio.gather(ensure_indexes(database), ensure_indexes(database))
+    await asyncio.gather(ensure_schema(database), ensure_schema(database))
 
     assert await index_keys(database, "workflows") == before
     assert await database["schema_version"].find().to_list() == [
@@ -63,12 +63,12 @@ async def test_ensure_indexes_again_changes_nothing(database: Database) -> None:
     ]
 
 
-async def test_ensure_indexes_never_lowers_the_version(database: Database) -> None:
+async def test_ensure_schema_never_lowers_the_version(database: Database) -> None:
     """An older release beside a newer one does not hide that the newer was here."""
     newer = SCHEMA_VERSION + 1
     await database["schema_version"].update_one({"_id": "schema"}, {"$set": {"version": newer}})
 
-    await ensure_indexes(database)
+    await ensure_schema(database)
 
     stored = await database["schema_version"].find_one()
     assert stored is not None

@@ -17,7 +17,7 @@ from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.event_log import MongoEventLog
 from adapters.mongodb.projections import MongoProjections
 from adapters.mongodb.queries import MongoWorkflowQueries
-from adapters.mongodb.schema import ensure_indexes
+from adapters.mongodb.schema import ensure_schema
 from application.ports import Unavailable, WorkflowFilter
 from tests.contracts.samples import commit, position, workflow
 from tests.tcp_proxy import TcpProxy
@@ -41,7 +41,7 @@ async def database(proxy: TcpProxy) -> AsyncIterator[Database]:
     uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
     async with connect(uri, timeout_seconds=0.5) as client:
         name = f"test-{uuid.uuid4()}"
-        await ensure_indexes(client[name])
+        await ensure_schema(client[name])
         yield client[name]
 
 

@@ -18,7 +18,7 @@ from adapters.sqlite.file import FileInUseError
 from adapters.sqlite.projections import SqliteProjections
 from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
 from adapters.sqlite.store import SqliteStore
-from application.ports import Unavailable
+from application.ports import SetupError, Unavailable
 from tests.contracts.publisher_contract import event
 from tests.contracts.samples import commit, workflow
 
@@ -139,7 +139,7 @@ async def test_a_file_of_another_version_is_refused(path: Path) -> None:
     connection.close()
 
     for _ in range(2):
-        with pytest.raises(ValueError, match="schema version 99"):
+        with pytest.raises(SetupError, match="schema version 99"):
             SqliteStore(path)
 
 
