@@ -11,12 +11,10 @@ from adapters.mongodb.connection import Database, durable, reaching_the_store
 from adapters.mongodb.json_in_bson import TEXT_FIELD
 from adapters.mongodb.workflow_documents import LABEL_PAIRS, from_stored, label_pair
 from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
-from application.ports import Document, Page, WorkflowFilter
+from application.ports import NOT_LISTED, Document, Page, WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
-#: Most of a document, and nothing that a list shows (CONTRACT 6).
-_NOT_LISTED = ("steps", "executionContext", "inputParameters", "output", "engine")
-_LISTED = {name: 0 for field in _NOT_LISTED for name in (field, f"{TEXT_FIELD}.{field}")}
+_LISTED = {name: 0 for field in NOT_LISTED for name in (field, f"{TEXT_FIELD}.{field}")}
 
 _ACTIVE = [status.value for status in WorkflowStatus if status.is_active]
 

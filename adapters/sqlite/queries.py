@@ -9,14 +9,11 @@ import orjson
 
 from adapters.sqlite.store import SqliteStore
 from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
-from application.ports import Page, WorkflowFilter
+from application.ports import NOT_LISTED, Page, WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
-#: Most of a document, and nothing that a list shows (CONTRACT 6).
-_LISTED = (
-    "json_remove(document, '$.steps', '$.executionContext', '$.inputParameters', '$.output',"
-    " '$.engine')"
-)
+_PATHS = ", ".join(f"'$.{name}'" for name in NOT_LISTED)
+_LISTED = f"json_remove(document, {_PATHS})"
 _COUNT = "SELECT status, count(*) FROM workflows WHERE status IS NOT NULL GROUP BY status"
 
 _ACTIVE = tuple(status.value for status in WorkflowStatus if status.is_active)

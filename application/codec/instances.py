@@ -10,7 +10,7 @@ from typing import Any
 
 from application.codec.events import error_document, error_from
 from application.codec.times import parse_time, rfc3339
-from application.ports import DefinitionOf, Document
+from application.ports import NOT_LISTED, DefinitionOf, Document
 from domain.definition.definition import StepDefinition, WorkflowDefinition
 from domain.definition.expression import Template
 from domain.definition.retry import RetryPolicy
@@ -346,10 +346,6 @@ def resource(document: Document) -> Document:
     return {"id": document["_id"], **shown}
 
 
-#: What a list leaves out of each item.
-_NOT_LISTED = ("steps", "executionContext", "inputParameters", "output")
-
-
 def listed(document: Document) -> Document:
     """The resource as an item of a list."""
-    return {key: value for key, value in resource(document).items() if key not in _NOT_LISTED}
+    return {key: value for key, value in resource(document).items() if key not in NOT_LISTED}

@@ -4,6 +4,7 @@ Errors are few: an adapter translates whatever its driver raises into `Unavailab
 the outcome of a write is unknown) or lets a bug be a bug. A lost race is an answer, never an exception.
 """
 
+from application.ports.coordination import Lease, Locks
 from application.ports.definitions import (
     DefinitionOf,
     Definitions,
@@ -21,7 +22,7 @@ from application.ports.log import (
     RecordedEvent,
     commit_id,
 )
-from application.ports.queries import Page, WorkflowFilter, WorkflowQueries
+from application.ports.queries import NOT_LISTED, Page, WorkflowFilter, WorkflowQueries
 from application.ports.states import HotState, InboxLayout, InboxStart, Projections, SetupError
 from application.ports.telemetry import Clock, Telemetry
 from application.ports.topics import EventFeed, PublishEventPort, TopicRepair
@@ -36,6 +37,7 @@ from application.ports.verification import (
 
 __all__ = [
     "INTERNAL_PREFIX",
+    "NOT_LISTED",
     "Clock",
     "Commit",
     "DefinitionOf",
@@ -52,6 +54,8 @@ __all__ = [
     "InboxStart",
     "InboxTrimmer",
     "LaneState",
+    "Lease",
+    "Locks",
     "LookUpDefinition",
     "Page",
     "Projections",

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from application.ports.document import Document
 
+#: Most of a document, and nothing that a list shows (CONTRACT 6); a store need not read these fields.
+NOT_LISTED = ("steps", "executionContext", "inputParameters", "output", "engine")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowFilter:
