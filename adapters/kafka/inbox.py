@@ -1,7 +1,7 @@
 """The two inbox topics, read by one consumer of the engines' group.
 
 The consumer is used in one thread of its own: there it polls, and there the client calls back on a
-rebalance, which blocks that thread until the listener on the event loop is done (`Commits` serves
+rebalance, which blocks that thread until the listener on the event loop is done (`OffsetCommits` serves
 those that the listener makes meanwhile).
 
 A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that
@@ -22,9 +22,9 @@ from confluent_kafka import TopicPartition as Place
 
 from adapters.kafka.assignment import Assignment, Lane
 from adapters.kafka.cluster import Cluster
-from adapters.kafka.commits import Commits
 from adapters.kafka.errors import END_OF_PARTITION, FATAL, OBSTACLES, ClientErrors, unavailable
 from adapters.kafka.lanes import inbox_layouts, read_lanes
+from adapters.kafka.offset_commits import OffsetCommits
 from adapters.kafka.received import BrokerMessage, received
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
 from application.ports import InboxListener, Received, Unavailable
@@ -55,7 +55,7 @@ class KafkaInbox:
             {**settings.group_member(), "error_cb": self._client_errors}, logger=CLIENT_LOG
         )
         self._assignment = Assignment(settings, self._consumer)
-        self._commits = Commits(self._consumer)
+        self._commits = OffsetCommits(self._consumer)
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox")
         #: Polled and not yet taken: outlives a `take` that is cancelled.
         self._ready: list[Received] = []

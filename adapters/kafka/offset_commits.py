@@ -21,7 +21,7 @@ from application.ports import Unavailable
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-class Commits:
+class OffsetCommits:
     """A queue of commits; all but `ask` is for the poll thread."""
 
     def __init__(self, consumer: Consumer) -> None:
