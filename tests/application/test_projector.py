@@ -1,0 +1,60 @@
+"""How often states are projected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from adapters.memory.projections import MemoryProjections
+from application.ports import Document
+from tests.application.installation import DEFINITION, Installation, until
+
+#: As many as take more than a second at the highest rate.
+MANY = 750
+
+
+class Rounds(MemoryProjections):
+    """Notes when how many workflows were written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[tuple[float, int]] = []
+
+    async def save(self, documents: Sequence[Document]) -> None:
+        workflows = [document for document in documents if "status" in document]
+        self.written.append((asyncio.get_running_loop().time(), len(workflows)))
+        await super().save(documents)
+
+    @property
+    def total(self) -> int:
+        return sum(count for _, count in self.written)
+
+
+@pytest.fixture
+async def installation() -> AsyncIterator[Installation]:
+    installation = Installation(partitions=1)
+    installation.projections = Rounds()
+    await installation.initialise()
+    installation.registered = DEFINITION
+    yield installation
+    for engine in installation.engines:
+        engine.processor.stop()
+        await engine.task
+
+
+async def test_after_many_documents_the_next_round_waits(installation: Installation) -> None:
+    """They are written at no more than 700 a second, of which half is left to a busy machine."""
+    rounds = installation.projections
+    assert isinstance(rounds, Rounds)
+    for number in range(MANY):
+        installation.start_workflow(f"m{number}", f"wf-{number}")
+    installation.engine("engine", projection_interval_ms=20)
+    await until(lambda: rounds.total == MANY)
+    written_at, count = max(rounds.written, key=lambda each: each[1])
+
+    installation.start_workflow("late", "late")
+    await until(lambda: rounds.total == MANY + 1)
+
+    assert rounds.written[-1][0] - written_at >= count / 700 / 2
