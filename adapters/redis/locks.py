@@ -1,20 +1,15 @@
-"""Locks with a lease in Redis: for leader election and for other systems that use the same names.
-
-A lease can run out while its holder stalls; whoever must be safe against that checks the fencing
-token, which grows with every grant of a name. Guarantees between workflows rest on the event log
-instead (PROTOCOL rule 19).
-"""
+"""Leases in Redis: for leader election, and for other systems that use the same names."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import cast
 
 from redis.asyncio import Redis
 
 from adapters.redis.connection import reaching_redis
+from application.ports import Lease
 
 _ACQUIRE = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
@@ -36,19 +31,8 @@ return 0
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A lock that was granted."""
-
-    name: str
-    #: `<owner>:<random>`: what the key holds, different for every grant.
-    holder: str
-    #: Grows with every grant of this name.
-    fencing_token: int
-
-
 class RedisLocks:
-    """Leases on names: a name is the whole Redis key, `<name>:fence` counts its grants for good."""
+    """`Locks`: a name is the whole Redis key, `<name>:fence` counts its grants for good."""
 
     def __init__(self, client: Redis, owner: str) -> None:
         self._owner = owner
@@ -57,7 +41,6 @@ class RedisLocks:
         self._release = client.register_script(_RELEASE)
 
     async def acquire(self, name: str, lease_ms: int) -> Lease | None:
-        """The lease, or None while somebody holds one (this process included)."""
         holder = f"{self._owner}:{secrets.token_hex(16)}"
         with reaching_redis():
             granted = self._acquire([name, f"{name}:fence"], [holder, lease_ms])
@@ -65,13 +48,11 @@ class RedisLocks:
         return Lease(name=name, holder=holder, fencing_token=token) if token else None
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
-        """Hold it for that long from now; False if it ran out and is lost."""
         with reaching_redis():
             renewed = self._renew([lease.name], [lease.holder, lease_ms])
             return await cast("Awaitable[int]", renewed) == 1
 
     async def release(self, lease: Lease) -> bool:
-        """Give it back; False if it ran out before. Somebody else's lease is never touched."""
         with reaching_redis():
             released = self._release([lease.name], [lease.holder])
             return await cast("Awaitable[int]", released) == 1

@@ -7,12 +7,15 @@ import pytest
 from adapters.memory.definitions import MemoryDefinitionRepository
 from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.hot_state import MemoryHotState
+from adapters.memory.locks import MemoryLeases, MemoryLocks
 from adapters.memory.projections import MemoryProjections
 from adapters.memory.queries import MemoryWorkflowQueries
 from application.ports import Document
+from infrastructure.clock import SystemClock
 from tests.contracts.definitions_contract import DefinitionsContract
 from tests.contracts.event_log_contract import EventLogContract
 from tests.contracts.hot_state_contract import OWNER, HotStateContract, HotStateSite
+from tests.contracts.locks_contract import LocksContract, LocksOf
 from tests.contracts.projections_contract import ProjectionsContract
 from tests.contracts.queries_contract import QueriesContract, QuerySite
 
@@ -34,6 +37,13 @@ class TestMemoryWorkflowQueries(QueriesContract):
     def site(self) -> QuerySite:
         projections = MemoryProjections()
         return QuerySite(projections, MemoryWorkflowQueries(projections))
+
+
+class TestMemoryLocks(LocksContract):
+    @pytest.fixture
+    def locks_of(self) -> LocksOf:
+        leases, clock = MemoryLeases(), SystemClock()
+        return lambda owner: MemoryLocks(leases, owner, clock)
 
 
 class TestMemoryDefinitionRepository(DefinitionsContract):

@@ -14,17 +14,20 @@ from adapters.sqlite.definitions import SqliteDefinitionRepository
 from adapters.sqlite.event_log import EngineSession, SqliteEventLog
 from adapters.sqlite.feed import SqliteEventFeed
 from adapters.sqlite.inbox import SqliteInbox
+from adapters.sqlite.locks import SqliteLocks
 from adapters.sqlite.participant import ParticipantSession, SqliteKeyStore
 from adapters.sqlite.projections import SqliteProjections
 from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
 from adapters.sqlite.queries import SqliteWorkflowQueries
 from adapters.sqlite.store import SqliteStore
 from application.ports import Commit, EventLog, PublishEventPort
+from infrastructure.clock import SystemClock
 from tests.contracts.definitions_contract import DefinitionsContract
 from tests.contracts.event_log_contract import EventLogContract
 from tests.contracts.feed_contract import FeedContract, FeedSite
 from tests.contracts.inbox_contract import InboxContract, InboxSite
 from tests.contracts.key_store_contract import KeyStoreContract
+from tests.contracts.locks_contract import LocksContract, LocksOf, acquired
 from tests.contracts.projections_contract import ProjectionsContract
 from tests.contracts.publisher_contract import PublisherContract, PublisherSite
 from tests.contracts.queries_contract import QueriesContract, QuerySite
@@ -148,3 +151,24 @@ class TestSqliteEventFeed(FeedContract):
     @pytest.fixture
     def site(self, store: SqliteStore) -> FeedSite:
         return _Feed(store)
+
+
+class TestSqliteLocks(LocksContract):
+    @pytest.fixture
+    def locks_of(self, store: SqliteStore) -> LocksOf:
+        clock = SystemClock()
+        return lambda owner: SqliteLocks(store, owner, clock)
+
+
+async def test_leases_outlive_their_process(path: Path) -> None:
+    """A file that is opened again knows who holds what, and which tokens were given."""
+    store = SqliteStore(path)
+    lease = await acquired(SqliteLocks(store, "dev-1", SystemClock()))
+    await store.close()
+
+    store = SqliteStore(path)
+    locks = SqliteLocks(store, "dev-2", SystemClock())
+    assert await locks.acquire(lease.name, 1) is None
+    assert await locks.release(lease) is True
+    assert (await acquired(locks)).fencing_token > lease.fencing_token
+    await store.close()
