@@ -15,21 +15,47 @@ from domain.aggregate.rejection import Rejection, RejectionCode
 Read = Callable[[Message], Command | Rejection]
 
 
+#: Code of a message whose parts do not name the same thing. Nobody can say which of them is meant.
+CONFLICTING_IDS = "CONFLICTING_IDS"
+
+
 def to_workflow(read: Read) -> Decode:
     """Messages that name their workflow as subject or key."""
 
     def decode(message: Message) -> Inbound:
-        workflow_id = message.subject or message.key
+        workflow_id = named_workflow(message)
         if not workflow_id:
             raise MalformedEvent(
                 "MISSING_ID", "neither subject nor key names the workflow that the message is for"
             )
-        fault = id_fault(workflow_id)
-        if fault is not None:
-            raise MalformedEvent("INVALID_ID", fault)
         return Inbound(workflow_id, read(message))
 
     return decode
+
+
+def named_workflow(message: Message) -> str | None:
+    """The workflow that subject and key name; None without both.
+
+    Raises MalformedEvent for an id that is not possible, and for two that differ.
+    """
+    named = message.subject or message.key
+    if not named:
+        return None
+    if message.subject and message.key:
+        require_same("the workflow", subject=message.subject, key=message.key)
+    fault = id_fault(named)
+    if fault is not None:
+        raise MalformedEvent("INVALID_ID", fault)
+    return named
+
+
+def require_same(what: str, **given: object) -> None:
+    """Raises MalformedEvent if the places of a message, by their names, do not say the same."""
+    if len(set(given.values())) > 1:
+        places = ", ".join(f"{str(value)[:80]!r} as {place}" for place, value in given.items())
+        raise MalformedEvent(
+            CONFLICTING_IDS, f"{what} is named differently: {places}; name one thing everywhere"
+        )
 
 
 def refused(error: InvalidPayload) -> Rejection:

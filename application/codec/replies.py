@@ -10,8 +10,9 @@ from conveyor.messages import MalformedEvent, Message
 from conveyor.payloads import InvalidPayload, parse_reply
 
 from application.aggregates.aggregate import Decode
-from application.codec.addressing import to_workflow
+from application.codec.addressing import CONFLICTING_IDS, require_same, to_workflow
 from application.codec.commands import error_of
+from domain.aggregate.ids import StepKey
 from domain.workflow.commands import Command, HandleSealAnswer, HandleStepReply, Purpose
 from domain.workflow.failure import ErrorType, WorkflowError
 
@@ -51,11 +52,38 @@ def _strict(decode_reply: Callable[[Message], Command]) -> Decode:
     return to_workflow(read)
 
 
-def _purpose(message: Message, compensation: bool) -> Purpose:
-    key = message.extensions.get("idempotencykey", "")
-    if key.endswith("/verify"):
-        return Purpose.VERIFY
-    return Purpose.UNDO if compensation or key.endswith("/undo") else Purpose.FORWARD
+def _purpose(message: Message, reply: wire.StepCompleted | wire.StepFailed) -> Purpose:
+    """What the reply answers. Raises MalformedEvent where its parts do not name the same request."""
+    key = _key(message, reply)
+    attempt = message.extensions.get("attempt")
+    if attempt is not None:
+        require_same("the attempt", attribute=attempt, data=str(reply.attempt))
+    if key is None:
+        return Purpose.UNDO if reply.compensation else Purpose.FORWARD
+    purpose = Purpose(key.purpose or Purpose.FORWARD)
+    if "compensation" in reply.model_fields_set:
+        require_same(
+            "the purpose", idempotencykey=purpose is Purpose.UNDO, compensation=reply.compensation
+        )
+    return purpose
+
+
+def _key(
+    message: Message, answer: wire.StepCompleted | wire.StepFailed | wire.Sealed
+) -> StepKey | None:
+    """The idempotency key that the answer copies, if it does."""
+    addressed = message.subject or message.key
+    require_same("the workflow", addressed=addressed, data=answer.workflow_id)
+    text = message.extensions.get("idempotencykey")
+    if text is None:
+        return None
+    try:
+        key = StepKey.parse(text)
+    except ValueError as fault:
+        raise MalformedEvent(CONFLICTING_IDS, str(fault)) from None
+    named = StepKey(answer.workflow_id, answer.step_id, answer.round, purpose=key.purpose)
+    require_same("the step", idempotencykey=text, data=str(named))
+    return key
 
 
 def _completed(message: Message) -> Command:
@@ -64,7 +92,7 @@ def _completed(message: Message) -> Command:
         step_id=reply.step_id,
         attempt=reply.attempt,
         round=reply.round,
-        purpose=_purpose(message, reply.compensation),
+        purpose=_purpose(message, reply),
         output=reply.output,
         execution_time_ms=reply.execution_time_ms or 0,
         snapshot=reply.snapshot,
@@ -78,7 +106,7 @@ def _failed(message: Message) -> Command:
         step_id=reply.step_id,
         attempt=reply.attempt,
         round=reply.round,
-        purpose=_purpose(message, reply.compensation),
+        purpose=_purpose(message, reply),
         error=error_of(reply.step_id, reply.error),
         performed=reply.performed,
         execution_time_ms=reply.execution_time_ms or 0,
@@ -87,6 +115,9 @@ def _failed(message: Message) -> Command:
 
 def _sealed(message: Message) -> Command:
     answer, unusable = parse_reply(wire.Sealed, message.data)
+    key = _key(message, answer)
+    if key is not None:
+        require_same("the purpose", idempotencykey=key.purpose, sealed=None)
     command = HandleSealAnswer(
         step_id=answer.step_id,
         round=answer.round,

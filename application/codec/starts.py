@@ -8,15 +8,15 @@ from typing import Any
 
 import orjson
 from conveyor import wire
-from conveyor.messages import MalformedEvent, Message
+from conveyor.messages import Message
 from conveyor.payloads import InvalidPayload, document_of, parse
 
 from application.aggregates.aggregate import DefinitionKey, Inbound, Resolved, Unresolved
-from application.codec.addressing import refused
+from application.codec.addressing import named_workflow, refused, require_same
 from application.codec.references import definition_named
 from application.codec.times import parse_time
 from application.ports import LookUpDefinition
-from domain.aggregate.ids import derived_id, id_fault
+from domain.aggregate.ids import derived_id
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import WorkflowDefinition
 from domain.workflow.commands import StartWorkflow
@@ -46,17 +46,16 @@ class StartIntent(Unresolved):
 
 def read_start(message: Message) -> Inbound:
     """The start, addressed to the id that it names or that follows from its key (PROTOCOL rule 17)."""
-    named = message.subject or message.key
-    if named:
-        fault = id_fault(named)
-        if fault is not None:
-            raise MalformedEvent("INVALID_ID", fault)
+    named = named_workflow(message)
     try:
         data = parse(wire.StartData, message.data)
     except InvalidPayload as error:
         rejection = refused(error)
         return Inbound(named or derived_id("default", "", message.message_id), rejection)
-    key = data.idempotency_key or message.extensions.get("idempotencykey")
+    attribute = message.extensions.get("idempotencykey")
+    if data.idempotency_key and attribute:
+        require_same("the idempotency key", data=data.idempotency_key, attribute=attribute)
+    key = data.idempotency_key or attribute
     name, version = definition_reference(data)
     workflow_id = named or derived_id(data.tenant, name, key or message.message_id)
     intent = StartIntent(
