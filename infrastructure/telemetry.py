@@ -14,6 +14,8 @@ from domain.aggregate.event import CommandRejected
 from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
+    IncidentRaised,
+    IncidentResolved,
     StepCompensated,
     StepExecuted,
     StepFailed,
@@ -42,11 +44,14 @@ class EngineTelemetry:
         self._timeout = counter("workflow_executions_timeout", "Workflows that timed out")
         self._compensated = counter("workflow_executions_compensated", "Workflows undone")
         self._steps = counter("workflow_steps", "Step attempts by result", (*_LABELS, "result"))
+        self._incidents = counter(
+            "conveyor_incidents", "Incidents that somebody has to look at", (*_LABELS, "code")
+        )
         self._rejected = counter("workflow_commands_rejected", "Refused commands", ("code",))
         self._counted = counter("workflow_engine_events", "What else the engine met", ("what",))
         self._duration = Histogram(
             "workflow_execution_duration_seconds",
-            "From start to completion",
+            "From start to the end, of runs that completed or failed for good",
             _LABELS,
             buckets=_BUCKETS,
             registry=registry,
@@ -66,6 +71,8 @@ class EngineTelemetry:
             CompensationStarted.TYPE: self._on_compensation_started,
             CompensationCompleted.TYPE: self._on_compensation_completed,
             CommandRejected.TYPE: self._on_rejected,
+            IncidentRaised.TYPE: self._on_incident,
+            IncidentResolved.TYPE: self._on_incident_resolved,
         }
 
     def _bound(self, metric: Any, *labels: str) -> Any:
@@ -107,6 +114,8 @@ class EngineTelemetry:
         self._bound(self._failed, *labels).inc()
         if data["error"]["errorType"] == ErrorType.TIMEOUT:
             self._bound(self._timeout, *labels).inc()
+        if not data["willCompensate"]:
+            self._bound(self._duration, *labels).observe(data["durationMs"] / 1000)
         text = f"Workflow failed: {labels[0]} (execution: {data['aggregateId']})"
         ended = {} if data["willCompensate"] else _ended(data, WorkflowStatus.FAILED)
         more = {"error": data["error"], "willCompensate": data["willCompensate"]}
@@ -143,6 +152,22 @@ class EngineTelemetry:
     def _on_rejected(self, data: Document) -> None:
         self._bound(self._rejected, data["code"]).inc()
         self._line("Command rejected", data, code=data["code"], detail=data["detail"])
+
+    def _on_incident(self, data: Document) -> None:
+        labels = (data["definition"], data["workflowType"], data["code"])
+        self._bound(self._incidents, *labels).inc()
+        self._log.warning(
+            f"Incident {data['code']}: {labels[0]} (execution: {data['aggregateId']})",
+            workflowId=data["aggregateId"],
+            stepId=data.get("stepId"),
+            code=data["code"],
+            detail=data["detail"],
+            action=f"conveyor workflow show {data['aggregateId']}",
+        )
+
+    def _on_incident_resolved(self, data: Document) -> None:
+        text = f"Incident {data['code']} resolved: {data['definition']} (execution: {data['aggregateId']})"
+        self._line(text, data, stepId=data.get("stepId"), resolution=data["resolution"])
 
     def _step_line(self, text: str, data: Document, **more: Any) -> None:
         self._line(text, data, stepId=data["stepId"], attempt=data["attempt"], **more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from domain.definition.definition import StepDefinition
 
@@ -17,7 +17,7 @@ class Dependencies:
             step.id: tuple(dependency for dependency in step.depends_on if dependency in ids)
             for step in steps
         }
-        self._ancestors = {step_id: self._reachable(step_id) for step_id in self._direct}
+        self._ancestors = _closure(self._direct)
 
     def ancestors(self, step_id: str) -> frozenset[str]:
         """Every step that is done before this one begins. In a cycle it holds the step itself."""
@@ -34,16 +34,6 @@ class Dependencies:
             remaining = self._cyclic(remaining - set(cycle))
         return found
 
-    def _reachable(self, step_id: str) -> frozenset[str]:
-        found: set[str] = set()
-        open_ids = list(self._direct[step_id])
-        while open_ids:
-            dependency = open_ids.pop()
-            if dependency not in found:
-                found.add(dependency)
-                open_ids += self._direct[dependency]
-        return frozenset(found)
-
     def _cyclic(self, ids: set[str]) -> set[str]:
         """Those that still depend on one of themselves; empty when no cycle is left."""
         while True:
@@ -59,6 +49,23 @@ class Dependencies:
             walked.append(step_id)
             step_id = next(d for d in self._direct[step_id] if d in among)
         return (*walked[walked.index(step_id) :], step_id)
+
+
+def _closure(direct: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Everything that can be reached from each of them, through circles as well.
+
+    Warshall's algorithm, with a row of the matrix in one integer.
+    """
+    ids = list(direct)
+    places = {step_id: place for place, step_id in enumerate(ids)}
+    rows = [sum({1 << places[other] for other in direct[step_id]}) for step_id in ids]
+    for through, _ in enumerate(ids):
+        reached = rows[through]
+        rows = [row | reached if row >> through & 1 else row for row in rows]
+    return {
+        step_id: frozenset(other for other, place in places.items() if row >> place & 1)
+        for step_id, row in zip(ids, rows, strict=True)
+    }
 
 
 def execution_order(steps: Iterable[StepDefinition]) -> tuple[StepDefinition, ...]:

@@ -23,12 +23,31 @@ _MAX_VERSION = 2**31 - 1
 #: has 100 levels.
 MAX_TEMPLATE_DEPTH = 16
 
+#: Each event of a workflow looks at its steps, and the proof at every path between them.
+MAX_STEPS = 1000
+MAX_DEPENDENCIES = 10_000
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_RULE = "lower-case letters, digits, '.', '_' and '-', a letter or digit first"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 _LABEL_RULE = "letters, digits and '._:/-', a letter or digit first"
 #: `order-v1` is the id of version 1 of `order`.
 _VERSION_SUFFIX = re.compile(r".*-v[0-9]+")
+
+
+def size_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
+    """More than can be proved safe in a moment, or run: nothing else is looked at then."""
+    steps = len(definition.steps)
+    if steps > MAX_STEPS:
+        message = f"has {steps} steps; at most {MAX_STEPS} are possible: split the workflow"
+        yield Fault(rule=Rule.LIMIT, path="steps", message=message)
+    dependencies = sum(len(step.depends_on) for step in definition.steps)
+    if dependencies > MAX_DEPENDENCIES:
+        message = (
+            f"has {dependencies} dependencies in all; at most {MAX_DEPENDENCIES} are possible:"
+            " name only the steps that a step waits for directly"
+        )
+        yield Fault(rule=Rule.LIMIT, path="steps.dependsOn", message=message)
 
 
 def limit_faults(definition: WorkflowDefinition) -> Iterator[Fault]:

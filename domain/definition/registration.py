@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from domain.definition.definition import StepDefinition, StepKind, WorkflowDefinition
 from domain.definition.dependencies import Dependencies
 from domain.definition.faults import Fault, Rule
-from domain.definition.limits import limit_faults
+from domain.definition.limits import limit_faults, size_faults
 from domain.definition.references import KnownInput, reference_faults
 
 
@@ -25,6 +25,9 @@ def registration_faults(
     definition: WorkflowDefinition, is_known_input: KnownInput = any_input
 ) -> tuple[Fault, ...]:
     """Every reason to refuse the definition; empty: it is safe to run."""
+    too_many = tuple(size_faults(definition))
+    if too_many:
+        return too_many
     dependencies = Dependencies(definition.steps)
     return (
         *limit_faults(definition),

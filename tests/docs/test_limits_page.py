@@ -25,7 +25,7 @@ from application.use_cases import control, start
 from domain.aggregate.ids import id_fault
 from domain.definition import limits, retry
 from domain.definition.faults import Rule
-from domain.workflow import sealing
+from domain.workflow import sealing, weight
 from tests.docs.pages import ROOT, first_code, page, rows, section
 
 PAGE = page("docs/reference/limits.md")
@@ -72,7 +72,12 @@ def test_sizes() -> None:
         "Output of a step": f"{handlers.MAX_OUTPUT_BYTES // _KIB} KiB",
         "Snapshot of a step": f"{handlers.MAX_OUTPUT_BYTES // _KIB} KiB",
         "Data of a message that the engine writes": f"{drafts.MESSAGE_BYTES_MAX:,} bytes",
-        "All events of a workflow": f"{drafts.INSTANCE_BYTES_MAX:,} bytes",
+        "Data of a request: mapped input, and of an undo also output and snapshot": (
+            f"{weight.WEIGHT_MAX:,} bytes"
+        ),
+        "Data that a workflow keeps": f"{drafts.INSTANCE_BYTES_MAX:,} bytes",
+        "Steps of a definition": f"{limits.MAX_STEPS:,}",
+        "Dependencies of a definition": f"{limits.MAX_DEPENDENCIES:,}",
         "Values in a definition, each YAML alias written out": f"{definition_body.VALUES_MAX:,}",
     }
 
