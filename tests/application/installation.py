@@ -16,6 +16,7 @@ from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from adapters.memory.publisher import MemoryPublisher
 from adapters.partitioner import partition_for
+from application.aggregates.aggregate import Catalog
 from application.aggregates.catalog import CATALOG
 from application.definitions import compile_definition
 from application.engine.environment import Ports, ProcessorSettings
@@ -99,7 +100,8 @@ class Engine:
 class Installation:
     """Shared servers, and a registry in which a definition may be registered while engines run."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, catalog: Catalog = CATALOG) -> None:
+        self.catalog = catalog
         self.broker = MemoryBroker(partitions=partitions)
         self.log = MemoryEventLog()
         self.projections = MemoryProjections()
@@ -164,7 +166,11 @@ class Installation:
         )
         count = self._layout.partitions
         processor = Processor(
-            ports, self._layout, lambda key: partition_for(key.encode(), count), CATALOG, settings
+            ports,
+            self._layout,
+            lambda key: partition_for(key.encode(), count),
+            self.catalog,
+            settings,
         )
         engine = Engine(processor, log, telemetry)
         self.engines.append(engine)

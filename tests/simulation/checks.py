@@ -23,7 +23,7 @@ from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.simulation.definitions import SHELF
 from tests.simulation.effects import Effect
-from tests.simulation.watch import is_claim
+from tests.simulation.watch import is_claim, is_workflow
 from tests.simulation.workload import UNREADABLE, UNSTORABLE, garbage
 from tests.simulation.world import World
 
@@ -44,7 +44,7 @@ class Ledger:
         self.instances = {
             workflow_id: folded(commits)
             for workflow_id, commits in self.commits.items()
-            if not workflow_id.startswith("inbox:")
+            if is_workflow(workflow_id)
         }
 
         self.refused = {
@@ -266,7 +266,7 @@ def _memories(ledger: Ledger) -> Iterator[str]:
     for engine in ledger.world.engines:
         for partition in engine.processor.partitions.values():
             for workflow_id, hot in partition.states.items():
-                if hot is not partition.inbox and hot.state != ledger.instances[workflow_id]:
+                if is_workflow(workflow_id) and hot.state != ledger.instances[workflow_id]:
                     yield f"{workflow_id}: {engine.process.name} holds another state than the log's"
 
 

@@ -216,6 +216,8 @@ def _unrest(world: World) -> Iterator[str]:
                 if done < log.end:
                     yield f"{group} is at {done} of {log.end} in {name}-{partition}"
     for document in world.projections.documents.values():
+        if "status" not in document and document.get("nextTimerAt") is not None:
+            yield f"{document['_id']} has a timer"
         if document.get("status") in (WorkflowStatus.EXECUTING, WorkflowStatus.COMPENSATING):
             yield f"{document['_id']} is {document['status']}"
         waits = document.get("status") in (WorkflowStatus.FAILED, WorkflowStatus.PAUSED)

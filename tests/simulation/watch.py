@@ -135,7 +135,7 @@ class Watch:
         for entry in commit.entries:
             if not is_claim(entry):
                 self._entered(workflow_id, entry, is_inbox)
-        if not is_inbox:
+        if is_workflow(workflow_id):
             self._states[workflow_id][commit.last_version] = self.instances[workflow_id]
             self._applied_at[workflow_id, commit.last_version] = dict(self._applied[workflow_id])
         expected = self._expected[workflow_id]
@@ -156,12 +156,12 @@ class Watch:
     def _entered(self, workflow_id: str, entry: Entry, is_inbox: bool) -> None:
         """What one message led to."""
         self._caused(workflow_id, entry, is_inbox)
+        if not is_workflow(workflow_id):
+            return
         if entry.message_id.startswith(_TIMER):
             self._fired(workflow_id, entry)
         elif entry.message_id.endswith(_REPLY):
             self._answers(workflow_id, entry)
-        if is_inbox:
-            return
         for recorded in entry.events:
             if recorded.type in (StepScheduled.TYPE, StepUnresolved.TYPE):
                 data = recorded.data
@@ -401,7 +401,7 @@ class Watch:
         if version < self._projected[workflow_id]:
             self.wrong(f"the projection of {workflow_id} went backwards to version {version}")
         self._projected[workflow_id] = version
-        if workflow_id.startswith("inbox:"):
+        if not is_workflow(workflow_id):
             return
         if is_calm:
             self.calm[workflow_id] = version
@@ -444,6 +444,11 @@ class Watch:
         self.checks += 1
         if shown < answered:
             self.wrong(f"{workflow_id} was answered at version {answered} and then read at {shown}")
+
+
+def is_workflow(aggregate_id: str) -> bool:
+    """Other kinds have a prefix; in a simulation workflow ids have none."""
+    return ":" not in aggregate_id
 
 
 def is_claim(entry: Entry) -> bool:

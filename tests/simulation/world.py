@@ -23,7 +23,7 @@ from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from adapters.partitioner import partition_for
-from application.aggregates.aggregate import Catalog
+from application.aggregates.aggregate import Aggregate, Catalog
 from application.aggregates.inbox import INBOX
 from application.aggregates.workflow import WORKFLOW
 from application.codec.internal import TIMER_DUE, read_timer
@@ -65,7 +65,7 @@ ENGINES = "engines"
 #: A member of a group that is silent for so long is expelled.
 SESSION_SECONDS = 2.5
 FAULT_SECONDS = 20.0
-_SECRET = b"simulated"
+SECRET = b"simulated"
 
 
 @dataclass(slots=True)
@@ -100,6 +100,9 @@ class Parts:
     publisher: type[FaultyPublisher] = FaultyPublisher
     append: type[FaultyEventLog] = FaultyEventLog
     keys: type[KeyRecords] = KeyRecords
+    #: Kinds of aggregates besides those of the product, and what sets them going.
+    kinds: tuple[Aggregate[Any], ...] = ()
+    begin: Callable[[World], None] = lambda _: None
     #: What else of the system is replaced: owner, name of the attribute, value.
     patches: tuple[tuple[Any, str, Any], ...] = ()
 
@@ -133,7 +136,7 @@ class World:
         )
         self.network = network = Network(chances, weather, trace)
         self.broker = MemoryBroker(partitions=dice.choice((1, 2, 4)), now=virtual_now)
-        self.watch = Watch(SHELF.of, self.partition_of, _SECRET, trace)
+        self.watch = Watch(SHELF.of, self.partition_of, SECRET, trace)
         self.log = parts.replicated_log(chances, weather, parts.event_log(), self.watch)
         self.projections = parts.projections()
         self.hot_state = parts.hot_state("engine")
@@ -150,9 +153,9 @@ class World:
         #: Exchanged by whoever wants deciding to fail.
         self.decide: Decide = decide
         kind = replace(WORKFLOW.kind, decide=self._decide)
-        self.catalog = Catalog(
-            (replace(WORKFLOW, kind=kind), INBOX), shared={TIMER_DUE: read_timer}
-        )
+        kinds = (replace(WORKFLOW, kind=kind), INBOX, *parts.kinds)
+        self.catalog = Catalog(kinds, shared={TIMER_DUE: read_timer})
+        parts.begin(self)
 
     def _decide(self, instance: WorkflowInstance | None, command: Command, at: Moment) -> Decision:
         return self.decide(instance, command, at)
@@ -161,7 +164,7 @@ class World:
         """As `conveyor init` does it."""
         inbox = [self.broker.topic(name) for name in (topics.COMMANDS, topics.REPLIES)]
         layout = InboxLayout(
-            {topic.name: topic.id for topic in inbox}, self.broker.partitions, _SECRET
+            {topic.name: topic.id for topic in inbox}, self.broker.partitions, SECRET
         )
         drive(self.projections.save_layout(layout))
         starts = [
