@@ -20,9 +20,10 @@ class MemoryEventLog:
 
     async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
         chains = {
-            workflow_id: self._chain(workflow_id, version) for workflow_id, version in after.items()
+            aggregate_id: self._chain(aggregate_id, version)
+            for aggregate_id, version in after.items()
         }
-        return {workflow_id: chain for workflow_id, chain in chains.items() if chain}
+        return {aggregate_id: chain for aggregate_id, chain in chains.items() if chain}
 
     async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
         lowest = {
@@ -38,19 +39,19 @@ class MemoryEventLog:
 
         return _in_order(self._commits.values(), follows)
 
-    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
-        commits = self._by_workflow.get(workflow_id, ())
+    async def history(self, aggregate_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+        commits = self._by_workflow.get(aggregate_id, ())
         return _in_order(commits, lambda commit: commit.last_version > after_version)[:limit]
 
     async def find_messages(
-        self, workflow_id: str, message_ids: Collection[str]
+        self, aggregate_id: str, message_ids: Collection[str]
     ) -> Mapping[str, Entry]:
-        commits = self._by_workflow.get(workflow_id, ())
+        commits = self._by_workflow.get(aggregate_id, ())
         entries = (entry for commit in commits for entry in commit.entries)
         return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
-    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
-        return frozenset(workflow_ids).difference(self._by_workflow)
+    async def confirm_absent(self, aggregate_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(aggregate_ids).difference(self._by_workflow)
 
     def in_order(self) -> Sequence[Commit]:
         """Every commit, by workflow id and version."""
@@ -60,19 +61,19 @@ class MemoryEventLog:
         if commit.id in self._commits:
             return False
         self._commits[commit.id] = commit
-        self._by_workflow.setdefault(commit.workflow_id, []).append(commit)
+        self._by_workflow.setdefault(commit.aggregate_id, []).append(commit)
         return True
 
-    def _chain(self, workflow_id: str, version: int) -> list[Commit]:
+    def _chain(self, aggregate_id: str, version: int) -> list[Commit]:
         chain: list[Commit] = []
-        commit = self._commits.get(commit_id(workflow_id, version + 1))
+        commit = self._commits.get(commit_id(aggregate_id, version + 1))
         while commit is not None:
             chain.append(commit)
-            commit = self._commits.get(commit_id(workflow_id, commit.last_version + 1))
+            commit = self._commits.get(commit_id(aggregate_id, commit.last_version + 1))
         return chain
 
 
 def _in_order(commits: Iterable[Commit], wanted: Callable[[Commit], bool]) -> list[Commit]:
     return sorted(
-        filter(wanted, commits), key=lambda commit: (commit.workflow_id, commit.first_version)
+        filter(wanted, commits), key=lambda commit: (commit.aggregate_id, commit.first_version)
     )

@@ -25,7 +25,7 @@ class MemoryStoreScan:
 
     async def commits(self, first: str, last: str | None) -> AsyncIterator[StoredCommit]:
         for commit in self._log.in_order():
-            if first <= commit.workflow_id and (last is None or commit.workflow_id <= last):
+            if first <= commit.aggregate_id and (last is None or commit.aggregate_id <= last):
                 yield StoredCommit(commit.id, commit.last_version, commit)
 
 

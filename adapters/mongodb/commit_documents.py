@@ -20,7 +20,7 @@ def to_stored(commit: Commit) -> EncodedDocument:
     """The document of a commit."""
     document: Document = {
         "_id": commit.id,
-        "workflowId": commit.workflow_id,
+        "workflowId": commit.aggregate_id,
         "firstVersion": commit.first_version,
         "lastVersion": commit.last_version,
         "partition": commit.partition,

@@ -82,33 +82,33 @@ class MongoEventLog:
         found = await asyncio.gather(*(self._find(_caused_since(start)) for start in starts))
         commits = {commit.id: commit for part in found for commit in part}
         return sorted(
-            commits.values(), key=lambda commit: (commit.workflow_id, commit.first_version)
+            commits.values(), key=lambda commit: (commit.aggregate_id, commit.first_version)
         )
 
-    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+    async def history(self, aggregate_id: str, after_version: int, limit: int) -> Sequence[Commit]:
         return await self._find(
-            {"workflowId": workflow_id, "lastVersion": {"$gt": after_version}},
+            {"workflowId": aggregate_id, "lastVersion": {"$gt": after_version}},
             sort=[("firstVersion", ASCENDING)],
             limit=limit,
         )
 
     async def find_messages(
-        self, workflow_id: str, message_ids: Collection[str]
+        self, aggregate_id: str, message_ids: Collection[str]
     ) -> Mapping[str, Entry]:
         if not message_ids:
             return {}
         commits = await self._find(
-            {"workflowId": workflow_id, "entries.messageId": {"$in": list(message_ids)}}
+            {"workflowId": aggregate_id, "entries.messageId": {"$in": list(message_ids)}}
         )
         entries = (entry for commit in commits for entry in commit.entries)
         return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
-    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+    async def confirm_absent(self, aggregate_ids: Sequence[str]) -> frozenset[str]:
         commits = await self._with_nothing_missed()
         # One read each: linearizability is promised only for one document found by a unique key.
-        exist = await asyncio.gather(*(_exists(commits, workflow) for workflow in workflow_ids))
-        known = {workflow for workflow, exists in zip(workflow_ids, exist, strict=True) if exists}
-        return frozenset(workflow_ids) - known
+        exist = await asyncio.gather(*(_exists(commits, workflow) for workflow in aggregate_ids))
+        known = {workflow for workflow, exists in zip(aggregate_ids, exist, strict=True) if exists}
+        return frozenset(aggregate_ids) - known
 
     async def _with_nothing_missed(self) -> MongoCollection:
         """A primary that was replaced and does not know it yet answers no linearizable read.
@@ -132,16 +132,16 @@ def _lengthened(
     """Each chain with what continues it; answers where those go on that were continued."""
     reached: dict[str, int] = {}
     for commit in found:
-        workflow_id = commit.workflow_id
-        if commit.first_version == reached.get(workflow_id, wanted[workflow_id]):
-            chains.setdefault(workflow_id, []).append(commit)
-            reached[workflow_id] = commit.last_version + 1
+        aggregate_id = commit.aggregate_id
+        if commit.first_version == reached.get(aggregate_id, wanted[aggregate_id]):
+            chains.setdefault(aggregate_id, []).append(commit)
+            reached[aggregate_id] = commit.last_version + 1
     return reached
 
 
-async def _exists(commits: MongoCollection, workflow_id: str) -> bool:
+async def _exists(commits: MongoCollection, aggregate_id: str) -> bool:
     with reaching_the_store():
-        first = await commits.find_one({"_id": commit_id(workflow_id, 1)}, {"_id": 1})
+        first = await commits.find_one({"_id": commit_id(aggregate_id, 1)}, {"_id": 1})
     return first is not None
 
 

@@ -130,7 +130,7 @@ class EngineSession:
 
     async def _write(self, commits: Sequence[Commit], messages: Sequence[Message | Record]) -> None:
         self.require_running()
-        ids = {commit.workflow_id for commit in commits}
+        ids = {commit.aggregate_id for commit in commits}
         if commits or messages:
             try:
                 await self.store.write(self._statements(commits, ids), messages, ids)
@@ -150,11 +150,11 @@ class EngineSession:
         causes: list[Row] = []
         answered: list[Row] = []
         for commit in commits:
-            number = numbers[commit.workflow_id]
+            number = numbers[commit.aggregate_id]
             key = commit_key(number, commit.first_version)
             rows.append((key, commit.last_version, commit.partition, encode_entries(commit)))
             causes.extend((*lane, offset, key) for lane, offset in _highest_causes(commit).items())
-            if self.catalog.of(commit.workflow_id).is_coordinator:
+            if self.catalog.of(commit.aggregate_id).is_coordinator:
                 answered.extend((number, entry.message_id, key) for entry in commit.entries)
         statements = [Statement(_INSERT_COMMITS, rows), Statement(_INSERT_CAUSES, causes)]
         if answered:
@@ -176,9 +176,9 @@ class SqliteEventLog:
         if len(last_versions) > _REMEMBERED and not session.unwritten:
             last_versions.clear()
         # Not a difference of sets, which would walk over everything that is remembered.
-        await self._learn([c.workflow_id for c in commits if c.workflow_id not in last_versions])
+        await self._learn([c.aggregate_id for c in commits if c.aggregate_id not in last_versions])
         existing = await self._existing(
-            [c for c in commits if c.first_version <= last_versions[c.workflow_id]]
+            [c for c in commits if c.first_version <= last_versions[c.aggregate_id]]
         )
         answers: list[bool] = []
         for commit in commits:
@@ -187,8 +187,8 @@ class SqliteEventLog:
             if is_new:
                 session.pending.append(commit)
                 session.unwritten[commit_id] = commit
-                last_versions[commit.workflow_id] = max(
-                    last_versions[commit.workflow_id], commit.first_version, commit.last_version
+                last_versions[commit.aggregate_id] = max(
+                    last_versions[commit.aggregate_id], commit.first_version, commit.last_version
                 )
             answers.append(is_new)
         return answers
@@ -196,11 +196,11 @@ class SqliteEventLog:
     async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
         rows = await self._store.by_keys(_NEWER, after)
         chains: dict[str, list[Commit]] = {}
-        next_versions = {workflow_id: version + 1 for workflow_id, version in after.items()}
+        next_versions = {aggregate_id: version + 1 for aggregate_id, version in after.items()}
         for commit in map(commit_from_row, rows):
-            if commit.first_version == next_versions[commit.workflow_id]:
-                chains.setdefault(commit.workflow_id, []).append(commit)
-                next_versions[commit.workflow_id] = commit.last_version + 1
+            if commit.first_version == next_versions[commit.aggregate_id]:
+                chains.setdefault(commit.aggregate_id, []).append(commit)
+                next_versions[commit.aggregate_id] = commit.last_version + 1
         return chains
 
     async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
@@ -208,29 +208,29 @@ class SqliteEventLog:
         rows = await self._store.query(_SINCE, (orjson.dumps(wanted).decode(),))
         return [commit_from_row(row) for row in rows]
 
-    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
-        parameters = {"id": workflow_id, "after": after_version, "limit": limit}
+    async def history(self, aggregate_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+        parameters = {"id": aggregate_id, "after": after_version, "limit": limit}
         return [commit_from_row(row) for row in await self._store.query(_HISTORY, parameters)]
 
     async def find_messages(
-        self, workflow_id: str, message_ids: Collection[str]
+        self, aggregate_id: str, message_ids: Collection[str]
     ) -> Mapping[str, Entry]:
-        unwritten = [c for c in self._session.unwritten.values() if c.workflow_id == workflow_id]
-        rows = await self._mentioning(workflow_id, message_ids)
+        unwritten = [c for c in self._session.unwritten.values() if c.aggregate_id == aggregate_id]
+        rows = await self._mentioning(aggregate_id, message_ids)
         commits = chain(map(commit_from_row, rows), unwritten)
         entries = (entry for commit in commits for entry in commit.entries)
         return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
-    async def _mentioning(self, workflow_id: str, message_ids: Collection[str]) -> list[Any]:
+    async def _mentioning(self, aggregate_id: str, message_ids: Collection[str]) -> list[Any]:
         """Rows of the commits of which an entry may be of these messages."""
-        if self._session.catalog.of(workflow_id).is_coordinator:
-            return await self._store.by_keys(_ANSWERING, list(message_ids), workflow_id)
+        if self._session.catalog.of(aggregate_id).is_coordinator:
+            return await self._store.by_keys(_ANSWERING, list(message_ids), aggregate_id)
         wanted = orjson.dumps([orjson.dumps(each).decode() for each in message_ids]).decode()
-        return await self._store.query(_MENTIONING, (workflow_id, wanted))
+        return await self._store.query(_MENTIONING, (aggregate_id, wanted))
 
-    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
-        rows = await self._store.by_keys(_WITH_COMMITS, workflow_ids)
-        return frozenset(workflow_ids).difference(row[0] for row in rows)
+    async def confirm_absent(self, aggregate_ids: Sequence[str]) -> frozenset[str]:
+        rows = await self._store.by_keys(_WITH_COMMITS, aggregate_ids)
+        return frozenset(aggregate_ids).difference(row[0] for row in rows)
 
     async def _learn(self, ids: Sequence[str]) -> None:
         """Look up the last versions of these ids."""
@@ -244,11 +244,11 @@ class SqliteEventLog:
         """The ids of those suspects that are in the file."""
         if not suspects:
             return set()
-        numbers = self._store.instances.find({commit.workflow_id for commit in suspects})
+        numbers = self._store.instances.find({commit.aggregate_id for commit in suspects})
         keys = {
-            commit_key(numbers[commit.workflow_id], commit.first_version): commit.id
+            commit_key(numbers[commit.aggregate_id], commit.first_version): commit.id
             for commit in suspects
-            if commit.workflow_id in numbers
+            if commit.aggregate_id in numbers
         }
         rows = await self._store.by_keys(_EXISTING, list(keys))
         return {keys[row[0]] for row in rows}
@@ -262,9 +262,9 @@ def encode_entries(commit: Commit) -> str:
 
 def commit_from_row(row: tuple[str, int, int, str]) -> Commit:
     """The commit of an instance's id, its key, its partition and its entries."""
-    workflow_id, key, partition, entries = row
+    aggregate_id, key, partition, entries = row
     return Commit(
-        workflow_id=workflow_id,
+        aggregate_id=aggregate_id,
         first_version=split_key(key)[1],
         partition=partition,
         entries=tuple(map(entry_from_document, orjson.loads(entries))),

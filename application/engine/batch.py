@@ -243,15 +243,15 @@ class Batch:
             await self._find_forgotten(
                 drafter.inbox, [work for works in group.values() for work in works]
             )
-            for workflow_id, works in group.items():
-                hot = partition.touch(workflow_id)
+            for aggregate_id, works in group.items():
+                hot = partition.touch(aggregate_id)
                 if hot is None:
                     # Most starts are of new ids, and the fence tells those that are not: no look-up for them.
-                    draft = Draft.of_nothing(self._catalog.of(workflow_id), workflow_id, number)
+                    draft = Draft.of_nothing(self._catalog.of(aggregate_id), aggregate_id, number)
                     try:
                         drafter.decide_all(draft, works, assumed_new=True)
                     except Unloaded:
-                        unloaded.append((number, workflow_id))
+                        unloaded.append((number, aggregate_id))
                         continue
                 else:
                     draft = Draft.of(hot, number)
@@ -270,20 +270,20 @@ class Batch:
     ) -> list[Draft]:
         """Load them in one go; those that are not there are made sure of (PROTOCOL rule 14)."""
         await self._publication.finish()
-        ids = [workflow_id for _, workflow_id in unloaded]
+        ids = [aggregate_id for _, aggregate_id in unloaded]
         loaded = await self._loader.load(ids)
-        missing = [workflow_id for workflow_id in ids if workflow_id not in loaded]
+        missing = [aggregate_id for aggregate_id in ids if aggregate_id not in loaded]
         if missing:
             absent = await self._ports.event_log.confirm_absent(missing)
             if len(absent) < len(missing):
                 raise Unavailable("eventStore", "a majority does not show a commit that exists yet")
         drafts: list[Draft] = []
-        for number, workflow_id in unloaded:
+        for number, aggregate_id in unloaded:
             partition = self._partitions[number]
-            works = groups[number][workflow_id]
-            found = loaded.get(workflow_id)
+            works = groups[number][aggregate_id]
+            found = loaded.get(aggregate_id)
             if found is None:
-                draft = Draft.of_nothing(self._catalog.of(workflow_id), workflow_id, number)
+                draft = Draft.of_nothing(self._catalog.of(aggregate_id), aggregate_id, number)
             else:
                 self._keep(partition, found)
                 draft = Draft.of(found.hot, number)

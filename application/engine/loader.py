@@ -110,7 +110,7 @@ def replayed(
     for commit in tail:
         for entry in commit.entries:
             for event in entry.events:
-                state = kind.evolve(state, restore(kind, event, definition_of), commit.workflow_id)
+                state = kind.evolve(state, restore(kind, event, definition_of), commit.aggregate_id)
             memory = remembered(memory, entry)
     projected = hot.projected if hot is not None else 0
     return Hot(aggregate, state, memory, projected)

@@ -104,17 +104,17 @@ class Takeover:
         ]
         commits = await self._ports.event_log.since(positions)
         inboxes = {inbox_id(number) for number in partitions}
-        touched = {c.workflow_id: c.partition for c in commits if c.workflow_id not in inboxes}
+        touched = {c.aggregate_id: c.partition for c in commits if c.aggregate_id not in inboxes}
         loaded = await self._loader.load(list(touched))
         tails: list[Commit] = []
         for item in loaded.values():
             tails.extend(item.tail)
         again = {commit.id: commit for commit in (*commits, *tails)}
-        ordered = sorted(again.values(), key=lambda c: (c.workflow_id, c.first_version))
+        ordered = sorted(again.values(), key=lambda c: (c.aggregate_id, c.first_version))
         messages = [message for commit in ordered for message in outputs(commit, self._sign)]
         await self._ports.publisher.publish(messages)
-        for workflow_id, item in loaded.items():
-            partitions[touched[workflow_id]].put_back(item.hot)
+        for aggregate_id, item in loaded.items():
+            partitions[touched[aggregate_id]].put_back(item.hot)
 
     async def _project_inboxes(
         self, partitions: Mapping[int, Partition], unprojected: Sequence[Commit]

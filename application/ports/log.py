@@ -59,23 +59,23 @@ class Entry:
 class Commit:
     """All changes of one instance in one batch: one document, the unit of the fence (PROTOCOL rule 5)."""
 
-    workflow_id: str
+    aggregate_id: str
     first_version: int
     partition: int
     entries: tuple[Entry, ...]
 
     @property
     def id(self) -> str:
-        return commit_id(self.workflow_id, self.first_version)
+        return commit_id(self.aggregate_id, self.first_version)
 
     @property
     def last_version(self) -> int:
         return self.first_version + sum(len(entry.events) for entry in self.entries) - 1
 
 
-def commit_id(workflow_id: str, first_version: int) -> str:
+def commit_id(aggregate_id: str, first_version: int) -> str:
     """The `_id` of the commit that begins at this version; a second writer of it is refused by the store."""
-    return f"{workflow_id}:{first_version:06d}"
+    return f"{aggregate_id}:{first_version:06d}"
 
 
 class EventLog(Protocol):
@@ -101,17 +101,17 @@ class EventLog(Protocol):
         ordered by workflow id and version. Used once per assignment (PROTOCOL rule 6)."""
         ...
 
-    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+    async def history(self, aggregate_id: str, after_version: int, limit: int) -> Sequence[Commit]:
         """Commits of one instance whose last version is above `after_version`, ascending, at most `limit` commits."""
         ...
 
     async def find_messages(
-        self, workflow_id: str, message_ids: Collection[str]
+        self, aggregate_id: str, message_ids: Collection[str]
     ) -> Mapping[str, Entry]:
         """The entries that these messages caused, by message id; those appended last are found as well, published
         or not (PROTOCOL rules 8 and 9)."""
         ...
 
-    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
+    async def confirm_absent(self, aggregate_ids: Sequence[str]) -> frozenset[str]:
         """Those of the ids of which no commit exists, by a read that misses none (PROTOCOL rule 14)."""
         ...

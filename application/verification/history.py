@@ -56,7 +56,7 @@ class History:
     """Takes the commits of one instance in order; `findings` are complete after `end`."""
 
     aggregate: Aggregate[Any]
-    workflow_id: str
+    aggregate_id: str
     #: Its projection, read before its commits.
     document: Document | None
     #: Its first publications.
@@ -129,7 +129,7 @@ class History:
             detail = f"commit {stored.id} begins at {commit.first_version}, the one before it ends at {self.version}"
             self._found(Kind.OVERLAP, detail)
             self._is_foldable = False
-        if stored.id != commit_id(self.workflow_id, commit.first_version):
+        if stored.id != commit_id(self.aggregate_id, commit.first_version):
             detail = f"commit {stored.id} begins at {commit.first_version}"
             self._found(Kind.COMMIT, detail)
         if stored.last_version != commit.last_version or not commit.entries:
@@ -170,20 +170,20 @@ class History:
             return
         self._digest = added(self._digest, digest_of(event, entry.message_id.partition(" ")[2]))
         # Between events that are published as those of different aggregates there is no order.
-        if self.version in self.seen.late and event.data["aggregateId"] == self.workflow_id:
+        if self.version in self.seen.late and event.data["aggregateId"] == self.aggregate_id:
             self.late.append(here)
 
     def _fold(self, event: RecordedEvent) -> None:
         kind = self.aggregate.kind
         restored = restore(kind, event, self.definition_of)
         if self._is_foldable:
-            self._state = kind.evolve(self._state, restored, self.workflow_id)
+            self._state = kind.evolve(self._state, restored, self.aggregate_id)
             self._check_event(event, self.aggregate.common(self._state, restored, self.version))
 
     def _check_event(self, event: RecordedEvent, common: Document) -> None:
         """What the event says of itself is as its place in the log makes it."""
         expected = {
-            "eventId": f"{self.workflow_id}:{self.version}",
+            "eventId": f"{self.aggregate_id}:{self.version}",
             "eventType": catalog_of(self.aggregate.kind)[event.type].NAME,
             **common,
         }
@@ -231,10 +231,10 @@ class History:
     def _at_the_end(self) -> Iterator[Finding]:
         if self._is_foldable and self._state is not None:
             for code, detail in self.aggregate.unfinished(self._state):
-                yield Finding(self.workflow_id, Kind[code], detail)
+                yield Finding(self.aggregate_id, Kind[code], detail)
 
     def _found(self, kind: Kind, detail: str) -> None:
-        self.findings.append(Finding(self.workflow_id, kind, detail))
+        self.findings.append(Finding(self.aggregate_id, kind, detail))
 
 
 def _told(fault: Exception) -> str:

@@ -92,11 +92,11 @@ class Verifier:
         documents = {str(document["_id"]): document for document in page}
         self._report.projections += len(documents)
         async for history in self._histories(documents, first, last, with_publications=True):
-            documents.pop(history.workflow_id, None)
+            documents.pop(history.aggregate_id, None)
             self._judge(history)
-        for workflow_id, document in documents.items():
+        for aggregate_id, document in documents.items():
             detail = f"projected at version {document.get('version')}, there is no log"
-            self._report.add(Finding(workflow_id, Kind.ORPHAN, detail))
+            self._report.add(Finding(aggregate_id, Kind.ORPHAN, detail))
 
     async def _histories(
         self,
@@ -109,15 +109,19 @@ class Verifier:
         """Every instance of the range that has a log, read to its end."""
         history: History | None = None
         async for stored in self._store.commits(first, last):
-            workflow_id = stored.commit.workflow_id
-            if history is None or history.workflow_id != workflow_id:
+            aggregate_id = stored.commit.aggregate_id
+            if history is None or history.aggregate_id != aggregate_id:
                 if history is not None:
                     history.end()
                     yield history
-                seen = self._publications.take(workflow_id) if with_publications else Seen()
-                document = documents.get(workflow_id)
+                seen = self._publications.take(aggregate_id) if with_publications else Seen()
+                document = documents.get(aggregate_id)
                 history = History(
-                    self._catalog.of(workflow_id), workflow_id, document, seen, self._definition_of
+                    self._catalog.of(aggregate_id),
+                    aggregate_id,
+                    document,
+                    seen,
+                    self._definition_of,
                 )
                 await self._learn_definition(stored)
             history.add(stored)
@@ -154,10 +158,10 @@ class Verifier:
         self._judge_publications(history)
         if history.projected >= history.to_project:
             return
-        self._waiting[history.workflow_id] = history.to_project
+        self._waiting[history.aggregate_id] = history.to_project
         since = history.behind_since or self._started
         if history.document is None and self._is_overdue(since) and not self._settle_for:
-            report.add(_missing(history.workflow_id, history.version, None))
+            report.add(_missing(history.aggregate_id, history.version, None))
         else:
             report.behind += 1
 
@@ -172,11 +176,11 @@ class Verifier:
                 self._report.unpublished_yet += 1
         if absent:
             detail = f"{shown(absent)} of {history.version} not on the topic"
-            self._report.add(Finding(history.workflow_id, Kind.UNPUBLISHED, detail))
+            self._report.add(Finding(history.aggregate_id, Kind.UNPUBLISHED, detail))
         late = [each.version for each in history.late if not self._is_beyond_retention(each)]
         if late:
             detail = f"{shown(late)} published after a higher one"
-            self._report.add(Finding(history.workflow_id, Kind.ORDER, detail))
+            self._report.add(Finding(history.aggregate_id, Kind.ORDER, detail))
 
     def _is_overdue(self, since: datetime) -> bool:
         return since < self._started - self._allowed_delay
@@ -191,33 +195,33 @@ class Verifier:
     async def _settle(self, deadline: datetime) -> None:
         """Look again at what is behind until it has caught up, and whether it is right then."""
         while True:
-            for workflow_id, version in list(self._waiting.items()):
-                if await self._has_caught_up(workflow_id, version):
-                    del self._waiting[workflow_id]
+            for aggregate_id, version in list(self._waiting.items()):
+                if await self._has_caught_up(aggregate_id, version):
+                    del self._waiting[aggregate_id]
             if not self._waiting or self._clock.now() >= deadline:
                 break
             await self._clock.sleep(_LOOK_AGAIN_SECONDS)
         self._report.behind = len(self._waiting)
-        for workflow_id, version in self._waiting.items():
-            document = await self._document(workflow_id)
-            self._report.add(_missing(workflow_id, version, document))
+        for aggregate_id, version in self._waiting.items():
+            document = await self._document(aggregate_id)
+            self._report.add(_missing(aggregate_id, version, document))
 
-    async def _has_caught_up(self, workflow_id: str, version: int) -> bool:
-        document = await self._document(workflow_id)
+    async def _has_caught_up(self, aggregate_id: str, version: int) -> bool:
+        document = await self._document(aggregate_id)
         if document is None or _version_of(document) < version:
             return False
-        documents = {workflow_id: document}
+        documents = {aggregate_id: document}
         async for history in self._histories(
-            documents, workflow_id, workflow_id, with_publications=False
+            documents, aggregate_id, aggregate_id, with_publications=False
         ):
             for finding in history.findings:
                 if finding.kind in _OF_PROJECTIONS:
                     self._report.add(finding)
         return True
 
-    async def _document(self, workflow_id: str) -> Document | None:
-        for document in await self._store.projections(workflow_id, 1):
-            if document["_id"] == workflow_id:
+    async def _document(self, aggregate_id: str) -> Document | None:
+        for document in await self._store.projections(aggregate_id, 1):
+            if document["_id"] == aggregate_id:
                 return document
         return None
 
@@ -230,13 +234,15 @@ def _version_of(document: Document) -> int:
     return version if isinstance(version, int) else 0
 
 
-def _missing(workflow_id: str, version: int, document: Document | None) -> Finding:
+def _missing(aggregate_id: str, version: int, document: Document | None) -> Finding:
     if document is None:
-        return Finding(workflow_id, Kind.MISSING, f"the log is at version {version}, not projected")
+        return Finding(
+            aggregate_id, Kind.MISSING, f"the log is at version {version}, not projected"
+        )
     detail = f"projected at version {document.get('version')}, the log is at {version}"
-    return Finding(workflow_id, Kind.BEHIND, detail)
+    return Finding(aggregate_id, Kind.BEHIND, detail)
 
 
-def _after(workflow_id: str) -> str:
+def _after(aggregate_id: str) -> str:
     """Above this id and below every longer one: a space sorts before all that ids consist of."""
-    return f"{workflow_id} "
+    return f"{aggregate_id} "

@@ -204,7 +204,7 @@ class Installation:
     def decided_for(self, message_id: str) -> list[str]:
         """Aggregates whose log has an entry of the message."""
         return [
-            commit.workflow_id
+            commit.aggregate_id
             for commit in self.log.in_order()
             for entry in commit.entries
             if entry.message_id == f"/shop {message_id}"

@@ -275,8 +275,8 @@ class EventLogContract(ABC):
 
         assert all(await self.append(log, commits))
 
-        chains = await log.read({commit.workflow_id: 0 for commit in commits})
-        assert [list(chains[commit.workflow_id]) for commit in commits] == [[c] for c in commits]
+        chains = await log.read({commit.aggregate_id: 0 for commit in commits})
+        assert [list(chains[commit.aggregate_id]) for commit in commits] == [[c] for c in commits]
 
 
 def position_id(offset: int) -> str:

@@ -44,7 +44,7 @@ class StoreContent:
     messages: list[Message | Record]
 
     def commits_of(self, workflow_id: str) -> list[Commit]:
-        return [commit for commit in self.commits if commit.workflow_id == workflow_id]
+        return [commit for commit in self.commits if commit.aggregate_id == workflow_id]
 
     def document_of(self, workflow_id: str) -> Document:
         return next(document for document in self.documents if document["_id"] == workflow_id)
@@ -76,8 +76,8 @@ def content_of(
     commits = refusals(began)
     for workflow_id, history in histories.items():
         commits += commits_of(workflow_id, shifted(history, began))
-    ids = dict.fromkeys(commit.workflow_id for commit in commits)
-    documents = [projection([c for c in commits if c.workflow_id == each]) for each in ids]
+    ids = dict.fromkeys(commit.aggregate_id for commit in commits)
+    documents = [projection([c for c in commits if c.aggregate_id == each]) for each in ids]
     return StoreContent(commits, documents, publications(commits))
 
 
@@ -147,7 +147,7 @@ def refused(versions: Iterable[int], began: datetime) -> list[Commit]:
 
 def projection(commits: Sequence[Commit]) -> Document:
     """The document that follows from these commits of one aggregate."""
-    aggregate = CATALOG.of(commits[0].workflow_id)
+    aggregate = CATALOG.of(commits[0].aggregate_id)
     hot = replayed(aggregate, None, commits, lambda name, version: DEFINITIONS[name, version])
     assert hot is not None
     return hot.document(0)

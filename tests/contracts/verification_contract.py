@@ -252,7 +252,7 @@ class VerificationContract(VerifiedMemoryContract):
     async def test_orphan(self, site: VerificationSite) -> None:
         """A projection whose log is gone; its events say the same."""
         stored = content()
-        stored.commits = [c for c in stored.commits if c.workflow_id != "wf-compensated"]
+        stored.commits = [c for c in stored.commits if c.aggregate_id != "wf-compensated"]
 
         found = await site.found(stored)
 
@@ -431,7 +431,7 @@ def change(stored: StoreContent, workflow_id: str, place: int, /, **fields: Any)
     """Change one event in the log; `type` is the event's type, the others are fields of its data."""
     stored.commits = [
         changed_commit(one, place, fields)
-        if one.workflow_id == workflow_id and one.first_version <= place <= one.last_version
+        if one.aggregate_id == workflow_id and one.first_version <= place <= one.last_version
         else one
         for one in stored.commits
     ]

@@ -38,7 +38,7 @@ class Ledger:
         self.world = world
         self.commits: dict[str, list[Commit]] = defaultdict(list)
         for commit in world.log.stored._commits.values():
-            self.commits[commit.workflow_id].append(commit)
+            self.commits[commit.aggregate_id].append(commit)
         for commits in self.commits.values():
             commits.sort(key=lambda commit: commit.first_version)
         self.instances = {
@@ -83,7 +83,7 @@ def folded(commits: Sequence[Commit]) -> WorkflowInstance:
         for entry in commit.entries:
             for event in entry.events:
                 instance = evolve(
-                    instance, restore(WORKFLOW.kind, event, SHELF.of), commit.workflow_id
+                    instance, restore(WORKFLOW.kind, event, SHELF.of), commit.aggregate_id
                 )
     assert instance is not None
     return instance
@@ -116,7 +116,7 @@ def _gaps(world: World) -> Iterator[str]:
     """The versions of every instance are 1, 2, 3, ... without a gap or an overlap."""
     by_id: dict[str, list[Commit]] = defaultdict(list)
     for commit in world.log.stored._commits.values():
-        by_id[commit.workflow_id].append(commit)
+        by_id[commit.aggregate_id].append(commit)
     for workflow_id, commits in by_id.items():
         following = 1
         for commit in sorted(commits, key=lambda commit: commit.first_version):

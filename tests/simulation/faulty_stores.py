@@ -79,9 +79,9 @@ class ReplicatedLog:
         for key, safe in lost.items():
             commit = self._known.pop(key)
             del self.stored._commits[key]
-            self.stored._by_workflow[commit.workflow_id].remove(commit)
-            if not self.stored._by_workflow[commit.workflow_id]:
-                del self.stored._by_workflow[commit.workflow_id]
+            self.stored._by_workflow[commit.aggregate_id].remove(commit)
+            if not self.stored._by_workflow[commit.aggregate_id]:
+                del self.stored._by_workflow[commit.aggregate_id]
             _tell(safe, is_safe=False)
         return len(lost)
 
@@ -141,26 +141,26 @@ class FaultyEventLog:
     async def since(self, starts: Sequence[Position]) -> Sequence[Commit]:
         return await self._read(lambda: self._log.shown(drive(self._log.stored.since(starts))))
 
-    async def history(self, workflow_id: str, after_version: int, limit: int) -> Sequence[Commit]:
+    async def history(self, aggregate_id: str, after_version: int, limit: int) -> Sequence[Commit]:
         return await self._read(
             lambda: self._log.chain(
-                drive(self._log.stored.history(workflow_id, after_version, limit))
+                drive(self._log.stored.history(aggregate_id, after_version, limit))
             )
         )
 
     async def find_messages(
-        self, workflow_id: str, message_ids: Collection[str]
+        self, aggregate_id: str, message_ids: Collection[str]
     ) -> Mapping[str, Entry]:
         def look() -> Mapping[str, Entry]:
             """As every read, of what a majority has (PROTOCOL rule 14)."""
-            commits = drive(self._log.stored.history(workflow_id, 0, _ALL))
+            commits = drive(self._log.stored.history(aggregate_id, 0, _ALL))
             entries = (entry for commit in self._log.shown(commits) for entry in commit.entries)
             return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
         return await self._read(look)
 
-    async def confirm_absent(self, workflow_ids: Sequence[str]) -> frozenset[str]:
-        return await self._read(lambda: drive(self._log.stored.confirm_absent(workflow_ids)))
+    async def confirm_absent(self, aggregate_ids: Sequence[str]) -> frozenset[str]:
+        return await self._read(lambda: drive(self._log.stored.confirm_absent(aggregate_ids)))
 
     async def _read(self, look: Callable[[], T]) -> T:
         return await self._network.read(self._process, "eventStore", look)

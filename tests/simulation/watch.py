@@ -121,7 +121,7 @@ class Watch:
 
     def appended(self, commit: Commit) -> None:
         """A majority has it: from now on it is true."""
-        workflow_id = commit.workflow_id
+        workflow_id = commit.aggregate_id
         following = self.versions.get(workflow_id, 0) + 1
         self.checks += 2
         if commit.first_version != following:

@@ -117,5 +117,5 @@ async def test_causes_below_the_engines_start_go(store: SqliteStore) -> None:
     await trim(store)
 
     start = type(causes[0])(topic_id, COMMANDS, 0, 0, 0)
-    assert [found.workflow_id for found in await log.since([start])] == ["wf-2"]
+    assert [found.aggregate_id for found in await log.since([start])] == ["wf-2"]
     assert await log.confirm_absent(["wf-0", "wf-1"]) == frozenset()

@@ -25,7 +25,7 @@ class _Overwriting(MemoryEventLog):
         for commit in commits:
             earlier = self._commits.pop(commit.id, None)
             if earlier is not None:
-                self._by_workflow[commit.workflow_id].remove(earlier)
+                self._by_workflow[commit.aggregate_id].remove(earlier)
         return await super().append(commits)
 
 
@@ -37,7 +37,7 @@ class _OnePerMessage(MemoryEventLog):
         for commit in commits:
             version, written = commit.first_version, True
             for entry in commit.entries:
-                single = Commit(commit.workflow_id, version, commit.partition, (entry,))
+                single = Commit(commit.aggregate_id, version, commit.partition, (entry,))
                 written = self._insert(single) and written
                 version = single.last_version + 1
             answers.append(written)
@@ -51,12 +51,12 @@ class _KeyedByLastVersion(MemoryEventLog):
         return [self._insert_by_end(commit) for commit in commits]
 
     def _insert_by_end(self, commit: Commit) -> bool:
-        known = self._by_workflow.get(commit.workflow_id, ())
+        known = self._by_workflow.get(commit.aggregate_id, ())
         if any(other.last_version == commit.last_version for other in known):
             return False
         earlier = self._commits.pop(commit.id, None)
         if earlier is not None:
-            self._by_workflow[commit.workflow_id].remove(earlier)
+            self._by_workflow[commit.aggregate_id].remove(earlier)
         return self._insert(commit)
 
 
