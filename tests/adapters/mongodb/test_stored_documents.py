@@ -63,18 +63,6 @@ async def test_ensure_schema_again_changes_nothing(database: Database) -> None:
     ]
 
 
-async def test_ensure_schema_never_lowers_the_version(database: Database) -> None:
-    """An older release beside a newer one does not hide that the newer was here."""
-    newer = SCHEMA_VERSION + 1
-    await database["schema_version"].update_one({"_id": "schema"}, {"$set": {"version": newer}})
-
-    await ensure_schema(database)
-
-    stored = await database["schema_version"].find_one()
-    assert stored is not None
-    assert stored["version"] == newer
-
-
 async def test_a_commit_is_one_readable_document(database: Database) -> None:
     """Its `_id` carries the first version; entries, causes and the marks of events can be queried."""
     cause = Position("topic-id", "orchestration.workflow.commands", 3, 2, 7)
