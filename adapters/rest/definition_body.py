@@ -16,7 +16,7 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnreadableDocument(ValueError):
-    """`code` is NOT_JSON, NOT_YAML or TOO_LARGE."""
+    """The message is a sentence; `code` is NOT_JSON, NOT_YAML or TOO_LARGE."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -46,10 +46,18 @@ def _read_yaml(text: bytes) -> Document:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as fault:
         if isinstance(fault, UnreadableDocument):
             raise
-        raise UnreadableDocument("NOT_YAML", f"no YAML: {fault}") from fault
+        raise UnreadableDocument("NOT_YAML", f"not YAML: {_reason(fault)}") from fault
     except RecursionError as fault:
-        raise UnreadableDocument("TOO_LARGE", "is nested too deeply") from fault
+        raise UnreadableDocument("TOO_LARGE", "the document is nested too deeply") from fault
     return document
+
+
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, yaml.MarkedYAMLError) and fault.problem_mark is not None:
+        mark = fault.problem_mark
+        what = " ".join(part for part in (fault.context, fault.problem) if part)
+        return f"{what} (line {mark.line + 1}, column {mark.column + 1})"
+    return str(fault)
 
 
 def _count(value: object, known: dict[int, int]) -> int:
@@ -64,5 +72,5 @@ def _count(value: object, known: dict[int, int]) -> int:
         counted = 1 + sum(_count(child, known) for child in inner)
         known[id(children)] = counted
     if counted > VALUES_MAX:
-        raise UnreadableDocument("TOO_LARGE", f"has more than {VALUES_MAX} values")
+        raise UnreadableDocument("TOO_LARGE", f"the document has more than {VALUES_MAX} values")
     return counted

@@ -60,4 +60,4 @@ async def _read(request: Request) -> Document:
     try:
         return await asyncio.to_thread(read_document, body, media_type)
     except UnreadableDocument as fault:
-        raise Problem(_STATUSES[fault.code], fault.code, f"the body {fault}") from fault
+        raise Problem(_STATUSES[fault.code], fault.code, str(fault)) from fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -32,7 +33,7 @@ _EVALUATION_ERRORS = (
 
 
 class InvalidExpression(ValueError):
-    """The text is no JMESPath, or calls a function wrongly or that does not exist."""
+    """The text is not JMESPath, or calls a function wrongly or one that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,32 @@ def compile_expression(source: str) -> FieldPath | JmesPath:
     except InvalidExpression:
         raise
     except (ValueError, RecursionError) as fault:  # jmespath's own are ValueErrors
-        raise InvalidExpression(f"{source!r} is no JMESPath expression: {fault}") from fault
+        reason = str(fault).partition("\n")[0].removesuffix(", for expression:").rstrip(":")
+        message = f"{source!r} is not a JMESPath expression: {reason}{_advice(source)}"
+        raise InvalidExpression(message) from fault
+
+
+#: Words with hyphens that stand outside of quotes.
+_HYPHENATED = re.compile(r"""(?<![\w"'`-])[A-Za-z_]\w*(?:-\w+)+(?![\w"'`-])""")
+_PLAIN_TEXT = re.compile(r"[\w ,;:!?/+-]+")
+
+
+def _advice(source: str) -> str:
+    """What was probably meant by a text that is not an expression."""
+    quoted = _HYPHENATED.sub(lambda name: f'"{name[0]}"', source)
+    if "." in source and quoted != source and _compiles(quoted):
+        return f"; a name with '-' stands in quotes: {quoted}"
+    if _PLAIN_TEXT.fullmatch(source):
+        return f"; a text is written \"'{source}'\""
+    return ""
+
+
+def _compiles(source: str) -> bool:
+    try:
+        jmespath.compile(source)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain_path(tree: Node) -> Path | None:

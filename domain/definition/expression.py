@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -65,7 +65,11 @@ class Template:
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        return tuple(_expressions(self.shape))
+        return tuple(expression for _, expression in self.placed_expressions(""))
+
+    def placed_expressions(self, path: str) -> tuple[tuple[str, Expression], ...]:
+        """Every expression with its place in the document, where the template is at `path`."""
+        return tuple(_expressions(self.shape, path))
 
     def carries(self, path: tuple[str, ...]) -> bool:
         """The whole value at that path is part of the result."""
@@ -98,13 +102,15 @@ def _fixed_bytes(shape: Any) -> int:
     return 4 if hasattr(shape, "evaluate") else 6 * len(repr(shape))
 
 
-def _expressions(shape: Any) -> list[Expression]:
+def _expressions(shape: Any, path: str) -> Iterator[tuple[str, Expression]]:
     if isinstance(shape, dict):
-        values = cast("dict[str, Any]", shape).values()
-        return [found for inner in values for found in _expressions(inner)]
-    if isinstance(shape, list):
-        return [found for inner in cast("list[Any]", shape) for found in _expressions(inner)]
-    return [cast(Expression, shape)] if hasattr(shape, "evaluate") else []
+        for name, inner in cast("dict[str, Any]", shape).items():
+            yield from _expressions(inner, f"{path}.{name}")
+    elif isinstance(shape, list):
+        for place, inner in enumerate(cast("list[Any]", shape)):
+            yield from _expressions(inner, f"{path}[{place}]")
+    elif hasattr(shape, "evaluate"):
+        yield path, cast(Expression, shape)
 
 
 EMPTY = Template({})

@@ -20,11 +20,10 @@ _STEP_FIELDS = ("output", "status")
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Expressions in one place, and the steps that are done when they are evaluated."""
+    """Expressions with their places, and the steps that are done when they are evaluated."""
 
-    path: str
     step: str | None
-    expressions: tuple[Expression, ...]
+    expressions: tuple[tuple[str, Expression], ...]
     done: frozenset[str]
 
 
@@ -33,40 +32,36 @@ def reference_faults(
 ) -> Iterator[Fault]:
     """Misspelt paths, inputs that a closed schema excludes, and steps that need not be done."""
     for scope in _scopes(definition, dependencies):
-        reads = {
-            (path, expression.source)
-            for expression in scope.expressions
-            for path in expression.references
-        }
-        for path, source in sorted(reads):
-            problem = _problem(definition, path, scope, is_known_input)
-            if problem is not None:
-                rule, message = problem
-                yield Fault(
-                    rule=rule, step=scope.step, path=scope.path, message=f"{source!r}: {message}"
-                )
+        for place, expression in scope.expressions:
+            for path in sorted(expression.references):
+                problem = _problem(definition, path, scope, is_known_input)
+                if problem is not None:
+                    rule, message = problem
+                    message = f"{expression.source!r}: {message}"
+                    yield Fault(rule=rule, step=scope.step, path=place, message=message)
 
 
 def _scopes(definition: WorkflowDefinition, dependencies: Dependencies) -> Iterator[_Scope]:
     for step in definition.steps:
         place = f"steps.{step.id}"
         done = dependencies.ancestors(step.id) - {step.id}
-        yield _Scope(f"{place}.input", step.id, step.input.expressions, done)
+        yield _Scope(step.id, step.input.placed_expressions(f"{place}.input"), done)
         if step.when is not None:
-            yield _Scope(f"{place}.when", step.id, (step.when,), done)
+            yield _Scope(step.id, ((f"{place}.when", step.when),), done)
         yield from _undo_scopes(step, f"{place}.compensation", done | {step.id})
     if definition.output is not None:
         every_step = frozenset(step.id for step in definition.steps)
-        yield _Scope("output", None, definition.output.expressions, every_step)
+        yield _Scope(None, definition.output.placed_expressions("output"), every_step)
 
 
 def _undo_scopes(step: StepDefinition, place: str, done: frozenset[str]) -> Iterator[_Scope]:
     action = step.compensation
     if action is None:
         return
-    yield _Scope(f"{place}.input", step.id, action.input.expressions, done)
+    yield _Scope(step.id, action.input.placed_expressions(f"{place}.input"), done)
     if action.verify is not None:
-        yield _Scope(f"{place}.verify.input", step.id, action.verify.input.expressions, done)
+        verify = action.verify.input.placed_expressions(f"{place}.verify.input")
+        yield _Scope(step.id, verify, done)
 
 
 def _problem(
@@ -88,6 +83,9 @@ def _problem(
                 )
         case ("steps", step_id, *below):
             return _step_problem(definition, step_id, tuple(below), scope)
+        case (word,) if word not in _ROOTS:
+            message = f"there is no {word!r}; a text is written \"'{word}'\", a value of the input input.{word}"
+            return Rule.UNKNOWN_REFERENCE, message
         case (root, *_) if root not in _ROOTS:
             message = f"there is no {root!r}; begin with one of {', '.join(_ROOTS)}"
             return Rule.UNKNOWN_REFERENCE, message

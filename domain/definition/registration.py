@@ -46,7 +46,8 @@ def _structure_faults(
 ) -> Iterator[Fault]:
     if not definition.steps:
         yield Fault(rule=Rule.NO_STEPS, path="steps", message="has no steps; give at least one")
-    for step_id, count in Counter(step.id for step in definition.steps).items():
+    counts = Counter(step.id for step in definition.steps)
+    for step_id, count in counts.items():
         if count > 1:
             message = f"{count} steps are named {step_id}; give each its own id"
             yield _fault(Rule.DUPLICATE_STEP, step_id, "id", message)
@@ -57,6 +58,8 @@ def _structure_faults(
                     f"{step.id} depends on {dependency}, which is not a step of this definition"
                 )
                 yield _fault(Rule.UNKNOWN_DEPENDENCY, step.id, "dependsOn", message)
+    if len(counts) < len(definition.steps):
+        return  # as long as two steps share a name, nobody knows which one a dependency means
     cycles = dependencies.cycles()
     for cycle in cycles:
         message = f"{' -> '.join(cycle)} is a circle; take out one of these dependencies"

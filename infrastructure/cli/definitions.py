@@ -46,7 +46,8 @@ def _applied(url: str, file: Path) -> Json:
     if code not in (Exit.REFUSED, Exit.CONFLICT):
         fail(explained(document), code)
     errors: list[Json] = document.get("errors") or [{"path": "", "message": document.get("detail")}]
-    return _result(file, "conflict" if code is Exit.CONFLICT else "refused", {}, errors, code)
+    result = "conflict" if code is Exit.CONFLICT else "refused"
+    return _result(file, result, {}, _with_lines(_read(file), errors), code)
 
 
 @app.command()
@@ -63,18 +64,29 @@ def _checked(file: Path) -> Json:
     from adapters.rest.definition_body import UnreadableDocument, read_document  # noqa: PLC0415
     from application.definitions import InvalidDefinition, compile_definition  # noqa: PLC0415
 
+    text = _read(file)
     try:
-        document = read_document(_read(file), file.suffix)
+        document = read_document(text, file.suffix)
         compile_definition(document)
     except UnreadableDocument as fault:
         return _result(file, "refused", {}, [{"path": "", "message": str(fault)}])
+    except RecursionError:
+        return _result(file, "refused", {}, [{"path": "", "message": "is nested too deeply"}])
     except InvalidDefinition as invalid:
         errors: list[Json] = [
             {"path": fault.path, "message": fault.message, "rule": fault.rule.value}
             for fault in invalid.faults
         ]
-        return _result(file, "refused", {}, errors)
+        return _result(file, "refused", {}, _with_lines(text, errors))
     return _result(file, "safe", document)
+
+
+def _with_lines(text: bytes, errors: Sequence[Json]) -> list[Json]:
+    """The errors with the lines of the file, in their order."""
+    from infrastructure.cli.definition_lines import line_of  # noqa: PLC0415 - only for faults
+
+    placed = [{**error, "line": line_of(text, error["path"])} for error in errors]
+    return sorted(placed, key=lambda error: error["line"] or 0)
 
 
 def _result(
@@ -100,11 +112,15 @@ def _write_results(results: Sequence[Json], output: Form) -> None:
         return
     rows: list[tuple[Any, ...]] = []
     for result in results:
-        rows.append((result["file"], result["name"], result["version"], result["result"], ""))
+        name, version = result["name"], result["version"]
+        what = "" if name is None else f"{name}, version {version}"
+        rows.append((result["file"], result["result"], what))
         for error in result["errors"]:
+            line = f"  line {error['line']}" if error.get("line") else ""
             where = f"{error['path']}: " if error["path"] else ""
-            rows.append(("", "", "", error.get("rule"), f"{where}{error['message']}"))
-    write_table(("FILE", "NAME", "VERSION", "RESULT", "FAULT"), rows)
+            rule = f" ({error['rule']})" if error.get("rule") else ""
+            rows.append((line, "", f"{where}{error['message']}{rule}"))
+    write_table(("FILE", "RESULT", "DEFINITION"), rows, folded={"FILE", "DEFINITION"})
 
 
 @app.command("list")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
@@ -23,6 +24,7 @@ from pydantic import (
     ValidationError,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 JsonObject = dict[str, JsonValue]
 RetryPreset = Literal["default", "aggressive", "conservative"]
@@ -162,18 +164,34 @@ def read_definition(document: Mapping[str, Any]) -> DefinitionDocument:
         return DefinitionDocument.model_validate_json(content)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False)
-        faults = tuple(
-            SchemaFault(_path(error["loc"]), _MESSAGES.get(error["type"], error["msg"]))
-            for error in errors
-        )
+        faults = tuple(SchemaFault(_path(error["loc"]), _message(error)) for error in errors)
         raise MalformedDefinition(faults) from invalid
 
 
 _MESSAGES = {
-    "extra_forbidden": "is not a field of a definition; check its spelling",
     "missing": "is required",
     "string_too_short": "must not be empty",
 }
+
+
+_PARTS: Mapping[str, type[_Part]] = {
+    "steps": StepDocument,
+    "compensation": CompensationDocument,
+    "verify": VerificationDocument,
+    "retry": RetryDocument,
+}
+
+
+def _message(error: ErrorDetails) -> str:
+    if error["type"] != "extra_forbidden":
+        return _MESSAGES.get(error["type"], error["msg"])
+    *within, name = [str(part) for part in error["loc"] if isinstance(part, str)]
+    named = [part for part in within if not part.startswith("<")]
+    part = _PARTS.get(named[-1], DefinitionDocument) if named else DefinitionDocument
+    fields = [str(field.alias) for field in part.model_fields.values()]
+    close = get_close_matches(to_camel(name), fields, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"the fields here are {', '.join(fields)}"
+    return f"is not a field of a definition; {advice}"
 
 
 def _path(location: tuple[int | str, ...]) -> str:

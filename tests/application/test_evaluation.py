@@ -88,7 +88,7 @@ def test_what_is_no_json_is_refused(source: str, reason: str) -> None:
 @pytest.mark.parametrize("source", [f"input[{'9' * 5000}]", f"input[:{'9' * 5000}]"])
 def test_an_index_beyond_every_list_is_no_expression(source: str) -> None:
     """Digits that Python refuses to read as a number are a fault of the definition."""
-    with pytest.raises(InvalidExpression, match="no JMESPath"):
+    with pytest.raises(InvalidExpression, match="not a JMESPath"):
         compile_expression(source)
 
 

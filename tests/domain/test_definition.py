@@ -77,8 +77,11 @@ def test_a_template_renders_its_leaves() -> None:
     rendered = template.render({"input": {"orderId": "ORD-1", "sku": "A"}})
 
     assert rendered == {"order": "ORD-1", "lines": [{"sku": "A"}, 7], "note": None}
-    assert template.expressions == (order, Path("input.sku"))
-    assert Template([broken, 1]).expressions == (broken,)
+    assert template.placed_expressions("a.input") == (
+        ("a.input.order", order),
+        ("a.input.lines[0].sku", Path("input.sku")),
+    )
+    assert Template([broken, 1]).placed_expressions("output") == (("output[0]", broken),)
 
 
 def test_positions_compare_within_a_lane() -> None:

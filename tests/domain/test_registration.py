@@ -57,7 +57,7 @@ BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
     "no steps": (document(), {("NO_STEPS", "steps")}),
     "duplicate step": (
         document(step("a"), step("a")),
-        {("DUPLICATE_STEP", "steps.a.id"), ("CYCLE", "steps.a.dependsOn")},
+        {("DUPLICATE_STEP", "steps.a.id")},
     ),
     "duplicate step without dependencies": (
         document(step("a", dependsOn=[]), step("a", dependsOn=[])),
@@ -153,15 +153,15 @@ BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
     ),
     "input reads a step that is not there": (
         document(step("a", input={"x": "steps.z.output.x"})),
-        {("UNKNOWN_REFERENCE", "steps.a.input")},
+        {("UNKNOWN_REFERENCE", "steps.a.input.x")},
     ),
     "input reads a parallel step": (
         document(step("a"), step("b", dependsOn=[], input={"x": "steps.a.output.x"})),
-        {("NOT_A_DEPENDENCY", "steps.b.input")},
+        {("NOT_A_DEPENDENCY", "steps.b.input.x")},
     ),
     "input reads a later step": (
         document(step("a", input={"x": [{"y": "steps.b.output"}]}), step("b")),
-        {("NOT_A_DEPENDENCY", "steps.a.input")},
+        {("NOT_A_DEPENDENCY", "steps.a.input.x[0].y")},
     ),
     "input reads its own output": (
         document(step("a", input="steps.a.output")),
@@ -169,11 +169,11 @@ BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
     ),
     "input reads all steps": (
         document(step("a"), step("b", input={"x": "steps.*.output"})),
-        {("NOT_A_DEPENDENCY", "steps.b.input")},
+        {("NOT_A_DEPENDENCY", "steps.b.input.x")},
     ),
     "input reads the whole document": (
         document(step("a", input={"x": "@"})),
-        {("NOT_A_DEPENDENCY", "steps.a.input")},
+        {("NOT_A_DEPENDENCY", "steps.a.input.x")},
     ),
     "condition reads a parallel step": (
         document(step("a"), step("b", dependsOn=[], when="length(steps.a.output.lines) > `1`")),
@@ -181,7 +181,7 @@ BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
     ),
     "compensation reads a later step": (
         document(step("a", compensation=undo(input={"x": "steps.b.output.x"})), step("b")),
-        {("NOT_A_DEPENDENCY", "steps.a.compensation.input")},
+        {("NOT_A_DEPENDENCY", "steps.a.compensation.input.x")},
     ),
     "verification reads a later step": (
         document(
@@ -195,19 +195,19 @@ BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
     ),
     "a step has no such field": (
         document(step("a"), step("b", input={"x": "steps.a.result.x"})),
-        {("UNKNOWN_REFERENCE", "steps.b.input")},
+        {("UNKNOWN_REFERENCE", "steps.b.input.x")},
     ),
     "no such root": (
         document(step("a", input={"x": "order.id || inputs.id"})),
-        {("UNKNOWN_REFERENCE", "steps.a.input")},
+        {("UNKNOWN_REFERENCE", "steps.a.input.x")},
     ),
     "output reads a step that is not there": (
         document(step("a"), output={"x": "steps.b.output"}),
-        {("UNKNOWN_REFERENCE", "output")},
+        {("UNKNOWN_REFERENCE", "output.x")},
     ),
     "input field that a closed schema excludes": (
         document(step("a", input={"x": "input.orderID"}), inputSchema=CLOSED),
-        {("UNKNOWN_INPUT", "steps.a.input")},
+        {("UNKNOWN_INPUT", "steps.a.input.x")},
     ),
     "nested input field that a closed schema excludes": (
         document(step("a", when="input.customer.nmae == 'x'"), inputSchema=CLOSED),
@@ -302,7 +302,7 @@ BAD: dict[str, tuple[Document, set[tuple[str, str]]]] = {
             ("COMPENSATION_MISSING", "steps.a.compensation"),
             ("NOT_RETRIABLE_AFTER_PIVOT", "steps.c.kind"),
             ("RETRIABLE_WITHOUT_UNDO", "steps.d.kind"),
-            ("NOT_A_DEPENDENCY", "steps.a.input"),
+            ("NOT_A_DEPENDENCY", "steps.a.input.x"),
             ("UNKNOWN_REFERENCE", "steps.c.when"),
         },
     ),

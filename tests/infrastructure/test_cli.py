@@ -372,6 +372,50 @@ def test_check(tmp_path: Path) -> None:
     assert conveyor("", "definitions", "check", str(tmp_path)).exit_code == 1
 
 
+UNSAFE = """name: hotel
+version: 1
+type: TRIP
+steps:
+  - id: check-in
+    service: hotel-service
+    operation: book
+    input:
+      city: Paris
+      room: twin room
+    compensation: {operation: cancel}
+  - id: pay
+    service: payment-service
+    operation: charge
+    input:
+      booking: steps.check-in.output.id
+    compensation: {operation: refund}
+  - {id: pay, service: payment-service, operation: charge, kind: read-only, dependsOn: [pay]}
+"""
+
+
+def test_check_says_where_and_what_to_write(tmp_path: Path) -> None:
+    """Every fault has its line, and common slips the text that was meant."""
+    unsafe, misspelt = tmp_path / "a.yaml", tmp_path / "b.json"
+    unsafe.write_text(UNSAFE)
+    step = {"id": "a", "service": "s", "operation": "o", "depends_on": [], "colour": 1}
+    misspelt.write_text(json.dumps({"name": "b", "version": 1, "type": "T", "steps": [step]}))
+
+    first, second = told("", "definitions", "check", str(tmp_path), exit_code=1)
+
+    faults = {fault["line"]: fault for fault in first["errors"]}
+    assert sorted(faults) == [9, 10, 12, 16]
+    assert "a text is written \"'Paris'\"" in faults[9]["message"]
+    assert "a text is written \"'twin room'\"" in faults[10]["message"]
+    assert faults[12]["rule"] == "DUPLICATE_STEP"
+    assert 'steps."check-in".output.id' in faults[16]["message"]
+    assert [fault["path"] for fault in second["errors"]] == [
+        "steps[0].depends_on",
+        "steps[0].colour",
+    ]
+    assert "did you mean dependsOn?" in second["errors"][0]["message"]
+    assert "the fields here are id, service" in second["errors"][1]["message"]
+
+
 # -- settings and servers ------------------------------------------------------------------------
 
 
