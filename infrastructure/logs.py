@@ -5,6 +5,7 @@ Servers log to stdout. Commands whose stdout is their result log to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any, TextIO
@@ -96,12 +97,21 @@ def _value(value: Any) -> str:
     return printable(str(value))
 
 
-class _NamedLogger(structlog.PrintLogger):
-    """A line writer that knows its name."""
+class _NamedLogger:
+    """A line writer that knows its name. A line that cannot be written is lost, and stops nobody's work."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
-        super().__init__(file=stream)
         self.name = name
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # a pipe without a reader, a full disk, a closed stream
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def _add_name(logger: Any, _method: str, event: EventDict) -> EventDict:

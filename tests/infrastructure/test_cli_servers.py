@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,17 @@ import pytest
 
 from infrastructure.settings import PREFIX, Settings, load_settings
 from tests.docs.pages import first_code, page, rows, section
-from tests.infrastructure.commands import at_terminal, conveyor, free_port, process, told
+from tests.infrastructure.commands import (
+    CONVEYOR,
+    ENVIRONMENT,
+    ORDER,
+    at_terminal,
+    conveyor,
+    free_port,
+    process,
+    told,
+    wait_until_ready,
+)
 
 AWAY = {
     "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
@@ -72,6 +83,28 @@ def test_json_elsewhere(tmp_path: Path) -> None:
     }
     assert all({"event", "level", "logger", "timestamp"} <= line.keys() for line in lines)
     assert done.stderr == ""
+
+
+def test_a_reader_of_lines_that_goes_away(tmp_path: Path) -> None:
+    """An engine whose log nobody reads any more goes on, and ends well."""
+    port = str(free_port())
+    arguments = ["dev", "--port", port, "--db", str(tmp_path / "a.db"), "--orders-per-second", "50"]
+    with subprocess.Popen(
+        [*CONVEYOR, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        running.stdout.close()
+        url = f"http://127.0.0.1:{port}"
+        wait_until_ready(url, running)
+        workflow = told(
+            url, "workflow", "start", "order-fulfillment", "--input", ORDER, "--wait", "20"
+        )
+        running.terminate()
+
+    assert workflow["status"] == "COMPLETED"
+    # 120: Python could not flush its standard output at the very end.
+    assert running.returncode in (0, 120)
 
 
 def test_results_stay_clean() -> None:
