@@ -14,6 +14,7 @@ from infrastructure.cli.failures import Exit, exit_for, explained, fail
 
 Json = dict[str, Any]
 WORKFLOWS = "/api/v1/workflows"
+ADMIN = "/admin/workflows"
 DEFINITIONS = "/api/v1/definitions"
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -21,8 +22,8 @@ _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 AnyClient = TypeVar("AnyClient", httpx.Client, httpx.AsyncClient)
 
 
-def workflow_path(workflow_id: str, *parts: str) -> str:
-    return "/".join((WORKFLOWS, quote(workflow_id, safe=""), *parts))
+def workflow_path(workflow_id: str, *parts: str, below: str = WORKFLOWS) -> str:
+    return "/".join((below, quote(workflow_id, safe=""), *parts))
 
 
 def new_client(kind: type[AnyClient], url: str, **options: Any) -> AnyClient:

@@ -23,8 +23,8 @@ class InputError(ValueError):
         self.code = code
 
 
-def read_input(given: str | None) -> Json:
-    """The object that `--input` names. Ends the command if it is none."""
+def read_input(given: str | None, option: str = "--input") -> Json:
+    """The object that the option names, an empty one without it. Ends the command for anything else."""
     if given is None:
         return {}
     try:
@@ -36,9 +36,9 @@ def read_input(given: str | None) -> Json:
             text = given.encode("utf-8", "surrogateescape")
         return read_object(text)
     except OSError as fault:
-        fail(f"--input {given}: {fault.strerror}", Exit.USAGE)
+        fail(f"{option} {given}: {fault.strerror}", Exit.USAGE)
     except InputError as fault:
-        fail(f"--input: {fault}", Exit.USAGE)
+        fail(f"{option}: {fault}", Exit.USAGE)
 
 
 def read_object(text: bytes) -> Json:

@@ -252,10 +252,68 @@ def test_compensate_and_cancel(server: str) -> None:
     assert compensated["status"] in ("COMPENSATING", "COMPENSATED")
 
 
+def test_pause_signal_and_resume(server: str) -> None:
+    """A workflow is held, told something and let go."""
+    order = json.dumps({**json.loads(ORDER), "simulate": {"latencyMs": 300}})
+    start = ("workflow", "start", "order-fulfillment", "--input", order, "--id", "held-1")
+    told(server, *start)
+
+    paused = told(server, "workflow", "pause", "held-1", "--reason", "spill")
+    told(server, "workflow", "signal", "held-1", "cleaned", "--payload", '{"by": "Ada"}')
+    resumed = told(server, "workflow", "resume", "held-1")
+
+    assert (paused["status"], resumed["status"]) == ("PAUSED", "EXECUTING")
+    history = conveyor(server, "workflow", "history", "held-1").stdout
+    assert "spill" in history
+    assert "cleaned" in history
+
+
+UNDO_THAT_FAILS = """
+name: stranded
+version: 1
+type: PARCEL
+steps:
+  - id: hold
+    service: inventory-service
+    operation: reserve
+    retry: {maxRetries: 0}
+    compensation: {operation: no-such-operation}
+  - id: pick
+    service: warehouse-service
+    operation: pick
+    input: {simulate: {failStep: "'pick'"}}
+    compensation: {operation: return-items}
+"""
+
+
+def test_every_allowed_command_is_a_command(server: str, tmp_path: Path) -> None:
+    """What a workflow says is possible can be done here: a failed undo is forced."""
+    file = tmp_path / "stranded.yaml"
+    file.write_text(UNDO_THAT_FAILS)
+    told(server, "definitions", "apply", str(file))
+    start = ("workflow", "start", "stranded", "--id", "stranded-1", "--wait", "20")
+    stranded = told(server, *start, exit_code=1)
+
+    assert stranded["allowedCommands"] == ["compensate", "force-compensate"]
+    forced = told(server, "workflow", "force-compensate", "stranded-1", "--reason", "by hand")
+    deadline = time.monotonic() + 30
+    while forced["status"] == "COMPENSATING" and time.monotonic() < deadline:
+        forced = told(server, "workflow", "show", "stranded-1")
+    assert forced["status"] == "COMPENSATED"
+    assert conveyor(server, "workflow", "retry", "stranded-1").exit_code == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code"),
     [
         (["show", "nobody"], 4),
+        (["pause", "nobody"], 4),
+        (["resume", "nobody"], 4),
+        (["retry", "nobody"], 4),
+        (["force-compensate", "nobody"], 4),
+        (["signal", "nobody", "go"], 4),
+        (["signal", "nobody", "go", "--payload", "[1]"], 2),
+        (["signal", "nobody"], 2),
         (["show", "../definitions"], 4),
         (["history", "nobody"], 4),
         (["cancel", "nobody"], 4),
