@@ -110,6 +110,8 @@ def warehouse(
     ] = None,
 ) -> None:
     """Run the simulated services over Kafka."""
+    if journal is not None:
+        _refuse_unwritable(journal)
     settings = _settings(sys.stdout)
     from infrastructure.warehouse_kafka import run_warehouse
 
@@ -140,6 +142,13 @@ def _refuse_taken(host: str, port: int, options: str) -> None:
         if fault.errno == errno.EADDRINUSE:
             fail(f"port {port} of {host} is taken; choose another: {options}", Exit.USAGE)
         fail(f"{host}:{port} cannot be served: {fault.strerror}", Exit.USAGE)
+
+
+def _refuse_unwritable(journal: Path) -> None:
+    try:
+        journal.open("ab").close()
+    except OSError as fault:
+        fail(f"--journal {journal} cannot be written: {fault.strerror}", Exit.USAGE)
 
 
 def _family(host: str) -> socket.AddressFamily:

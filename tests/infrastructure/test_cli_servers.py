@@ -189,6 +189,15 @@ def test_a_file_that_is_no_store(
     assert before is None or path.read_bytes() == before
 
 
+def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
+    """So does `--journal`."""
+    done = process("warehouse", "--journal", str(tmp_path / "missing" / "a.jsonl"))
+
+    assert done.returncode == 2
+    assert "--journal" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_missing_folder(tmp_path: Path) -> None:
     """`--db` does not create folders."""
     done = process("dev", "--port", str(free_port()), "--db", str(tmp_path / "missing" / "a.db"))
