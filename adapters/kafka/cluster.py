@@ -9,10 +9,10 @@ Each is answered or raises `Unavailable`. Topic names here are those of the brok
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -39,6 +39,8 @@ from adapters.kafka.errors import LEADER_CHANGES, ClientErrors, error_of, unavai
 from adapters.kafka.settings import KafkaSettings
 from application.ports import Unavailable
 
+T = TypeVar("T")
+
 #: How long one question may take.
 TIMEOUT_SECONDS = 10.0
 _RETRY_SECONDS = 0.05
@@ -53,6 +55,18 @@ class TopicLayout:
     replication_factor: int
     #: Partitions with fewer replicas in sync than assigned.
     under_replicated: int
+
+
+def across_leader_changes(ask: Callable[[], T]) -> T:
+    """What `ask` returns, asked again while a partition is between two leaders. Raises KafkaException."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error_of(error).code() not in LEADER_CHANGES or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
 
 
 class Cluster:
@@ -89,15 +103,10 @@ class Cluster:
     def _offsets(
         self, places: Sequence[TopicPartition], which: object
     ) -> dict[tuple[str, int], int]:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while True:
-            try:
-                return self._ask_offsets(places, cast(OffsetSpec, which))
-            except KafkaException as error:
-                passing = error_of(error).code() in LEADER_CHANGES
-                if not passing or time.monotonic() > deadline:
-                    raise self._unavailable(error) from error
-            time.sleep(_RETRY_SECONDS)
+        try:
+            return across_leader_changes(lambda: self._ask_offsets(places, cast(OffsetSpec, which)))
+        except KafkaException as error:
+            raise self._unavailable(error) from error
 
     def _ask_offsets(
         self, places: Sequence[TopicPartition], which: OffsetSpec

@@ -10,13 +10,11 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Place
 from conveyor.kafka_records import read
 
-from adapters.kafka.cluster import TIMEOUT_SECONDS, Cluster
+from adapters.kafka.cluster import TIMEOUT_SECONDS, Cluster, across_leader_changes
 from adapters.kafka.errors import (
     END_OF_PARTITION,
-    LEADER_CHANGES,
     ClientErrors,
     TopicMismatchError,
-    error_of,
     unavailable,
 )
 from adapters.kafka.received import BrokerMessage, time_of
@@ -25,7 +23,6 @@ from application.ports import Published, PublishedRange
 
 _BATCH = 1_000
 _WAIT_SECONDS = 0.5
-_RETRY_SECONDS = 0.05
 #: A broker that gives nothing for so long is away.
 _SILENCE_SECONDS = 30.0
 
@@ -76,18 +73,14 @@ class KafkaPublishedEvents:
             consumer.close()
 
     def _range(self, consumer: Consumer, partition: int) -> PublishedRange:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while True:
-            try:
-                kept = consumer.get_watermark_offsets(
-                    Place(self._topic, partition), TIMEOUT_SECONDS
-                )
-                return PublishedRange(partition, *kept)
-            except KafkaException as error:
-                passing = error_of(error).code() in LEADER_CHANGES
-                if not passing or time.monotonic() > deadline:
-                    raise unavailable(error) from error
-            time.sleep(_RETRY_SECONDS)
+        place = Place(self._topic, partition)
+        try:
+            kept = across_leader_changes(
+                lambda: consumer.get_watermark_offsets(place, TIMEOUT_SECONDS)
+            )
+        except KafkaException as error:
+            raise unavailable(error) from error
+        return PublishedRange(partition, *kept)
 
     def _consumer(self, errors: ClientErrors) -> Consumer:
         return Consumer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from conveyor.definition import read_definition
@@ -44,10 +44,10 @@ class DefinitionRegistry:
     ) -> None:
         self._repository = repository
         self._clock = clock
-        self._latest_for = latest_for
+        self._latest_for = latest_for.total_seconds()
         self._compiled: dict[tuple[str, int], WorkflowDefinition] = {}
-        #: name -> highest version and when it was looked up
-        self._latest: dict[str, tuple[WorkflowDefinition, datetime]] = {}
+        #: name -> highest version and when it was looked up, on the monotonic clock
+        self._latest: dict[str, tuple[WorkflowDefinition, float]] = {}
 
     def cached(self, reference: str, version: int | None = None) -> WorkflowDefinition | None:
         """As `get`, from memory only; None also for what has to be looked up (again)."""
@@ -58,7 +58,7 @@ class DefinitionRegistry:
         if wanted is not None:
             return self._compiled.get((name, wanted))
         latest = self._latest.get(name)
-        if latest is None or self._clock.now() - latest[1] > self._latest_for:
+        if latest is None or self._clock.monotonic() - latest[1] > self._latest_for:
             return None
         return latest[0]
 
@@ -97,7 +97,7 @@ class DefinitionRegistry:
         return "same"
 
     async def _find_latest(self, name: str) -> WorkflowDefinition | None:
-        asked_at = self._clock.now()
+        asked_at = self._clock.monotonic()
         document = await self._repository.latest(name)
         if document is None:
             return None

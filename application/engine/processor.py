@@ -134,14 +134,13 @@ class Processor:
             del self.health.troubles[component]
 
     def _wait_seconds(self) -> float:
-        """Until something is due, bounded so that stopping is quick."""
+        """Until something is due, at most one interval: stopping is quick, and a clock that is set is noticed."""
         if self._stopping:
             return 0.0
-        now = self._ports.clock.now()
-        wait = self._projector.wait_seconds(self.partitions.values(), now)
+        wait = self._projector.wait_seconds(self.partitions.values())
         due = self._timekeeper.next_due(self.partitions.values())
         if due is not None:
-            wait = min(wait, (due - now).total_seconds())
+            wait = min(wait, (due - self._ports.clock.now()).total_seconds())
         return max(0.0, wait)
 
     async def _begin_again(self, trouble: Unavailable) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
@@ -60,18 +60,19 @@ class Projector:
         self._publication = publication
         self._held = held
         self._round: asyncio.Task[None] | None = None
-        self._last: datetime | None = None
+        #: When the last round began, on the monotonic clock: a wall clock that is set back would stop all rounds.
+        self._last: float | None = None
         #: From the last round to the next.
         self._interval = settings.projection_interval
 
-    def wait_seconds(self, partitions: Iterable[Partition], now: datetime) -> float:
+    def wait_seconds(self, partitions: Iterable[Partition]) -> float:
         """Until the next round should begin, or the one under way should be looked at."""
         if self._round is not None:
             return _LOOK_AGAIN_SECONDS
         interval = self._interval.total_seconds()
         if self._last is None or not any(partition.is_behind() for partition in partitions):
             return interval
-        return interval - (now - self._last).total_seconds()
+        return interval - (self._ports.clock.monotonic() - self._last)
 
     async def project_if_due(self, partitions: Iterable[Partition]) -> None:
         """Begin a round if it is time and none runs; raises what the last one ran into."""
@@ -80,8 +81,8 @@ class Projector:
                 return
             finished, self._round = self._round, None
             finished.result()
-        now = self._ports.clock.now()
-        if self._last is not None and now - self._last < self._interval:
+        now = self._ports.clock.monotonic()
+        if self._last is not None and now - self._last < self._interval.total_seconds():
             return
         self._last = now
         # No state may be shown, and no offset committed, before what led to it is published.

@@ -29,12 +29,14 @@ class Timekeeper:
         self._sign = sign
         self._settings = settings
         self._loader = loader
+        #: By partition: when the look ahead has to be repeated, whatever the wall clock says, on the monotonic clock.
+        self._look_again: dict[int, float] = {}
 
     async def send_due(self, partitions: Iterable[Partition]) -> None:
         """Send what is due, after a look ahead where the last one is running out."""
         now = self._ports.clock.now()
         owned = list(partitions)
-        behind = [p for p in owned if _is_running_out(p, now, self._settings)]
+        behind = [partition for partition in owned if self._is_running_out(partition, now)]
         if behind:
             await self.read_ahead(behind)
         messages: list[Message] = []
@@ -66,7 +68,9 @@ class Timekeeper:
 
     async def read_ahead(self, partitions: Iterable[Partition]) -> None:
         """Load the aggregates that have a timer soon and are not in memory."""
-        until = self._ports.clock.now() + self._settings.timers_ahead
+        ahead = self._settings.timers_ahead
+        until = self._ports.clock.now() + ahead
+        look_again = self._ports.clock.monotonic() + ahead.total_seconds() / 2
         for partition in partitions:
             missing, is_all = await self._missing(partition, until)
             if missing:
@@ -82,6 +86,13 @@ class Timekeeper:
                 for item in loaded:
                     partition.put_back(item.hot)
             partition.timers_read_until = until if is_all else None
+            self._look_again[partition.number] = look_again
+
+    def _is_running_out(self, partition: Partition, now: datetime) -> bool:
+        until = partition.timers_read_until
+        if until is None or now >= until - self._settings.timers_ahead / 2:
+            return True
+        return self._ports.clock.monotonic() >= self._look_again[partition.number]
 
     async def _missing(self, partition: Partition, until: datetime) -> tuple[list[str], bool]:
         """A page of the aggregates with a timer until then that are not in memory, and whether that is all."""
@@ -93,8 +104,3 @@ class Timekeeper:
                 return missing[:PAGE], len(due) < limit and len(missing) <= PAGE
             # All of the page is in memory; what is not may be behind it.
             limit *= 2
-
-
-def _is_running_out(partition: Partition, now: datetime, settings: ProcessorSettings) -> bool:
-    until = partition.timers_read_until
-    return until is None or now >= until - settings.timers_ahead / 2

@@ -72,7 +72,7 @@ class Verifier:
             detail = f"{shown([*seen])} published, there is no log"
             self._report.add(Finding(aggregate_id, Kind.UNLOGGED, detail))
         if settle:
-            await self._settle(self._clock.now() + settle)
+            await self._settle(self._clock.monotonic() + settle.total_seconds())
         return self._report
 
     # -- everything once -----------------------------------------------------------------------
@@ -192,13 +192,13 @@ class Verifier:
 
     # -- what is behind ------------------------------------------------------------------------
 
-    async def _settle(self, deadline: datetime) -> None:
+    async def _settle(self, deadline: float) -> None:
         """Look again at what is behind until it has caught up, and whether it is right then."""
         while True:
             for aggregate_id, version in list(self._waiting.items()):
                 if await self._has_caught_up(aggregate_id, version):
                     del self._waiting[aggregate_id]
-            if not self._waiting or self._clock.now() >= deadline:
+            if not self._waiting or self._clock.monotonic() >= deadline:
                 break
             await self._clock.sleep(_LOOK_AGAIN_SECONDS)
         self._report.behind = len(self._waiting)

@@ -22,6 +22,7 @@ from application.definitions import compile_definition
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import (
+    Clock,
     Commit,
     Definitions,
     EventLog,
@@ -134,6 +135,7 @@ class Installation:
         inbox: Inbox | None = None,
         publisher: PublishEventPort | None = None,
         repair: TopicRepair | None = None,
+        clock: Clock | None = None,
     ) -> Ports:
         """What an engine of this name talks to."""
         return Ports(
@@ -144,7 +146,7 @@ class Installation:
             hot_state=None,
             definitions=definitions or self,
             telemetry=telemetry or CountingTelemetry(),
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             topic_repair=repair,
         )
 
@@ -156,10 +158,11 @@ class Installation:
         inbox: Inbox | None = None,
         publisher: PublishEventPort | None = None,
         repair: TopicRepair | None = None,
+        clock: Clock | None = None,
         projection_interval_ms: int = 20,
     ) -> Engine:
         log, telemetry = Connection(self.log, hold), CountingTelemetry()
-        ports = self.ports(name, log, telemetry, definitions, inbox, publisher, repair)
+        ports = self.ports(name, log, telemetry, definitions, inbox, publisher, repair, clock)
         settings = ProcessorSettings(
             projection_interval=timedelta(milliseconds=projection_interval_ms),
             retry_wait_seconds=0.01,
@@ -212,5 +215,9 @@ class Installation:
 
     def is_done(self, offset: int, partition: int = 0) -> bool:
         """The group has committed that much of the commands."""
+        return self.committed(partition) == offset
+
+    def committed(self, partition: int = 0) -> int:
+        """What the group has committed of the commands."""
         committed = self.broker.group(GROUP).committed
-        return committed.get(TopicPartition(topics.COMMANDS, partition)) == offset
+        return committed.get(TopicPartition(topics.COMMANDS, partition), 0)
