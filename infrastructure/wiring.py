@@ -39,7 +39,7 @@ from application.aggregates.catalog import CATALOG
 from application.definitions.registry import DefinitionRegistry
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.processor import Processor
-from application.gateway import CommandGateway
+from application.gateway import SOURCE, CommandGateway
 from application.ports import (
     Clock,
     EventFeed,
@@ -58,7 +58,7 @@ from application.ports import (
 )
 from application.queries import WorkflowReader
 from infrastructure.clock import SystemClock
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, listed
 
 #: Asks one server: None if it answers, else what is wrong.
 Probe = Callable[[], Awaitable[str | None]]
@@ -144,6 +144,8 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         instance_id=settings.instance_id,
         group_protocol=kafka.group_protocol,
         session_timeout_ms=kafka.session_timeout_ms,
+        # This service's own API names its callers.
+        actor_sources=frozenset({SOURCE, *listed(settings.auth.kafka_sources)}),
         properties=kafka.client_properties(),
     )
 

@@ -169,7 +169,7 @@ class KafkaInbox:
             if lane is None or offset < lane.next_offset:
                 continue
             lane.next_offset = offset + 1
-            self._ready.append(received(message, lane, offset))
+            self._ready.append(received(message, lane, offset, self._settings))
         for error, message in failed:
             self._on_consumer_error(error, message)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import confluent_kafka
 from conveyor.kafka_records import read
+from conveyor.messages import Message
 
 from adapters.kafka.assignment import Lane
+from adapters.kafka.settings import KafkaSettings
 from application.ports import Received
 from domain.aggregate.position import Position
 
@@ -17,12 +20,21 @@ BrokerMessage: TypeAlias = confluent_kafka.Message
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def received(message: BrokerMessage, lane: Lane, offset: int) -> Received:
+def received(message: BrokerMessage, lane: Lane, offset: int, settings: KafkaSettings) -> Received:
     """The message at this offset of the lane."""
     record, decoded = read(message, lane.topic)
+    if lane.topic == settings.commands_topic and isinstance(decoded, Message):
+        decoded = _attributed(decoded, settings.actor_sources)
     epoch = message.leader_epoch() or 0
     position = Position(lane.topic_id, lane.topic, lane.partition, epoch, offset)
     return Received(position, record, time_of(message), decoded)
+
+
+def _attributed(command: Message, actor_sources: frozenset[str]) -> Message:
+    """The command with an actor that can be believed: a source that is not trusted acts for itself."""
+    if command.source in actor_sources:
+        return command
+    return replace(command, extensions={**command.extensions, "actor": command.source})
 
 
 def time_of(message: BrokerMessage) -> datetime:

@@ -33,6 +33,8 @@ class KafkaSettings:
     session_timeout_ms: int = 10_000
     #: How long a rebalance waits for the inbox's listener before its partitions count as lost.
     rebalance_timeout_seconds: float = 60.0
+    #: CloudEvents sources whose `ce_actor` is believed.
+    actor_sources: frozenset[str] = frozenset()
     #: librdkafka properties for every client: `security.protocol`, `sasl.*`, `ssl.*`, ...
     properties: Mapping[str, str] = field(default_factory=dict[str, str])
 

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Depends, Path
+from fastapi import Depends, Header, Path
 from starlette.requests import Request
 
 from adapters.rest.api import Api
-from adapters.rest.correlation import given_correlation_id
+from adapters.rest.correlation import HEADER, given_correlation_id
 from adapters.rest.problems import Problem
 from application.access import Action, Caller
 
@@ -22,13 +22,34 @@ def _api(request: Request) -> Api:
     return request.app.state.api
 
 
-def _caller(request: Request, api: TheApi) -> Caller:
+CorrelationId = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        description="Ties together what belongs to one case; the answer carries it too.",
+        examples=["corr-001"],
+    ),
+]
+TraceParent = Annotated[
+    str | None,
+    Header(
+        description="W3C trace context; the workflow's events carry it on.",
+        examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+    ),
+]
+
+
+def _caller(
+    request: Request,
+    api: TheApi,
+    _correlation_id: CorrelationId = None,
+    traceparent: TraceParent = None,
+) -> Caller:
     """Whoever sends the request, with its correlation id and trace."""
-    traceparent = request.headers.get("traceparent", "")
     return replace(
         api.identify(request.headers),
         correlation_id=given_correlation_id(request.headers),
-        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent or "") else None,
     )
 
 

@@ -9,12 +9,15 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from adapters.rest import problems, schemas
+from adapters.rest.glossary import BODIES, GLOSSARY, SCHEMAS
 from adapters.rest.routes import ROUTES, Route
 
 JsonObject = dict[str, Any]
 Answers = dict[int | str, JsonObject]
 
 _REFERENCE = "#/components/schemas/"
+#: Fields that hold one are usually null.
+_ERRORS = ("WorkflowErrorResponse",)
 #: What any route may answer.
 _PROBLEMS = (("4XX", "Refused"), ("5XX", "Not possible at the moment"))
 
@@ -54,6 +57,8 @@ def document_schemas(app: FastAPI) -> None:
             document = generate()
             components = document.setdefault("components", {}).setdefault("schemas", {})
             components.update(_schemas())
+            _explain(components)
+            _show_examples(document, components)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
@@ -69,3 +74,53 @@ def _schemas() -> JsonObject:
     ordered = sorted(models.items(), key=lambda item: item[0].__name__)
     _, document = models_json_schema(ordered, ref_template=_REFERENCE + "{model}")
     return document["$defs"]
+
+
+def _explain(schemas: JsonObject) -> None:
+    """Give each schema and field what the glossary says of it."""
+    for name, schema in schemas.items():
+        if name in SCHEMAS:
+            schema["description"] = SCHEMAS[name]
+        for field, described in schema.get("properties", {}).items():
+            entry = GLOSSARY.get(f"{name}.{field}") or GLOSSARY.get(field)
+            if entry is not None:
+                described["description"] = entry.description
+                described["examples"] = [entry.example]
+
+
+def _show_examples(document: JsonObject, schemas: JsonObject) -> None:
+    """Give each body and answer an example, composed of those of its fields."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            parts = [*operation["responses"].values()]
+            if "requestBody" in operation:
+                parts.append(operation["requestBody"])
+            for part in parts:
+                for content in part.get("content", {}).values():
+                    content["example"] = _example(content["schema"], schemas)
+
+
+def _example(schema: JsonObject, schemas: JsonObject) -> Any:
+    reference = schema.get("$ref")
+    if reference is None:
+        return _example_of_field(schema, schemas)
+    name = reference.removeprefix(_REFERENCE)
+    if name in BODIES:
+        return BODIES[name]
+    fields = schemas[name].get("properties", {})
+    return {field: _example_of_field(described, schemas) for field, described in fields.items()}
+
+
+def _example_of_field(described: JsonObject, schemas: JsonObject) -> Any:
+    """Its own, or that of the object or list that it holds."""
+    examples = described.get("examples", [None])
+    if examples[0] is not None:
+        return examples[0]
+    items: JsonObject = described.get("items", {})
+    if "$ref" in items:
+        return [_example(items, schemas)]
+    for choice in (described, *described.get("anyOf", ())):
+        reference = choice.get("$ref", "").removeprefix(_REFERENCE)
+        if "properties" in schemas.get(reference, {}) and reference not in _ERRORS:
+            return _example(choice, schemas)
+    return "# TYPE a gauge" if described.get("type") == "string" else None

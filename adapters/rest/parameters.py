@@ -34,19 +34,49 @@ class ListParameters(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    status: list[WorkflowStatus] = Field(default=[], description="Any of these.")
-    active: bool | None = Field(default=None, description="Not ended, or ended.")
-    type: Text | None = None
-    definition: Text | None = Field(default=None, description="The definition's name.")
-    correlation_id: Text | None = None
-    user_id: Text | None = None
-    wallet: Text | None = None
-    label: list[Label] = Field(default=[], description="name:value; all of these.")
-    started_after: Time | None = None
-    started_before: Time | None = None
-    sort: Literal["startedAt", "-startedAt"] = "-startedAt"
-    limit: int = Field(default=50, ge=1, le=200)
-    cursor: Text | None = Field(default=None, description="A page's nextCursor.")
+    status: list[WorkflowStatus] = Field(
+        default=[], description="Any of these; repeat it for several.", examples=[["FAILED"]]
+    )
+    active: bool | None = Field(
+        default=None, description="True: not ended; false: ended.", examples=[True]
+    )
+    type: Text | None = Field(
+        default=None, description="The definition's type.", examples=["ORDER_FULFILLMENT"]
+    )
+    definition: Text | None = Field(
+        default=None, description="The definition's name.", examples=["order-fulfillment"]
+    )
+    correlation_id: Text | None = Field(
+        default=None, description="Exactly this correlation id.", examples=["corr-001"]
+    )
+    user_id: Text | None = Field(
+        default=None, description="Workflows of this user.", examples=["u-17"]
+    )
+    wallet: Text | None = Field(
+        default=None, description="Workflows about this wallet.", examples=["w-3"]
+    )
+    label: list[Label] = Field(
+        default=[],
+        description="name:value; repeat it for several, all of which must hold.",
+        examples=[["channel:web"]],
+    )
+    started_after: Time | None = Field(
+        default=None, description="RFC 3339.", examples=["2026-11-21T00:00:00Z"]
+    )
+    started_before: Time | None = Field(
+        default=None, description="RFC 3339.", examples=["2026-11-22T00:00:00Z"]
+    )
+    sort: Literal["startedAt", "-startedAt"] = Field(
+        default="-startedAt", description="Newest first, or oldest first.", examples=["startedAt"]
+    )
+    limit: int = Field(
+        default=50, ge=1, le=200, description="The most items of a page.", examples=[50]
+    )
+    cursor: Text | None = Field(
+        default=None,
+        description="The `nextCursor` of the page before.",
+        examples=["WyIyMDI2LTExLTIxIiwid2YtMSJd"],
+    )
 
     def as_filter(self) -> WorkflowFilter:
         labels = dict(label.split(":", 1) for label in self.label)
@@ -70,7 +100,17 @@ class HistoryParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: int = Field(default=0, ge=0, le=COUNT_MAX, description="Events above this version.")
-    limit: int = Field(default=200, ge=1, le=1000)
-    type: Text | None = Field(default=None, description="The CloudEvents type.")
-    kind: Text | None = Field(default=None, description="For example SAGA_COMPENSATION.")
+    after: int = Field(
+        default=0, ge=0, le=COUNT_MAX, description="Events above this version.", examples=[7]
+    )
+    limit: int = Field(
+        default=200, ge=1, le=1000, description="The most events of a page.", examples=[200]
+    )
+    type: Text | None = Field(
+        default=None,
+        description="Only events of this CloudEvents type.",
+        examples=["orchestration.workflow.step.executed"],
+    )
+    kind: Text | None = Field(
+        default=None, description="Only events of this kind.", examples=["SAGA_COMPENSATION"]
+    )

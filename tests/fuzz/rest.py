@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,9 +30,12 @@ ROUTES = (
 _ANSWER_SECONDS = 30.0
 
 
+Ask = Callable[[Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]], httpx.Response]
+
+
 @contextmanager
-def rest_target(folder: Path) -> Generator[Target]:
-    """The target over a service with an engine and without participants."""
+def rest_service(folder: Path) -> Generator[Ask]:
+    """A service with an engine and without participants; what is yielded sends one request to it."""
     started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
     stop = asyncio.Event()
 
@@ -50,16 +53,24 @@ def rest_target(folder: Path) -> Generator[Target]:
     thread.start()
     loop, service = started.result(_ANSWER_SECONDS)
 
-    def rest(data: bytes) -> None:
-        """No answer is an error of the service, and every refusal is a problem document."""
-        request = asyncio.run_coroutine_threadsafe(answer(service.client, data), loop)
-        require_answer(request.result(_ANSWER_SECONDS))
+    def ask(send: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]) -> httpx.Response:
+        async def sent() -> httpx.Response:
+            return await send(service.client)
+
+        return asyncio.run_coroutine_threadsafe(sent(), loop).result(_ANSWER_SECONDS)
 
     try:
-        yield rest
+        yield ask
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(_ANSWER_SECONDS)
+
+
+@contextmanager
+def rest_target(folder: Path) -> Generator[Target]:
+    """No answer is an error of the service, and every refusal is a problem document."""
+    with rest_service(folder) as ask:
+        yield lambda data: require_answer(ask(lambda client: answer(client, data)))
 
 
 async def answer(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
