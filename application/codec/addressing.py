@@ -60,3 +60,8 @@ def require_same(what: str, **given: object) -> None:
 
 def refused(error: InvalidPayload) -> Rejection:
     return Rejection(RejectionCode.INVALID_INPUT, str(error), error.faults)
+
+
+def actor_of(message: Message) -> str:
+    """Who asks, as far as the entrance believed it."""
+    return message.extensions.get("actor", "system")

@@ -9,7 +9,7 @@ from conveyor.messages import Message
 from conveyor.payloads import InvalidPayload, Model, parse
 
 from application.aggregates.aggregate import Decode
-from application.codec.addressing import refused, to_workflow
+from application.codec.addressing import actor_of, refused, to_workflow
 from domain.aggregate.rejection import Rejection
 from domain.workflow.commands import (
     CancelWorkflow,
@@ -23,10 +23,6 @@ from domain.workflow.commands import (
     SignalWorkflow,
 )
 from domain.workflow.failure import WorkflowError, is_recoverable_type
-
-
-def actor_of(message: Message) -> str:
-    return message.extensions.get("actor", "system")
 
 
 def _control(model: type[Model], build: Callable[[Model, str], Command]) -> Decode:
@@ -45,7 +41,7 @@ def _cancel(data: wire.CancelData, actor: str) -> Command:
 
 
 def _signal(data: wire.SignalData, actor: str) -> Command:
-    return SignalWorkflow(name=data.name, payload=data.payload, actor=data.actor or actor)
+    return SignalWorkflow(name=data.name, payload=data.payload, actor=actor)
 
 
 def _execute(data: wire.ExecuteStepData, actor: str) -> Command:

@@ -12,7 +12,7 @@ from conveyor.messages import Message
 from conveyor.payloads import InvalidPayload, document_of, parse
 
 from application.aggregates.aggregate import DefinitionKey, Inbound, Resolved, Unresolved
-from application.codec.addressing import named_workflow, refused, require_same
+from application.codec.addressing import actor_of, named_workflow, refused, require_same
 from application.codec.references import definition_named
 from application.codec.times import parse_time
 from application.ports import LookUpDefinition
@@ -35,6 +35,7 @@ class StartIntent(Unresolved):
     data: wire.StartData
     idempotency_key: str | None
     traceparent: str | None
+    actor: str
     #: Of the raw payload, None without an idempotency key (it is only compared under one).
     payload_hash: str
 
@@ -65,6 +66,7 @@ def read_start(message: Message) -> Inbound:
         data=data,
         idempotency_key=key,
         traceparent=message.extensions.get("traceparent"),
+        actor=actor_of(message),
         payload_hash=payload_hash(message.data) if key else "",
     )
     return Inbound(workflow_id, intent)
@@ -134,6 +136,4 @@ def start_command(
         payload_hash=intent.payload_hash,
         traceparent=intent.traceparent,
     )
-    return StartWorkflow(
-        workflow_id=intent.workflow_id, facts=facts, actor=data.triggered_by or "system"
-    )
+    return StartWorkflow(workflow_id=intent.workflow_id, facts=facts, actor=intent.actor)

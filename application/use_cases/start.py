@@ -257,6 +257,7 @@ def _faults_under(
             data=asked,
             idempotency_key=None,
             traceparent=None,
+            actor="",
             payload_hash="",
         )
         command = start_command(intent, definition)
