@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from adapters.sqlite.writer import as_unavailable
 
 #: Pages of the write-ahead log (16 MiB) after which its content moves into the database file.
 _CHECKPOINT_PAGES = 4096
-_CACHE_KIB = 32_768
+_CACHE = "PRAGMA cache_size = -32768"  # KiB
 #: Bulk statements come in some sizes each (`writer.py`); all of them stay prepared.
 _PREPARED_STATEMENTS = 256
 #: What a file of any version has.
@@ -106,20 +107,24 @@ def open_writer(path: Path, max_pages: int | None = None) -> sqlite3.Connection:
     `max_pages` limits the size of the file, as a full disk would. Raises `UnusableFileError`, `SetupError` on a
     file of another release that cannot be migrated, `Unavailable` on one that cannot be now.
     """
-    try:
-        connection = _connect(path)
-        _require_own(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.DatabaseError as error:
-        raise UnusableFileError(f"{path}: {error}; give another --db FILE") from error
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    if max_pages is not None:
-        connection.execute(f"PRAGMA max_page_count = {max_pages}")
-    try:
-        migrate(connection, path)
-    except sqlite3.OperationalError as error:
-        raise as_unavailable(error) from error
+    with ExitStack() as refused:
+        try:
+            connection = refused.enter_context(closing(_connect(path)))
+            connection.execute(_CACHE)
+            _require_own(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.DatabaseError as error:
+            raise UnusableFileError(f"{path}: {error}; give another --db FILE") from error
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        if max_pages is not None:
+            connection.execute(f"PRAGMA max_page_count = {max_pages}")
+        try:
+            migrate(connection, path)
+        except sqlite3.OperationalError as error:
+            raise as_unavailable(error) from error
+        # It stays open only where nothing was raised.
+        refused.pop_all()
     return connection
 
 
@@ -135,16 +140,15 @@ def _require_own(connection: sqlite3.Connection, path: Path) -> None:
 def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that sees every commit made before a statement begins, and never writes."""
     connection = _connect(path)
+    connection.execute(_CACHE)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         path,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=_PREPARED_STATEMENTS,
     )
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    return connection

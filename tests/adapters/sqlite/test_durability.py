@@ -139,8 +139,18 @@ async def test_a_file_of_another_version_is_refused(path: Path) -> None:
     connection.close()
 
     for _ in range(2):
-        with pytest.raises(SetupError, match="schema version 99"):
+        with pytest.raises(SetupError, match="schema version 99") as refused:
             SqliteStore(path)
+
+        # As long as the traceback is there, nothing but a `close` has closed the file.
+        assert refused.tb
+        assert not _is_open(path)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether this process has the database file open."""
+    links = Path("/proc/self/fd").iterdir()
+    return any(link.samefile(path) for link in links if link.exists())
 
 
 async def test_a_full_disk_is_answered(path: Path) -> None:
