@@ -46,7 +46,8 @@ def test_a_write_ahead_log_is_cut(tmp_path: Path, rng: Random, tally: Tally) -> 
         assert found == []
         lengths.append(sum(map(len, evidence.commits.values())))
 
-    assert len(set(lengths)) > CUTS // 10  # not all cuts lost everything or nothing
+    everything = sum(map(len, whole.commits.values()))
+    assert any(0 < length < everything for length in lengths)  # not all or nothing
     for _ in range(RESUMED):
         _goes_on(file, tmp_path, customers.orders, rng, tally)
 
