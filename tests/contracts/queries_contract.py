@@ -162,9 +162,9 @@ class QueriesContract(ABC):
         assert item.items() <= document.items()
 
     async def test_coordinators_are_no_workflows(self, site: QuerySite) -> None:
-        """States without a status (inboxes, queues, locks) are neither listed nor counted."""
+        """States without a status are neither listed nor counted."""
         coordinators = [
-            {"_id": name, "version": 1, "partition": 0} for name in ("inbox:0", "queue:default")
+            {"_id": name, "version": 1, "partition": 0} for name in ("inbox:0", "inbox:1")
         ]
         await site.projections.save([*coordinators, started("wf-1", 1)])
 
