@@ -71,6 +71,7 @@ def error_of(step_id: str, failure: wire.StepFailure) -> WorkflowError:
         message=failure.message[:_FAILURE_MESSAGE_MAX],
         error_type=failure.type[:_FAILURE_CODE_MAX],
         recoverable=is_recoverable_type(failure.type) if recoverable is None else recoverable,
+        outcome_unknown=failure.outcome_unknown,
     )
 
 

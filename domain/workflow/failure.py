@@ -38,6 +38,8 @@ class WorkflowError:
     recoverable: bool
     attempt: int | None = None
     occurred_at: datetime | None = None
+    #: A participant says so of an error of any type.
+    outcome_unknown: bool = False
 
     @staticmethod
     def create(
@@ -81,4 +83,4 @@ class WorkflowError:
     @property
     def leaves_outcome_open(self) -> bool:
         """This error cannot promise that the attempt did nothing (PROTOCOL rule 3)."""
-        return self.error_type == ErrorType.UNKNOWN
+        return self.outcome_unknown or self.error_type == ErrorType.UNKNOWN

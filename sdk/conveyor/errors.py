@@ -40,15 +40,15 @@ class RetryableError(StepError):
 
 
 class UnknownOutcomeError(StepError):
-    """The effect may or may not have happened (a connection lost after sending).
+    """The effect may or may not have happened, for example after a connection broke.
 
-    Answered with the type UNKNOWN, a promise of nothing: the step stays unresolved (rule 3).
+    The engine tries again. It asks for the outcome before it undoes anything or ends the workflow.
     """
 
     retryable = True
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message, "UNKNOWN")
+    def __init__(self, code: str, message: str, type: str = "UNKNOWN") -> None:
+        super().__init__(code, message, type)
 
 
 class ServerUnavailableError(Exception):

@@ -8,19 +8,23 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any, cast
 
-from conveyor.errors import StepError, TerminalError, UnknownOutcomeError
+import orjson
+
+from conveyor.errors import RetryableError, StepError, TerminalError, UnknownOutcomeError
 from conveyor.handlers import StepContext, UnusableOutput, encode_result
 from conveyor.keys import (
     LOST_CLAIM,
     Action,
     Failure,
     KeyRecord,
+    OnLostClaim,
     failed,
     on_request,
     on_seal,
     on_undo,
     performed,
     performed_without_output,
+    sealed,
     unknown,
 )
 from conveyor.requests import Request
@@ -34,10 +38,9 @@ _MAX_MESSAGE_CHARACTERS = 4_000
 def decide(request: Request, now: datetime) -> bool:
     """Whether the handler is to run; if not, the request is decided."""
     body, records = request.body, request.records
-    if not isinstance(body, StepRequest):
-        _seal(request)
-        return False
     operation = request.operation
+    if not isinstance(body, StepRequest):
+        return _seal(request, "refuse" if operation is None else operation.on_lost_claim)
     on_lost_claim = "run" if operation is None else operation.on_lost_claim
     expired = body.deadline is not None and body.deadline < now
     record = records[request.key]
@@ -59,11 +62,21 @@ def decide(request: Request, now: datetime) -> bool:
     return action is Action.RUN
 
 
-def _seal(request: Request) -> None:
-    action, request.records[request.key] = on_seal(request.records[request.key])
-    request.withheld = action is Action.WITHHOLD
-    if request.withheld:
-        log.warning("Cannot seal %s: it was begun and its outcome is unknown", request.key)
+def _seal(request: Request, on_lost_claim: OnLostClaim) -> bool:
+    action, record = on_seal(request.records[request.key], on_lost_claim)
+    request.records[request.key] = record
+    if action is Action.RUN and record.request is not None:
+        request.attempt = record.claimed
+        request.repeats = StepRequest.model_validate_json(record.request)
+        return True
+    if action is Action.WITHHOLD:
+        _withhold(request)
+    return False
+
+
+def _withhold(request: Request) -> None:
+    request.withheld = True
+    log.warning("Cannot seal %s: it was begun and its outcome is unknown", request.key)
 
 
 def run(request: Request) -> Awaitable[None] | None:
@@ -88,7 +101,7 @@ async def _run_on(request: Request, result: Awaitable[Any], started: float) -> N
 
 
 def _call(request: Request) -> Any:
-    body, operation = cast("StepRequest", request.body), request.operation
+    body, operation = request.repeats or cast("StepRequest", request.body), request.operation
     if operation is None:
         raise TerminalError(
             "UNKNOWN_OPERATION",
@@ -144,15 +157,46 @@ def _without_output(request: Request, fault: UnusableOutput, elapsed: int) -> Ke
     )
 
 
-def _fail(request: Request, error: Exception) -> None:
-    if not isinstance(error, StepError):
-        log.error("The handler of %s failed unexpectedly", request.key, exc_info=error)
-        error = StepError("INTERNAL", f"{type(error).__name__}: {error}")
+def _fail(request: Request, raised: Exception) -> None:
+    error = raised if isinstance(raised, StepError) else _as_step_error(request.key, raised)
     message = error.message[:_MAX_MESSAGE_CHARACTERS]
-    failure = Failure(error.code, message, error.type, error.retryable)
-    if isinstance(error, UnknownOutcomeError):
-        record = request.records[request.key]
-        request.records[request.key] = unknown(record, request.attempt)
-        request.failure = failure
-    else:
-        request.records[request.key] = failed(request.attempt, failure)
+    is_unknown = isinstance(error, UnknownOutcomeError)
+    failure = Failure(error.code, message, error.type, error.retryable, outcome_unknown=is_unknown)
+    record = request.records[request.key]
+    # An attempt that could not do anything says nothing about an earlier one whose outcome is unknown.
+    is_open = is_unknown or (record.claimed > 0 and not isinstance(error, TerminalError))
+    if request.repeats is not None:
+        if is_open:
+            _withhold(request)
+        else:
+            request.records[request.key] = sealed(record)
+        return
+    after = record if is_unknown else failed(request.attempt, failure)
+    if is_open:
+        claimed = request.attempt if is_unknown else record.claimed
+        after = unknown(after, claimed, orjson.dumps(orjson.loads(request.taken.message.data)))
+    request.records[request.key] = after
+    request.failure = failure
+
+
+def _as_step_error(key: str, error: Exception) -> StepError:
+    """What an exception of a handler means, by the types of S-003-21.
+
+    A refused connection carried nothing, so the attempt had no effect. After any other broken
+    connection, and after a time-out, nobody knows (PROTOCOL rule 3): the step is tried again, and stays
+    unresolved until an attempt or a seal says what is there.
+    """
+    message = f"{type(error).__name__}: {error}"
+    match error:
+        case TimeoutError():
+            log.warning("The handler of %s timed out", key, exc_info=error)
+            return UnknownOutcomeError("TIMEOUT", message, "TIMEOUT")
+        case ConnectionRefusedError():
+            log.warning("The handler of %s could not connect", key, exc_info=error)
+            return RetryableError("SERVICE_UNAVAILABLE", message)
+        case ConnectionError():
+            log.warning("The handler of %s lost a connection", key, exc_info=error)
+            return UnknownOutcomeError("SERVICE_UNAVAILABLE", message, "SERVICE_UNAVAILABLE")
+        case _:
+            log.error("The handler of %s failed unexpectedly", key, exc_info=error)
+            return StepError("INTERNAL", message)

@@ -46,6 +46,8 @@ class Failure:
     message: str
     type: str
     retryable: bool
+    #: The effect may be there all the same.
+    outcome_unknown: bool = False
 
 
 EXPIRED = Failure("EXPIRED", "The request's deadline passed before it was begun", "TIMEOUT", True)
@@ -71,6 +73,8 @@ class KeyRecord:
     failure: Failure | None = None
     #: The attempt that somebody began and did not resolve; 0: none.
     claimed: int = 0
+    #: The data of that attempt's request, if its handler ended without knowing the outcome.
+    request: bytes | None = None
 
 
 class Action(Enum):
@@ -138,18 +142,22 @@ def on_undo(
         return UndoDecision(action, record, forward)
     begun = undo.state is not KeyState.NONE or undo.claimed
     if not (begun or known_done or forward.claimed):
-        return UndoDecision(Action.ANSWER, performed(attempt, b"{}"), _sealed(forward))
+        return UndoDecision(Action.ANSWER, performed(attempt, b"{}"), sealed(forward))
     action, record = on_request(undo, attempt, expired=expired, on_lost_claim=on_lost_claim)
-    return UndoDecision(action, record, _sealed(forward))
+    return UndoDecision(action, record, sealed(forward))
 
 
-def on_seal(record: KeyRecord) -> Decision:
-    """A request to say whether the step was performed, and never to perform it from now on."""
+def on_seal(record: KeyRecord, on_lost_claim: OnLostClaim = "refuse") -> Decision:
+    """A request to say whether the step was performed, and never to perform it from now on.
+
+    If a handler ended without knowing, it is run again: its outcome is the answer.
+    """
     if record.state is KeyState.PERFORMED:
         return Decision(Action.ANSWER, record)
     if record.claimed:
-        return Decision(Action.WITHHOLD, record)
-    return Decision(Action.ANSWER, _sealed(record))
+        repeats = record.request is not None and on_lost_claim == "run"
+        return Decision(Action.RUN if repeats else Action.WITHHOLD, record)
+    return Decision(Action.ANSWER, sealed(record))
 
 
 def performed(
@@ -186,12 +194,13 @@ def failed(attempt: int, failure: Failure) -> KeyRecord:
     return KeyRecord(state=KeyState.FAILED, attempt=attempt, failure=failure)
 
 
-def unknown(record: KeyRecord, attempt: int) -> KeyRecord:
+def unknown(record: KeyRecord, attempt: int, request: bytes | None = None) -> KeyRecord:
     """The record after an attempt of which nobody knows whether it had an effect."""
-    return replace(record, claimed=attempt)
+    return replace(record, claimed=attempt, request=request)
 
 
-def _sealed(record: KeyRecord) -> KeyRecord:
+def sealed(record: KeyRecord) -> KeyRecord:
+    """The record of a step that never will be performed."""
     if record.state is KeyState.SEALED and not record.claimed:
         return record
     return KeyRecord(state=KeyState.SEALED)
@@ -216,6 +225,8 @@ def dumps(record: KeyRecord) -> bytes:
         }
     if record.claimed:
         document["claimed"] = record.claimed
+    if record.request is not None:
+        document["request"] = orjson.Fragment(record.request)
     return orjson.dumps(document)
 
 
@@ -224,6 +235,7 @@ def loads(data: bytes | str) -> KeyRecord:
     document: dict[str, Any] = orjson.loads(data)
     snapshot = document.get("snapshot")
     error = document.get("error")
+    request = document.get("request")
     return KeyRecord(
         state=KeyState(document["state"]),
         attempt=document.get("attempt", 0),
@@ -232,4 +244,5 @@ def loads(data: bytes | str) -> KeyRecord:
         execution_time_ms=document.get("executionTimeMs", 0),
         failure=None if error is None else Failure(**error),
         claimed=document.get("claimed", 0),
+        request=None if request is None else orjson.dumps(request),
     )

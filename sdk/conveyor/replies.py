@@ -68,6 +68,14 @@ def _completed_data(request: Request, instance: str) -> bytes:
 
 def _failed_data(request: Request, failure: Failure, instance: str) -> bytes:
     body = request.body
+    error: dict[str, Any] = {
+        "code": failure.code,
+        "message": failure.message,
+        "type": failure.type,
+        "retryable": failure.retryable,
+    }
+    if failure.outcome_unknown:
+        error["outcomeUnknown"] = True
     return orjson.dumps(
         {
             "workflowId": body.workflow_id,
@@ -75,12 +83,7 @@ def _failed_data(request: Request, failure: Failure, instance: str) -> bytes:
             "attempt": request.attempt,
             "round": body.round,
             "compensation": request.kind == "undo",
-            "error": {
-                "code": failure.code,
-                "message": failure.message,
-                "type": failure.type,
-                "retryable": failure.retryable,
-            },
+            "error": error,
             "instance": instance,
         }
     )

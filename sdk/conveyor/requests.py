@@ -31,14 +31,16 @@ class Request:
     key: str
     #: The step's own key: requests of one step are handled one at a time, its undo included.
     step_key: str
-    #: None: nobody performs this operation here (seals need none).
+    #: None: nobody performs this operation here.
     operation: Operation | None
-    #: 0 for a seal.
+    #: Of a seal: 0, or the attempt that is repeated to learn its outcome.
     attempt: int
     #: The keys to hold, with the attempt to claim under each (0: none).
     claims: dict[str, int]
     #: The records to save; the reply is read off `records[key]`.
     records: dict[str, KeyRecord] = field(default_factory=dict[str, KeyRecord])
+    #: Of a seal: the request whose outcome is unknown, to be handled again.
+    repeats: StepRequest | None = None
     #: Set: answered with this failure, whatever the record says.
     failure: Failure | None = None
     #: Not answered now; the engine asks again.
@@ -67,7 +69,8 @@ def read_request(taken: Taken, participant: Participant) -> Request:
         return _undo(taken, body, key, participant)
     if isinstance(body, StepRequest):
         return _perform(taken, body, key, participant)
-    return Request(taken, "seal", body, key, key, None, 0, {key: 0})
+    operation = participant.steps.get((body.service, body.operation))
+    return Request(taken, "seal", body, key, key, operation, 0, {key: 0})
 
 
 _MODELS: Mapping[str, type[SealRequest]] = {

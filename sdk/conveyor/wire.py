@@ -152,6 +152,8 @@ class StepFailure(_Event):
     message: str = ""
     type: Name = "INTERNAL"
     retryable: bool | None = None
+    #: The attempt may have had its effect: the step stays unresolved, as with the type UNKNOWN.
+    outcome_unknown: bool = False
 
 
 class StepOutcome(_Command):

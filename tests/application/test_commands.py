@@ -106,3 +106,15 @@ def test_the_texts_of_a_failure_are_kept_within_bounds() -> None:
     assert isinstance(answer, HandleStepReply)
     assert answer.error is not None
     assert (len(answer.error.error_code), len(answer.error.message)) == (255, 4000)
+
+
+def test_a_failure_says_that_its_outcome_is_unknown() -> None:
+    """Beside any type: the attempt stays unanswered, whatever went wrong."""
+    data = b'{"workflowId":"wf-1","stepId":"a","attempt":1,"error":{"code":"TIMEOUT","type":"TIMEOUT"%s}}'
+
+    for more, is_open in ((b"", False), (b',"outcomeUnknown":true', True)):
+        failed = decode(message_of(types.STEP_FAILED, data % more)).intent
+        assert isinstance(failed, HandleStepReply)
+        assert failed.error is not None
+        assert failed.error.leaves_outcome_open is is_open
+        assert failed.error.recoverable

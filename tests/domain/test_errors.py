@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,13 @@ def test_decision_table(error_type: str, recoverable: bool, leaves_outcome_open:
     assert error.recoverable is is_recoverable_type(error_type) is recoverable
     assert error.leaves_outcome_open is leaves_outcome_open
     assert error.requires_compensation
+
+
+def test_an_error_of_any_type_may_leave_its_outcome_open() -> None:
+    """A participant's time-out is a TIMEOUT of which nobody knows what it did."""
+    error = WorkflowError.create("pick", "robots", "X", "no", "TIMEOUT")
+
+    assert replace(error, outcome_unknown=True).leaves_outcome_open
 
 
 @pytest.mark.parametrize(

@@ -163,9 +163,19 @@ def test_undo_runs_whenever_there_may_be_something(
 @given(records, st.integers(0, 9))
 def test_codec(record: KeyRecord, claimed: int) -> None:
     """A stored record comes back as it was."""
-    record = replace(record, claimed=claimed)
+    record = replace(record, claimed=claimed, request=b'{"attempt":1}' if claimed else None)
 
     assert loads(dumps(record)) == record
+
+
+def test_a_seal_repeats_what_ended_unknown() -> None:
+    """Only where the handler may be run again, and where the request is known."""
+    unresolved = unknown(NOTHING, 1, b"{}")
+
+    assert on_seal(unresolved, "run") == (Action.RUN, unresolved)
+    assert on_seal(unresolved, "refuse") == (Action.WITHHOLD, unresolved)
+    assert on_seal(unknown(NOTHING, 1), "run").action is Action.WITHHOLD
+    assert on_seal(SEALED, "run").action is Action.ANSWER
 
 
 class OneKey(RuleBasedStateMachine):

@@ -221,18 +221,105 @@ async def test_a_failed_attempt_never_runs_again(
 async def test_unknown_outcome_promises_nothing(
     stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
 ) -> None:
-    """An unknown outcome is answered UNKNOWN, cannot be sealed, and is settled by the next try."""
+    """An unknown outcome is answered UNKNOWN, and is settled by the next try."""
     stock.errors = [UnknownOutcomeError("LOST", "connection lost")]
     async with running(stock.participant, transport, keys):
-        [failed] = await replies_to(transport, step_request())
-        await transport.request(seal_request())
-        [completed] = await replies_to(transport, step_request())
+        failed, completed = await replies_to(transport, step_request(), step_request())
 
-    assert data_of(failed)["error"]["type"] == "UNKNOWN"
+    error = data_of(failed)["error"]
+    assert (error["type"], error["outcomeUnknown"]) == ("UNKNOWN", True)
     assert completed.type == types.STEP_COMPLETED
     assert stock.reserved[0].recovered
+
+
+@pytest.mark.parametrize(
+    ("error", "type", "outcome_unknown"),
+    [
+        (TimeoutError("30 s"), "TIMEOUT", True),
+        (TimeoutError(), "TIMEOUT", True),
+        (ConnectionResetError("by peer"), "SERVICE_UNAVAILABLE", True),
+        (BrokenPipeError(), "SERVICE_UNAVAILABLE", True),
+        (ConnectionError("lost"), "SERVICE_UNAVAILABLE", True),
+        (ConnectionRefusedError(), "SERVICE_UNAVAILABLE", False),
+    ],
+)
+async def test_connections_that_break_are_tried_again(
+    stock: Stock,
+    transport: MemoryTransport,
+    keys: MemoryKeyStore,
+    error: Exception,
+    type: str,
+    outcome_unknown: bool,
+) -> None:
+    """S-003-21: they have types of their own. Only a connection that was never made promises anything."""
+    stock.errors = [error]
+    async with running(stock.participant, transport, keys):
+        failed, completed = await replies_to(transport, step_request(), step_request(attempt=2))
+
+    failure = data_of(failed)["error"]
+    assert (failure["code"], failure["type"], failure["retryable"]) == (type, type, True)
+    assert failure.get("outcomeUnknown", False) is outcome_unknown
+    assert completed.type == types.STEP_COMPLETED
+    assert stock.reserved[0].recovered is outcome_unknown
+
+
+@pytest.mark.parametrize(
+    ("later", "performed"), [(None, True), (TerminalError("NO", "refused"), False)]
+)
+async def test_a_seal_settles_an_unknown_outcome(
+    stock: Stock,
+    transport: MemoryTransport,
+    keys: MemoryKeyStore,
+    later: Exception | None,
+    performed: bool,
+) -> None:
+    """No attempt may follow, so the seal runs the handler again with the input of the attempt."""
+    stock.errors = [TimeoutError(), *([later] if later else [])]
+    async with running(stock.participant, transport, keys):
+        _, sealed, last = await replies_to(
+            transport, step_request(input={"sku": "a"}), seal_request(), step_request(attempt=2)
+        )
+
+    assert data_of(sealed)["performed"] is performed
+    assert [context.attempt for context in stock.reserved] == [1] * performed
+    assert last.type == (types.STEP_COMPLETED if performed else types.STEP_FAILED)
+
+
+@pytest.mark.parametrize(
+    "again", [TimeoutError(), ConnectionRefusedError(), RetryableError("BUSY", ""), KeyError("bug")]
+)
+async def test_a_seal_waits_while_the_outcome_stays_unknown(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore, again: Exception
+) -> None:
+    """What could not be done now says nothing about the attempt before: the engine asks again."""
+    stock.errors = [TimeoutError(), again]
+    async with running(stock.participant, transport, keys):
+        await replies_to(transport, step_request())
+        await transport.request(seal_request())
+        [sealed] = await replies_to(transport, seal_request())
+
+    assert (sealed.type, data_of(sealed)["performed"]) == (types.STEP_SEALED, True)
     assert len(transport.replies) == 2
-    assert transport.unfinished == set()
+
+
+async def test_an_attempt_that_did_nothing_settles_no_earlier_one(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
+) -> None:
+    """After a time-out and a refused connection the effect may be there, and a seal finds it."""
+    stock.errors = [TimeoutError(), ConnectionRefusedError()]
+    async with running(stock.participant, transport, keys):
+        _, refused, copy, sealed = await replies_to(
+            transport,
+            step_request(),
+            step_request(attempt=2),
+            step_request(attempt=2),
+            seal_request(),
+        )
+
+    assert refused.data == copy.data
+    assert "outcomeUnknown" not in data_of(refused)["error"]
+    assert data_of(sealed)["performed"]
+    assert [context.recovered for context in stock.reserved] == [True]
 
 
 @pytest.mark.parametrize(
