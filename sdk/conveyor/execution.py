@@ -125,10 +125,10 @@ def _context(request: Request, body: StepRequest) -> StepContext:
         fencing_token=body.context.get("fencingToken"),
         recovered=request.records[request.key].claimed > 0,
         context=body.context,
-        strategy=undo and undo.strategy,
-        reason=undo and undo.reason,
-        step_output=undo and undo.step_output,
-        snapshot=undo and undo.snapshot,
+        strategy=None if undo is None else undo.strategy,
+        reason=None if undo is None else undo.reason,
+        step_output=None if undo is None else undo.step_output,
+        snapshot=None if undo is None else undo.snapshot,
     )
 
 

@@ -169,7 +169,7 @@ def _encode(value: Any) -> bytes:
 
 def _as_dict(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return dict(cast("Mapping[Any, Any]", value))
+        return dict(cast("Mapping[object, Any]", value))
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     raise TypeError(f"{type(value).__name__} is not a JSON value")
@@ -184,5 +184,5 @@ def _has_no_number(value: Any) -> bool:
     if is_dataclass(value) and not isinstance(value, type):
         return _has_no_number(asdict(value))
     if isinstance(value, Mapping):
-        return any(map(_has_no_number, cast("Mapping[Any, Any]", value).values()))
+        return any(map(_has_no_number, cast("Mapping[object, Any]", value).values()))
     return isinstance(value, list | tuple) and any(map(_has_no_number, cast("list[Any]", value)))

@@ -118,9 +118,9 @@ def unstorable_values(value: Any, path: str = "", *, nesting: int = NESTING_MAX)
     """What within a Python value cannot be stored as JSON, by path."""
     if isinstance(value, dict | list) and nesting > 0:
         if isinstance(value, dict):
-            inner = _members(cast("dict[Any, Any]", value), path)
+            inner = _members(cast("dict[object, Any]", value), path)
         else:
-            items = cast("list[Any]", value)
+            items = cast("list[object]", value)
             inner = ((f"{path}[{place}]", item, None) for place, item in enumerate(items))
         for inner_path, item, fault in inner:
             if fault is not None:
@@ -131,7 +131,7 @@ def unstorable_values(value: Any, path: str = "", *, nesting: int = NESTING_MAX)
         yield {"path": path, "message": message}
 
 
-def _members(fields: dict[Any, Any], path: str) -> Iterator[tuple[str, Any, str | None]]:
+def _members(fields: dict[object, Any], path: str) -> Iterator[tuple[str, Any, str | None]]:
     """Each member's path and value; a fault if its key is none."""
     for name, item in fields.items():
         if not isinstance(name, str):
@@ -217,5 +217,5 @@ def cleaned(value: Any) -> Any:
         fields = cast("dict[str, Any]", value)
         return {cleaned(name): cleaned(inner) for name, inner in fields.items()}
     if isinstance(value, list):
-        return [cleaned(inner) for inner in cast("list[Any]", value)]
+        return [cleaned(inner) for inner in cast("list[object]", value)]
     return None if any(unstorable_values(value)) else value

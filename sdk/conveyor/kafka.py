@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as Received
@@ -27,6 +27,9 @@ from conveyor.transport import Taken
 from conveyor.wire import rfc3339
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 GROUP_PREFIX = "conveyor-participant-"
 
@@ -131,7 +134,7 @@ class KafkaTransport:
             for message, _, detail in await self._writer.write(smaller):
                 _give_up(message, detail)
 
-    async def _in_thread(self, call: Any, *args: Any) -> Any:
+    async def _in_thread(self, call: Callable[[*Arguments], T], *args: *Arguments) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
     # -- in the consumer's thread ----------------------------------------------------------------

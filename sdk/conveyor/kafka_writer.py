@@ -99,11 +99,11 @@ class KafkaWriter:
             # The linger ends with a flush, so it only gathers the batch and costs no waiting.
             while producer.flush(_FLUSH_SLICE_SECONDS):
                 self._require_open()
-        except (KafkaException, SystemError) as error:
+        except (KafkaException, SystemError) as fatal:
             # A fatal error of the producer, which the client library loses in a SystemError when a
             # delivery report follows it.
             self._drop()
-            raise ServerUnavailableError("kafka", str(error)) from error
+            raise ServerUnavailableError("kafka", str(fatal)) from fatal
         for _, error in failures:
             if verdict(error) is Verdict.PASSING:
                 if error.fatal():
