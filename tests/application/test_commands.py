@@ -113,7 +113,7 @@ def test_a_failure_says_that_its_outcome_is_unknown() -> None:
     data = b'{"workflowId":"wf-1","stepId":"a","attempt":1,"error":{"code":"TIMEOUT","type":"TIMEOUT"%s}}'
 
     for more, is_open in ((b"", False), (b',"outcomeUnknown":true', True)):
-        failed = decode(message_of(types.STEP_FAILED, data % more)).intent
+        failed = CATALOG.decode(message_of(types.STEP_FAILED, data % more)).intent
         assert isinstance(failed, HandleStepReply)
         assert failed.error is not None
         assert failed.error.leaves_outcome_open is is_open
