@@ -16,9 +16,9 @@ from typing import Any
 import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
+from conveyor.times import rfc3339
 
 from application.codec.starts import payload_hash
-from application.codec.times import rfc3339
 from application.ports import Clock, Document, EventFeed, PublishEventPort, Unavailable
 from domain.aggregate.event import CommandRejected
 from domain.workflow.events import (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from conveyor.times import rfc3339
+
 from application.aggregates.catalog import CATALOG
 from application.codec.instances import listed, resource
-from application.codec.times import rfc3339
 from application.engine.loader import Loader
 from application.ports import (
     Clock,

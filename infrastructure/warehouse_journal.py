@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from conveyor.wire import rfc3339
+from conveyor.times import rfc3339
 
 _READ_BYTES = 1024 * 1024
 

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 import orjson
 from conveyor.messages import Message
+from conveyor.times import rfc3339
 
 from application.aggregates.aggregate import Aggregate, Inbound
 from application.codec.internal import Sign, send_message
-from application.codec.times import parse_time, rfc3339
+from application.codec.times import parse_time
 from application.ports import DefinitionOf, Document
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.kind import Decided, Kind, Moment, Send, nothing_follows, settle

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from application.codec.times import rfc3339
+from conveyor.times import rfc3339
+
 from application.ports import Document, InboxLayout, InboxStart
 
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from conveyor.times import rfc3339
 from pymongo import ASCENDING
 
 from adapters.mongodb.connection import Collection, Database, durable, reaching_the_store
@@ -21,7 +22,6 @@ from adapters.mongodb.json_in_bson import encode
 from adapters.mongodb.workflow_documents import from_stored, to_stored
 from application.aggregates.aggregate import Catalog
 from application.aggregates.catalog import CATALOG
-from application.codec.times import rfc3339
 from application.ports import Document, InboxLayout, InboxStart
 
 _LAYOUT_ID = "layout"

@@ -19,9 +19,9 @@ from conveyor.dead_letters import dead_letter
 from conveyor.errors import ServerUnavailableError
 from conveyor.keys import KeyRecord, dumps, loads
 from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.times import rfc3339
 from conveyor.topics import step_requests
 from conveyor.transport import Taken
-from conveyor.wire import rfc3339
 
 from adapters.sqlite.batches import as_message
 from adapters.sqlite.projections import load_offsets, save_offsets

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
+from conveyor.times import rfc3339
 
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
-from application.codec.times import rfc3339
 from application.ports import Document, InboxLayout, InboxStart
 
 #: The consumer name of the engine in `consumer_offsets`.

@@ -11,8 +11,10 @@ from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
+from conveyor.times import rfc3339
+
 from application.aggregates.aggregate import Aggregate
-from application.codec.times import parse_time, rfc3339
+from application.codec.times import parse_time
 from application.ports import DefinitionOf, Document, RecordedEvent
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.kind import HistoryError, Kind, State

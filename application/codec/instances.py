@@ -8,8 +8,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from conveyor.times import rfc3339
+
 from application.codec.events import error_document, error_from
-from application.codec.times import parse_time, rfc3339
+from application.codec.times import parse_time
 from application.ports import NOT_LISTED, DefinitionOf, Document
 from domain.definition.definition import StepDefinition, WorkflowDefinition
 from domain.definition.expression import Template

@@ -7,15 +7,6 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=4096)
-def rfc3339(moment: datetime) -> str:
-    """`2026-11-21T02:30:00.123Z`; the moment is UTC.
-
-    Cached, because everything that one batch decides happens at one moment.
-    """
-    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
-
-
-@lru_cache(maxsize=4096)
 def parse_time(text: str) -> datetime:
     """The moment in UTC, cut to milliseconds. Raises ValueError for what is no time with an offset."""
     moment = datetime.fromisoformat(text)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import structlog
 from conveyor.dead_letters import dead_letter
 from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.times import rfc3339
 
 from application.aggregates.aggregate import Catalog
 from application.codec.internal import SOURCES, Sign, has_valid_mac
-from application.codec.times import parse_time, rfc3339
+from application.codec.times import parse_time
 from application.engine.work import Work
 from application.ports import INTERNAL_PREFIX, Received
 

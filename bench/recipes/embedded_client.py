@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 from conveyor import topics, types
 from conveyor.messages import Message
+from conveyor.times import rfc3339
 
 from adapters.sqlite.batches import as_message
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.topics import Taken
-from application.codec.times import rfc3339
 from application.ports import Clock, PublishEventPort
 from bench.recipes.load import Phase
 

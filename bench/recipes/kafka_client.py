@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from conveyor import topics, types
+from conveyor.times import rfc3339
 
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
-from application.codec.times import rfc3339
 from bench.recipes.embedded_client import SOURCE
 from bench.recipes.load import Phase, Start
 from infrastructure.clock import SystemClock

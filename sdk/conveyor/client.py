@@ -1,4 +1,4 @@
-"""Sending commands over Kafka and learning what became of them."""
+"""A client for services: send a command over Kafka and wait for its outcome."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from conveyor.errors import RecordRefusedError
 from conveyor.kafka_events import KafkaEvents
 from conveyor.kafka_writer import KafkaWriter
 from conveyor.messages import Message
-from conveyor.wire import CancelData, ReasonData, SignalData, StartData, rfc3339
+from conveyor.times import rfc3339
+from conveyor.wire import CancelData, ReasonData, SignalData, StartData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The command changed the workflow, now or when it was sent before."""
+    """The engine accepted the command, now or when it was first sent."""
 
     command_id: str
     workflow_id: str
-    #: What it caused, as far as that was published together.
+    #: The first events that the command caused.
     events: Sequence[Message]
     #: The workflow's version after `events`.
     version: int
@@ -34,13 +35,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The command was understood and refused."""
+    """The engine understood the command and refused it."""
 
     command_id: str
     workflow_id: str
     code: str
     detail: str
-    #: What the workflow would accept, if there is one.
+    #: The commands that the workflow would accept now; empty if there is no such workflow.
     allowed_commands: Sequence[str] = field(default=())
 
 
@@ -50,7 +51,8 @@ Outcome: TypeAlias = Accepted | Rejected
 class OutcomeUnknownError(Exception):
     """No outcome was published in time.
 
-    The command may yet be carried out. Sent again with this `command_id`, it is applied once.
+    The engine may still carry the command out. If you send it again with this `command_id`, it is
+    applied only once.
     """
 
     def __init__(self, command_id: str, seconds: float) -> None:
@@ -59,10 +61,11 @@ class OutcomeUnknownError(Exception):
 
 
 class ConveyorClient:
-    """Publishes commands and waits for their outcomes; `async with` opens and closes it.
+    """Sends commands and waits for their outcomes; use it with `async with`.
 
-    `source` is the sender's CloudEvents source (`/order-service`): source and command id together
-    are what makes a repeated command the same command; white space in it raises ValueError. Every method may raise
+    `source` is your service's CloudEvents source, such as `/order-service`. The engine recognises a
+    repeated command by source and command id. A source with white space raises ValueError.
+    `topic_prefix` stands before every topic name, `properties` are librdkafka's. Every method may raise
     `OutcomeUnknownError` after `timeout_seconds`, `ServerUnavailableError` and `RecordRefusedError`.
     """
 
@@ -93,9 +96,10 @@ class ConveyorClient:
     async def start(
         self, data: StartData, *, workflow_id: str | None = None, command_id: str | None = None
     ) -> Outcome:
-        """Start a workflow; without an id one is derived from the idempotency key or command.
+        """Start a workflow and return the outcome.
 
-        The same start under the same idempotency key is the same command, and answered as it was then.
+        Without `workflow_id` the engine derives one from the idempotency key or the command id.
+        Repeating a start with the same idempotency key and data returns the first outcome again.
         """
         if command_id is None and data.idempotency_key is not None:
             command_id = _command_id(data)
@@ -109,26 +113,29 @@ class ConveyorClient:
         compensate: bool | None = None,
         command_id: str | None = None,
     ) -> Outcome:
-        """Cancel; `compensate` overrides what the definition says about what was done already."""
+        """Cancel a workflow.
+
+        `compensate` says whether completed steps are undone; None leaves that to the definition.
+        """
         data = CancelData(reason=reason, compensate=compensate)
         return await self._command(types.CANCEL, workflow_id, data, command_id)
 
     async def compensate(
         self, workflow_id: str, reason: str | None = None, *, command_id: str | None = None
     ) -> Outcome:
-        """Undo what a completed or failed workflow did."""
+        """Undo the completed steps of a completed or failed workflow."""
         return await self._reason(types.COMPENSATE, workflow_id, reason, command_id)
 
     async def pause(
         self, workflow_id: str, reason: str | None = None, *, command_id: str | None = None
     ) -> Outcome:
-        """Begin no further step until `resume`."""
+        """Pause a workflow: no further step begins until `resume`."""
         return await self._reason(types.PAUSE, workflow_id, reason, command_id)
 
     async def resume(
         self, workflow_id: str, reason: str | None = None, *, command_id: str | None = None
     ) -> Outcome:
-        """Go on after `pause`."""
+        """Continue a paused workflow."""
         return await self._reason(types.RESUME, workflow_id, reason, command_id)
 
     async def retry(
@@ -146,7 +153,7 @@ class ConveyorClient:
         actor: str | None = None,
         command_id: str | None = None,
     ) -> Outcome:
-        """Tell a workflow something that it may wait for."""
+        """Send a named signal with a payload; a workflow may wait for it."""
         data = SignalData(name=name, payload=dict(payload or {}), actor=actor)
         return await self._command(types.SIGNAL, workflow_id, data, command_id)
 

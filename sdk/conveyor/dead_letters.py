@@ -53,10 +53,10 @@ def size_of(record: Record) -> int:
 
 
 def shortened(letter: Record) -> Record:
-    """The dead letter without what makes it large, for a topic that does not take all of it.
+    """A shorter form of a dead letter, for a topic that does not take all of it.
 
     It keeps the first KiB of the value, 32 KiB of the key and 32 KiB of the original's headers,
-    each header whole or not at all. `dlq-detail` says what was left out.
+    each header whole or not at all. `dlq-detail` names the parts that were cut.
     """
     original = [header for header in letter.headers if not header[0].startswith("dlq-")]
     added = dict(header for header in letter.headers if header[0].startswith("dlq-"))
@@ -76,7 +76,7 @@ def shortened(letter: Record) -> Record:
 
 
 def _first_headers(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """The headers that fit into what is kept of them."""
+    """The first headers, up to the limit."""
     kept: list[tuple[str, bytes]] = []
     left = _KEPT_HEADERS_BYTES
     for header in headers:

@@ -1,4 +1,4 @@
-"""What a participant's handler may raise, and what its servers may answer.
+"""The exceptions of the SDK.
 
 StepError                a handler's outcome that is not a success
 ├── TerminalError        did nothing; trying again would not help
@@ -12,7 +12,10 @@ from __future__ import annotations
 
 
 class StepError(Exception):
-    """The step failed: `code` for programs, `message` for people, `type` for the retry policy."""
+    """A handler raises this to fail its step.
+
+    `code` is for programs, `message` for people. `type` decides about a retry.
+    """
 
     retryable = False
 
@@ -24,14 +27,14 @@ class StepError(Exception):
 
 
 class TerminalError(StepError):
-    """The step was refused and had no effect; the engine compensates what was done before."""
+    """The step is refused and had no effect. The engine undoes the steps before it."""
 
     def __init__(self, code: str, message: str, type: str = "BUSINESS_RULE_VIOLATION") -> None:
         super().__init__(code, message, type)
 
 
 class RetryableError(StepError):
-    """The step had no effect this time; the engine tries again by the step's retry policy."""
+    """This attempt had no effect. The engine tries again by the step's retry policy."""
 
     retryable = True
 
@@ -52,7 +55,7 @@ class UnknownOutcomeError(StepError):
 
 
 class ServerUnavailableError(Exception):
-    """A server does not answer; what was being written may or may not be there. Call again."""
+    """A broker or store does not respond. The data may or may not be written; call again."""
 
     def __init__(self, component: str, detail: str) -> None:
         super().__init__(f"{component}: {detail}")

@@ -1,4 +1,4 @@
-"""Calling a handler: from request data to typed arguments, from its result to JSON."""
+"""Handlers: typed arguments from a request, and JSON from a result."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ MAX_OUTPUT_BYTES = 480 * 1024
 
 @value
 class StepContext:
-    """What a handler may want to know besides its input; ask for it with a second parameter."""
+    """The circumstances of a request; a handler gets it through a parameter of this type."""
 
     workflow_id: str
     step_id: str
-    #: The same for every attempt of the step: hand it on to whatever has the effect.
+    #: The same for every attempt of the step. Pass it to the system that has the effect.
     idempotency_key: str
     attempt: int
     round: int
-    #: Not begun after it; None: no limit.
+    #: A request is not begun after its deadline; None: no limit.
     deadline: datetime | None
     correlation_id: str | None
     #: The grant number of the workflow's business lock, if it holds one.
     fencing_token: int | None
-    #: This key was begun before and nobody knows how that ended: the effect may be there already.
+    #: An earlier attempt ended with an unknown outcome: the effect may be there already.
     recovered: bool
     #: The engine's `context` (definition, definitionVersion, tenant, userId, ...).
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
     #: Compensations only: how to undo (`REVERSE_OPERATION`, ...) and why.
     strategy: str | None = None
     reason: str | None = None
-    #: Compensations only: what the step answered, None if that is not known.
+    #: Compensations only: the step's output, None if it is not known.
     step_output: Mapping[str, Any] | None = None
     snapshot: Mapping[str, Any] | None = None
 
@@ -124,7 +124,7 @@ def _validated(model: type[BaseModel], data: dict[str, Any]) -> BaseModel:
 
 
 class UnusableOutput(Exception):
-    """A handler returned what cannot be its output; `code` and `detail` go into the reply."""
+    """A handler's result cannot be an output; `code` and `detail` go into the reply."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -133,7 +133,7 @@ class UnusableOutput(Exception):
 
 
 def encode_result(result: Any) -> Encoded:
-    """The JSON of what a handler returned. Raises `UnusableOutput`."""
+    """The JSON of a handler's result. Raises `UnusableOutput`."""
     if isinstance(result, StepResult):
         return Encoded(_encode(result.output), _encode(result.snapshot))
     return Encoded(_encode(result), None)

@@ -23,8 +23,8 @@ from conveyor.kafka_records import read
 from conveyor.kafka_writer import CLIENT_LOG, KafkaWriter
 from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.replies import without_output
+from conveyor.times import rfc3339
 from conveyor.transport import Taken
-from conveyor.wire import rfc3339
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class _Lane:
 class KafkaTransport:
     """The `Transport` over Kafka.
 
-    The offset of the lowest unfinished request is committed about every second, and whenever
-    partitions move. What is redelivered after a crash is answered from the key records.
-    `properties` are librdkafka's (`security.protocol`, ...).
+    About every second, and whenever partitions move, it commits the offset of the lowest unfinished
+    request. After a crash Kafka delivers the later requests again; they get their recorded replies.
+    `topic_prefix` stands before every topic name. `properties` are librdkafka's (`security.protocol`, ...).
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class KafkaTransport:
     async def _write(self, messages: Sequence[Message | Record]) -> None:
         """Write them, in a smaller form where Kafka does not take them whole.
 
-        What it never takes is logged and given up: the engine asks again for a reply that does not
-        come. Without the topic of the replies nothing can be answered, so that is waited for.
+        A message that Kafka never takes is logged and given up; the engine asks again for a missing
+        reply. Without the topic of the replies nothing can go out, so this waits for that topic.
         """
         smaller: list[Message | Record] = []
         for message, why, detail in await self._writer.write(messages):

@@ -1,4 +1,4 @@
-"""Watching `orchestration.workflow.events` for what certain commands caused."""
+"""Watching `orchestration.workflow.events` for the events that a command caused."""
 
 from __future__ import annotations
 

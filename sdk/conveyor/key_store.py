@@ -1,4 +1,4 @@
-"""Where the records of the idempotency keys live."""
+"""Key stores: where a participant remembers its idempotency keys."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class KeyStore(Protocol):
     """
 
     async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
-        """Hold each key for this process until it is saved, and answer its record.
+        """Hold each key for this process until it is saved, and return its record.
 
         The value is the attempt that may be begun (0: none): the claim, which is durable when this
-        returns. If this process dies before `save`, whoever opens the key next finds it in
-        `KeyRecord.claimed`. A key that another live process holds is absent from the answer.
+        returns. If this process dies before `save`, the next process finds the claim in
+        `KeyRecord.claimed`. A key that another live process holds is left out.
         """
         ...
 
     async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
         """Write the records of held keys, all claims resolved, and let the keys go.
 
-        Durable at the latest when the `Transport.finish` that follows returns. Answers the keys
-        that this process no longer held; they are left as they are.
+        They are durable at the latest when the `Transport.finish` that follows returns. Returns the
+        keys that this process no longer held; their records stay as they are.
         """
         ...
 
@@ -58,7 +58,7 @@ class MemoryKeyStore:
         return lost
 
     async def close(self) -> None:
-        """As if the process had died: what is held becomes claims that nobody resolved."""
+        """As if the process had died: held keys become unresolved claims."""
         for key, attempt in self._held.items():
             record = self._records.get(key, _NONE)
             self._records[key] = replace(record, claimed=attempt or record.claimed)

@@ -1,10 +1,10 @@
-"""What a participant remembers per idempotency key, and what follows (PROTOCOL rules 1-4, 10).
+"""The record of an idempotency key, and the decisions that follow from it (PROTOCOL rules 1-4, 10).
 
-One record per key: no effect yet, performed, failed up to some attempt, or sealed; besides, the
-attempt of a claim that nobody resolved. `on_request`, `on_undo` and `on_seal` say what a request
-means for it; `performed`, `failed` and `unknown` what a handler's outcome makes of it. All pure.
+A record says: no effect yet, performed, failed up to some attempt, or sealed. It also keeps the
+attempt of an unresolved claim. `on_request`, `on_undo` and `on_seal` decide about a request;
+`performed`, `failed` and `unknown` make the record after a handler's outcome. All of it is pure.
 
-An answer is read off the record alone, so the same question gets the same answer for ever.
+A reply depends on the record alone, so the same request always gets the same reply.
 """
 
 from __future__ import annotations

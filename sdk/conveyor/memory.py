@@ -1,4 +1,4 @@
-"""A transport without a broker: for tests of participants, and for running one in process."""
+"""A transport without a broker, for tests of participants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conveyor.transport import Taken
 
 
 class MemoryTransport:
-    """One partition of requests in memory; replies pile up in `replies`."""
+    """One partition of requests in memory. Replies are collected in `replies`."""
 
     def __init__(self) -> None:
         self.replies: list[Message] = []
@@ -23,7 +23,7 @@ class MemoryTransport:
         self._changed = asyncio.Condition()
 
     async def request(self, *messages: Message) -> None:
-        """Put requests onto the topic."""
+        """Send requests to the participant."""
         async with self._changed:
             for message in messages:
                 self._waiting.append(Taken(message, 0, self._offsets))
@@ -31,13 +31,13 @@ class MemoryTransport:
             self._changed.notify_all()
 
     async def until_replied(self, count: int) -> Sequence[Message]:
-        """The replies, as soon as there are that many."""
+        """Wait for `count` replies and return all."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.replies) >= count)
         return self.replies
 
     async def start(self, participant: str, services: Sequence[str]) -> None:
-        """Nothing to join."""
+        """There is no group to join."""
 
     async def take(self, limit: int, wait_seconds: float) -> Sequence[Taken]:
         async with self._changed:
@@ -62,4 +62,4 @@ class MemoryTransport:
             self._changed.notify_all()
 
     async def close(self) -> None:
-        """What was requested stays."""
+        """Requests that were not taken stay."""

@@ -33,16 +33,16 @@ class Message:
 
     @property
     def message_id(self) -> str:
-        """What tells a producer's copy from a new message: CloudEvents make source + id unique.
+        """Source and id, which are unique together: a copy has the same, a new message does not.
 
-        A source has no white space, so that the id is what follows the first space.
+        A source has no white space, so the id begins after the first space.
         """
         return f"{self.source} {self.id}"
 
 
 @value
 class Record:
-    """A message as the broker stores it, for what cannot or must not be decoded (dead letters, re-routing)."""
+    """A message as the broker stores it: for dead letters, and for messages sent on unread."""
 
     topic: str
     key: bytes | None
@@ -52,7 +52,7 @@ class Record:
 
 
 class MalformedEvent(ValueError):
-    """The record is no CloudEvent that this service can read; `code` goes into `dlq-reason`."""
+    """The record is not a CloudEvent that this service can read; `code` goes into `dlq-reason`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""Declaring what a participant does: typed handlers for steps, compensations beside them."""
+"""Participants: the handlers of a service's steps and of their compensations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Operation:
     #: Compensations only: the step that it undoes is performed by this participant too, which
     #: therefore knows by the step's own key whether there is anything to undo.
     tied: bool = False
-    #: What it answers is all that it does.
+    #: The handler has no effect apart from its output.
     effect_is_record: bool = False
 
     def claim(self, attempt: int) -> int:
@@ -33,7 +33,7 @@ class Operation:
 
 
 class Step(Generic[P, R]):
-    """A registered step: still the plain function, and the place to hang its compensation on."""
+    """A registered step: call it like the plain function, and register its compensation with it."""
 
     def __init__(self, participant: Participant, service: str, function: Callable[P, R]) -> None:
         self._participant = participant
@@ -66,19 +66,22 @@ class Step(Generic[P, R]):
 
 
 class Participant:
-    """A service's side of the orchestration: which operations of which services it performs.
+    """A set of handlers, each for one operation of one service.
 
-    Handlers take the input (a pydantic model, or a dict), and a `StepContext` if they ask for it.
-    They return a pydantic model, a dict, None or a `StepResult`, or something awaitable. A handler
-    that returns at once is called on the event loop, so work that blocks belongs into an async one.
+    A handler takes the input (a pydantic model or a dict), and a `StepContext` if it has a parameter
+    of that type. It returns a pydantic model, a dataclass, a dict, a `StepResult` or None, or is
+    async. A plain handler runs on the event loop, so put work that blocks into an async one.
 
-    The contract of a handler: whatever it raises, other than `UnknownOutcomeError`, says that
-    this attempt had no effect and never will. Its effect is atomic with the idempotency key, or
-    idempotent by it, since a handler whose process died is run again (`context.recovered`). One
-    that must not be run twice is registered with `on_lost_claim="refuse"`: a step whose process
-    died is answered UNKNOWN then, and left to an operator. One whose whole effect is what it answers,
-    since it computes or decides and touches nothing else, says `effect_is_record=True`: the key's
-    record is the effect then, and no claim has to be written before it.
+    The contract of a handler:
+
+    - An exception says that this attempt had no effect and never will. `UnknownOutcomeError`,
+      `TimeoutError` and broken connections say the opposite: the effect may be there.
+    - The effect is atomic with the idempotency key, or idempotent by it. After a crash or an
+      unknown outcome the handler runs again, with `context.recovered` set.
+    - A handler that must never run twice is registered with `on_lost_claim="refuse"`. After a crash
+      its step gets an UNKNOWN reply, and an operator decides.
+    - A handler that only computes or decides is registered with `effect_is_record=True`. Its output
+      is its only effect, so nothing is written before it runs.
     """
 
     def __init__(self, name: str) -> None:

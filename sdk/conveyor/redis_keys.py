@@ -106,9 +106,9 @@ return 0
 class RedisKeyStore:
     """The `KeyStore` for participants that run as several processes.
 
-    A process that dies lets its keys go after `lease`; one that is frozen for longer loses
-    them, and what it saves then is refused. `expiry` is longer than the request topics keep
-    requests plus the longest workflow time-out.
+    The keys of a process that dies are free after `lease`. A process that freezes for longer loses
+    its keys, and its later saves are refused. Choose an `expiry` longer than the retention of the
+    request topics plus the longest workflow time-out.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from conveyor.requests import Request
 
 
 def reply_to(request: Request, source: str, instance: str, time: str) -> Message:
-    """The answer to a decided request; its id follows from the request's."""
+    """The reply to a decided request; its id is derived from the request's."""
     asked = request.taken.message
     if request.kind == "seal":
         reply_type, data = types.STEP_SEALED, _sealed_data(request, instance)

@@ -1,8 +1,7 @@
-"""Runs a participant: takes requests in batches, decides each by its key, answers, lets go.
+"""The loop of a participant: take requests, decide each by its key, run handlers, reply.
 
-A batch costs one `open` and one `save` of the key store and one `finish` of the transport, however
-many requests it holds. Handlers that return at once are called in line; awaitable results run as
-tasks and are answered when they end, in any order.
+A batch costs one `open` and one `save` of the key store and one `finish` of the transport, whatever
+its size. Plain handlers run in line. Async ones run as tasks, and each gets its reply when it ends.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.participant import Participant
 from conveyor.replies import reply_to
 from conveyor.requests import Request, read_request
+from conveyor.times import rfc3339
 from conveyor.transport import Taken, Transport
-from conveyor.wire import rfc3339
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,10 +43,11 @@ def _utc_now() -> datetime:
 
 
 class ParticipantRunner:
-    """One process's share of a participant's work.
+    """Runs a participant in this process; start as many processes as you like.
 
-    `max_in_flight` bounds the requests taken and not yet answered; `grace_seconds` is how long a
-    stop waits for handlers that have begun (what is not done by then is delivered again).
+    `max_in_flight` limits the requests that are taken and have no reply yet. `grace_seconds` is how
+    long a stop waits for running handlers; requests that are not done by then are delivered again.
+    `instance` names this process in replies.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ParticipantRunner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Work until `stop`; returns when what was begun is answered, or the grace is over."""
+        """Work until `stop`. Returns when running handlers have their replies, or after the grace."""
         services = self._participant.services
         try:
             await self._persist(lambda: self._transport.start(self._participant.name, services))
@@ -102,7 +102,7 @@ class ParticipantRunner:
             await self._keys.close()
 
     async def run_until(self, stop: asyncio.Event) -> None:
-        """As `run`, with an event in place of a call of `stop`."""
+        """Like `run`; setting the event stops it."""
         running = asyncio.create_task(self.run())
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -150,7 +150,7 @@ class ParticipantRunner:
             return ()
 
     def _admit(self, taken: Iterable[Taken]) -> list[Request]:
-        """Read the messages: answer those that may begin, queue those whose step is busy."""
+        """Read the messages: return those that may begin, queue those whose step is busy."""
         ready: list[Request] = []
         for each in taken:
             self._in_flight += 1
@@ -215,7 +215,7 @@ class ParticipantRunner:
             await self._persist(lambda: self._keys.save(held))
 
     async def _begin_later(self, requests: Sequence[Request]) -> None:
-        """Another process holds their keys: it answers, or it dies and the hold runs out."""
+        """Another process holds their keys: it replies, or it dies and its hold expires."""
         await asyncio.sleep(_HELD_ELSEWHERE_SECONDS)
         await self._begin(requests)
 
@@ -239,7 +239,7 @@ class ParticipantRunner:
             records.update(request.records)
         lost = await self._persist(lambda: self._keys.save(records))
         if lost:
-            # Whoever took the key over answers; if a save only seemed to fail, the store does.
+            # The process that took the key over replies; if a save only seemed to fail, the store has it.
             again = [request for request in requests if not lost.isdisjoint(request.records)]
             requests = [request for request in requests if lost.isdisjoint(request.records)]
             self._spawn(self._begin_later(again))
@@ -272,7 +272,7 @@ class ParticipantRunner:
         return following
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until the server answers."""
+        """Call until the server responds."""
         backoff = 0.05
         while True:
             try:

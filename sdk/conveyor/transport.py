@@ -19,8 +19,8 @@ class Taken(NamedTuple):
 class Transport(Protocol):
     """A consumer of the request topics of some services and a producer of replies.
 
-    Every method may raise `ServerUnavailableError`: the same call is then made again, so that a
-    reply may be written twice (with the same id), but never not at all.
+    Every method may raise `ServerUnavailableError`. The caller then repeats the call, so a reply may
+    be written twice (with the same id), but is never left out.
     """
 
     async def start(self, participant: str, services: Sequence[str]) -> None:
@@ -42,5 +42,5 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Commit what is finished and leave; what is not will be delivered again."""
+        """Commit the finished offsets and leave; unfinished requests will be delivered again."""
         ...

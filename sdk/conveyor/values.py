@@ -1,4 +1,4 @@
-"""Values: what is made once and never changed."""
+"""Values: immutable dataclasses."""
 
 from __future__ import annotations
 

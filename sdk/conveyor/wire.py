@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from conveyor.times import rfc3339
+
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -41,11 +43,6 @@ def parse_rfc3339(text: str) -> datetime:
 
 def _to_utc(text: str) -> str:
     return rfc3339(parse_rfc3339(text))
-
-
-def rfc3339(time: datetime) -> str:
-    """`2026-11-21T02:30:00.123Z`: UTC, whole milliseconds."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 #: The largest version, attempt, round: 32 bits signed.

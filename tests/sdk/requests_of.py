@@ -14,8 +14,8 @@ from conveyor.key_store import KeyStore
 from conveyor.messages import Message
 from conveyor.participant import Participant
 from conveyor.runner import ParticipantRunner
+from conveyor.times import rfc3339
 from conveyor.transport import Transport
-from conveyor.wire import rfc3339
 
 DEADLINE_SECONDS = 30.0
 

@@ -10,8 +10,8 @@ from unittest import mock
 import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
+from conveyor.times import rfc3339
 
-from application.codec.times import rfc3339
 from application.engine import memory
 from domain.aggregate.kind import Moment
 from domain.workflow.commands import Command

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
+from conveyor.times import rfc3339
 
 from adapters.memory.broker import MemoryBroker
-from application.codec.times import rfc3339
 from domain.aggregate.ids import derived_id
 from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.clock import virtual_now
