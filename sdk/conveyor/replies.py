@@ -68,6 +68,21 @@ def _completed_data(request: Request, instance: str) -> bytes:
 
 def _failed_data(request: Request, failure: Failure, instance: str) -> bytes:
     body = request.body
+    data: dict[str, Any] = {
+        "workflowId": body.workflow_id,
+        "stepId": body.step_id,
+        "attempt": request.attempt,
+        "round": body.round,
+        "compensation": request.kind == "undo",
+        "error": _error_data(failure),
+        "instance": instance,
+    }
+    if request.records[request.key].state is KeyState.PERFORMED:
+        data["performed"] = True
+    return orjson.dumps(data)
+
+
+def _error_data(failure: Failure) -> dict[str, Any]:
     error: dict[str, Any] = {
         "code": failure.code,
         "message": failure.message,
@@ -76,32 +91,24 @@ def _failed_data(request: Request, failure: Failure, instance: str) -> bytes:
     }
     if failure.outcome_unknown:
         error["outcomeUnknown"] = True
-    return orjson.dumps(
-        {
-            "workflowId": body.workflow_id,
-            "stepId": body.step_id,
-            "attempt": request.attempt,
-            "round": body.round,
-            "compensation": request.kind == "undo",
-            "error": error,
-            "instance": instance,
-        }
-    )
+    return error
 
 
 def _sealed_data(request: Request, instance: str) -> bytes:
     body, record = request.body, request.records[request.key]
     done = record.state is KeyState.PERFORMED
-    has_output = done and record.failure is None
-    data = {
+    unusable = record.failure if done else None
+    data: dict[str, Any] = {
         "workflowId": body.workflow_id,
         "stepId": body.step_id,
         "round": body.round,
         "performed": done,
-        "output": orjson.Fragment(record.output) if has_output else None,
+        "output": orjson.Fragment(record.output) if done and not unusable else None,
         "attempt": record.attempt if done else None,
         "instance": instance,
     }
+    if unusable is not None:
+        data["error"] = _error_data(unusable)
     if record.snapshot is not None:
         data["snapshot"] = orjson.Fragment(record.snapshot)
     return orjson.dumps(data)
@@ -110,24 +117,19 @@ def _sealed_data(request: Request, instance: str) -> bytes:
 def without_output(reply: Message) -> Message:
     """The reply for a topic that does not take it with its output and snapshot.
 
-    A step that was performed and cannot say so becomes a failure whose outcome is open (type UNKNOWN):
-    a seal finds the step performed, and its undo can follow.
+    A step that was performed says so all the same, with an error in place of its output.
     """
     data: dict[str, Any] = orjson.loads(reply.data)
-    if reply.type != types.STEP_COMPLETED or data["compensation"]:
-        data |= {name: None for name in ("output", "snapshot") if name in data}
-        return replace(reply, data=orjson.dumps(data))
     for name in ("output", "snapshot", "executionTimeMs"):
-        del data[name]
-    data["error"] = {
-        "code": TOO_LARGE,
-        "message": f"{topics.REPLIES} does not take a reply of {len(reply.data)} bytes",
-        "type": "UNKNOWN",
-        "retryable": False,
-    }
-    return replace(
-        reply,
-        type=types.STEP_FAILED,
-        dataschema=types.dataschema(types.STEP_FAILED),
-        data=orjson.dumps(data),
-    )
+        data.pop(name, None)
+    message = f"{topics.REPLIES} does not take a reply of {len(reply.data)} bytes"
+    error = _error_data(Failure(TOO_LARGE, message, "UNKNOWN", retryable=False))
+    if reply.type == types.STEP_COMPLETED and not data["compensation"]:
+        data |= {"error": error, "performed": True}
+        reply_type = types.STEP_FAILED
+        return replace(
+            reply, type=reply_type, dataschema=types.dataschema(reply_type), data=orjson.dumps(data)
+        )
+    if reply.type == types.STEP_SEALED:
+        data["error"] = error
+    return replace(reply, data=orjson.dumps(data))

@@ -354,7 +354,9 @@ async def test_an_unusable_output_is_final(
     error = data_of(first)["error"]
     assert (error["code"], error["type"], error["retryable"]) == (code, "UNKNOWN", False)
     assert data_of(later)["error"] == error
+    assert data_of(first)["performed"]
     assert (data_of(seal)["performed"], data_of(seal)["output"]) == (True, None)
+    assert data_of(seal)["error"] == error
     # Nobody needs the output of an undo.
     assert undo.type == types.STEP_COMPLETED
     assert (sent, undone) == ([1], [None])
