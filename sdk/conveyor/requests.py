@@ -81,7 +81,7 @@ _MODELS: Mapping[str, type[SealRequest]] = {
 
 
 def _require_one_identity(message: Message, key: str, body: SealRequest) -> None:
-    """Raises `MalformedEvent` with the code INVALID_KEY or IDENTITY_MISMATCH."""
+    """Raises `MalformedEvent` with the code INVALID_KEY or CONFLICTING_IDS."""
     ending = next((suffix for suffix in (UNDO_SUFFIX, VERIFY_SUFFIX) if key.endswith(suffix)), "")
     parts = key.removesuffix(ending).split("/")
     if ending not in _ENDINGS[message.type] or len(parts) not in (3, 4):
@@ -102,7 +102,7 @@ def _require_one_identity(message: Message, key: str, body: SealRequest) -> None
         ("the two attempts", attempt and str(attempt), message.extensions.get("attempt")),
     ):
         if here is not None and there is not None and here != there:
-            raise MalformedEvent("IDENTITY_MISMATCH", f"{name} differ: {here!r}, {there!r}")
+            raise MalformedEvent("CONFLICTING_IDS", f"{name} differ: {here!r}, {there!r}")
 
 
 #: How the idempotency key of each type may end.
