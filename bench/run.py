@@ -113,7 +113,7 @@ def measure_growth(given: argparse.Namespace, modes: Iterable[str]) -> dict[str,
 
 
 def taken() -> dict[str, Any]:
-    """What a run is told with; before it, since the run itself is load."""
+    """What a report says about a run; taken before it, since the run itself is load."""
     return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
 
 
@@ -185,7 +185,7 @@ def run(command: list[str], env: Mapping[str, str]) -> tuple[int, str]:
         env=env,
         stdout=subprocess.PIPE,
         text=True,
-        # Ctrl-C is for this process: the command is told once.
+        # Ctrl-C is for this process, which stops the command once.
         start_new_session=True,
     ) as process:
         try:

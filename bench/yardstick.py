@@ -1,4 +1,4 @@
-"""How quick this machine is right now: a fixed piece of work, so that figures can be told as ratios."""
+"""How quick this machine is right now: a fixed piece of work, so that figures can be given as ratios."""
 
 from __future__ import annotations
 

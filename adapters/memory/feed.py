@@ -17,7 +17,7 @@ class MemoryEventFeed:
         self._broker = broker
 
     async def follow(self) -> AsyncGenerator[Message]:
-        """Everything from now on; what is no CloudEvent is passed over."""
+        """Everything from now on, except records that are not CloudEvents."""
         topic = self._broker.topic(EVENTS)
         positions = [log.end for log in topic.logs]
         bell = Bell()

@@ -1,4 +1,4 @@
-"""A consumer group: who holds which partition of its co-partitioned topics, and how far it is done."""
+"""A consumer group: which member holds which partition of its co-partitioned topics, and its offsets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Group:
         self._rebalance()
 
     def expel(self, member: str) -> None:
-        """The member left, or nobody hears of it any more; what it held is free."""
+        """The member left, or is silent. Its partitions are free."""
         self._members.pop(member, None)
         self._holders = {p: holder for p, holder in self._holders.items() if holder != member}
         self._rebalance()

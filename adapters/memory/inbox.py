@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 
 
 class MemoryInbox:
-    """`Inbox` on a `MemoryBroker`; `member` tells it apart from the others of its group."""
+    """`Inbox` on a `MemoryBroker`; `member` is its name in the group."""
 
     def __init__(
         self,

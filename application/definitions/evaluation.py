@@ -28,7 +28,7 @@ _WALKING_FUNCTIONS = frozenset(("contains", "to_string"))
 
 
 class OutOfBounds(ValueError):
-    """The expression asks for too much, or for what is no JSON."""
+    """The expression asks for too much, or for a value that JSON does not have."""
 
 
 def evaluate(tree: Node, document: Any) -> Any:
@@ -85,7 +85,7 @@ class _Bounded(TreeInterpreter):
             raise TypeError(f"{name}() takes {expected}, not {fault.actual_type}") from None
 
     def walk(self, value: Any, depth: int = 0) -> None:
-        """Pay for every value in it, as often as it stands there. Raises OutOfBounds for what is no JSON."""
+        """Pay for every value in it, as often as it occurs. Raises OutOfBounds for values that JSON does not have."""
         self._spend(1)
         if depth > DEPTH_MAX:
             raise OutOfBounds(f"the value is nested more than {DEPTH_MAX} deep")

@@ -14,7 +14,7 @@ MAX_FAULTS = 100
 
 
 class InvalidSchema(ValueError):
-    """The document is no JSON Schema, or refers to one elsewhere."""
+    """The document is not a JSON Schema, or refers to one elsewhere."""
 
 
 class InputSchema:

@@ -65,7 +65,7 @@ class DefinitionRegistry:
     async def get(self, reference: str, version: int | None = None) -> WorkflowDefinition | None:
         """By name and version, by name (the highest version at this moment) or by id.
 
-        None if there is none such, or if the id's version is not `version`. Raises Unavailable, and
+        None if it is not registered, or if the id's version is not `version`. Raises Unavailable, and
         InvalidDefinition for a definition that a newer service registered and this one cannot read.
         """
         key = definition_named(reference, version)

@@ -19,7 +19,7 @@ class ExpectedMemory:
     """Takes the entries of one log in order.
 
     Command ids carry rule 9: without one, a copy of its command would be applied again. Replies' ids may
-    stand among them, since whoever loads an instance keeps those of the tail too; the engine's own messages leave none.
+    stand among them, since loading an instance keeps those of the tail too; the engine's own messages leave none.
     """
 
     #: Lane -> the highest order.

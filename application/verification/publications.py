@@ -57,7 +57,7 @@ class Publications:
         self._seen: dict[str, Seen] = {}
 
     def add(self, published: Published) -> Finding | None:
-        """Take note of a record, or say why it is no event of a workflow."""
+        """Take note of a record, or say why it is not an event of a workflow."""
         partition, message = published.partition, published.message
         if partition not in self._begun:
             self._begun.add(partition)

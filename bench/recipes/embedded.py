@@ -47,7 +47,7 @@ def run_embedded(load: Load, options: Options, settings: Settings) -> tuple[Docu
 
 
 def ceiling_embedded(load: Load, options: Options, settings: Settings) -> tuple[Document, bool]:
-    """The same without an engine: what it would write lies ready. Raises BenchError."""
+    """The same without an engine: what it would write is prepared. Raises BenchError."""
     saga = record_saga(_MEASURED, settings)
     phases = {_WARM_UP: WARM_UP, _MEASURED: load.workflows}
     if options.flushes:

@@ -1,8 +1,8 @@
 """The ceiling of the embedded mode: a saga's messages and rows, without an engine.
 
 Two bare loops stand for engine and participant. Each takes messages from the same topics and writes
-what a real one would answer, which lies ready: the same messages, and the same rows through the same
-writer with the same flushes. Whose message it is, and its how manieth, is all they find out.
+prepared answers: the same messages, and the same rows, through the same writer with the same flushes. It
+finds out only to which workflow a message belongs, and which one of its messages it is.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from bench.recipes.gauges import Gauge
 from bench.recipes.load import WARM_UP, Load, Phase
 from bench.recipes.options import Options
 
-#: Runs a phase to its end; the second argument is told of progress.
+#: Runs a phase to its end; the second argument is called with its progress.
 Drive = Callable[[Phase, Callable[[Phase], None] | None], Awaitable[None]]
 
 #: At each size this many are measured together, and this many alone; they count among the stored.

@@ -39,7 +39,7 @@ def run_kafka(load: Load, options: Options, settings: Settings) -> tuple[Documen
 
 
 def ceiling_kafka(load: Load, options: Options, settings: Settings) -> tuple[Document, bool]:
-    """The same without an engine and a participant: what they would write lies ready."""
+    """The same without an engine and a participant: what they would write is prepared."""
     with kafka_run(settings, options) as run:
         phases = {run.prefix("w"): WARM_UP, run.prefix("b"): load.workflows}
         if options.flushes:

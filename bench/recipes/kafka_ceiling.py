@@ -1,9 +1,9 @@
 """The ceiling of the Kafka mode: a saga's records, documents and keys, without an engine.
 
 Two bare loops, each a process of its own, stand for engine and participant. Each takes records with
-a consumer of the same settings, and writes what a real one would answer, which lies ready, with the
-same producers and the same write concern. Nothing is decoded: whose record it is, and its how
-manieth, is all they find out.
+a consumer of the same settings, and writes prepared answers with the same producers and the same write
+concern. Nothing is decoded: a loop finds out only to which workflow a record belongs, and which one of
+its records it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bring what the servers run from, for whoever starts them under a deadline afterwards."""
+"""Bring what the servers run from, so that they can be started under a deadline afterwards."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A server as a child process: started, waited for, and stopped by whoever started it."""
+"""A server as a child process: started, waited for, and stopped by its starter."""
 
 import atexit
 import contextlib

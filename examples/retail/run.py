@@ -3,7 +3,7 @@
     .venv/bin/python examples/retail/run.py --mode embedded
     .venv/bin/python examples/retail/run.py --mode kafka --url http://127.0.0.1:8080
 
-The result is one line of JSON on stdout; what happens on the way is told on stderr. Exit codes: 0 if
+The result is one line of JSON on stdout; progress goes to stderr. Exit codes: 0 if
 every order completed and the cancelled one was undone, 1 if not, 2 for wrong settings, 3 if no
 service answers.
 """

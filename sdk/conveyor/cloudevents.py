@@ -199,12 +199,12 @@ def _read_structured(value: bytes) -> tuple[dict[str, str], bytes]:
     binary: Any = event.get_data()
     if isinstance(binary, bytes):
         return attributes, binary
-    # What JSON cannot hold is written all the same, so that whoever reads the data says what is wrong with it.
+    # Values that JSON does not have are written all the same: the reader of the data says what is wrong with them.
     return attributes, b"" if data is None else json.dumps(data, separators=(",", ":")).encode()
 
 
 def _complete_event(attributes: dict[str, Any], data: Any) -> CloudEvent:
-    """The SDK would make up a missing id or time; an id that changes on redelivery is no id."""
+    """The SDK would make up a missing id or time; an id that changes on redelivery identifies nothing."""
     required = {name: attributes.get(name) for name in ("specversion", "id", "source", "type")}
     if required["specversion"] != "1.0" or not all(required.values()):
         raise _refusal(**required)

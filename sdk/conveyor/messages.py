@@ -14,7 +14,7 @@ class Message:
 
     `data` is the JSON document as bytes, `time` is RFC 3339 in UTC, `extensions` are the CloudEvents
     extension attributes (`correlationid`, `causationid`, `traceparent`, `idempotencykey`, `attempt`),
-    `headers` the transport headers that are no CloudEvents attribute (`conveyor-mac`, `hops`).
+    `headers` the transport headers that are not CloudEvents attributes (`conveyor-mac`, `hops`).
     """
 
     topic: str

@@ -1,6 +1,6 @@
 """The records of idempotency keys in Redis, shared by all processes of a participant.
 
-A key is one string, `<owner>|<until>|<attempt>|<lost>|<record>`: who holds it until when (ms) and
+A key is one string, `<owner>|<until>|<attempt>|<lost>|<record>`: its holder, until when (ms) and
 with which attempt begun, the attempt of a claim whose holder died, the record as JSON. The scripts
 below are the only writers, so that a key has one holder at a time. They run over keys in bulk, so
 it must be one Redis (with replicas), not a cluster. Records are as durable as that Redis:

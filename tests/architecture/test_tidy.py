@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.architecture.prose import passages
 from tests.architecture.repository import (
     ROOT,
     SOURCE,
@@ -54,6 +55,28 @@ FORBIDDEN_TEXTS = {
             r"deb\.debian" + r"\.org",
         ]
     ),
+}
+
+#: Phrases that need two readings, and what to write instead.
+FORBIDDEN_PHRASES = {
+    r"\bAnswers (?:the|a|an|whether|which|what|every|each|None|all|how|with|of)\b": "Returns ...",
+    r"\bnone such\b": "None if there is no such ...",
+    r"\bhow manieth\b": "which one",
+    r"\b(?:is|are|was|were|be|been) told\b": "is reported, logged, recognised",
+    r"\b(?:tells|told) (?:by|with|from|whether|which|what|where)\b": "says, shows, recognises",
+    r"\b[Ww]hoever\b": "name who it is: the next owner, the caller, ...",
+    r"(?:\A|[.:;] )[Ww]ho (?:asks|claims|comes|forgets|had|holds|loads|loses|reads|relies|sends|takes|waits|wants)\b": (
+        "name who it is: a participant that ..."
+    ),
+    r"\bas (?:long|much|many|often) as one likes\b": "as you like",
+    r"\blies? ready\b": "is ready, is prepared",
+    r"\ba tell\b": "a sign",
+    r"\bways in\b|\bway in\b(?! which)": "entry point",
+    r"(?<![Tt]here )\b(?:is|are|was|were|be) no (?:[A-Z]\w+|workflow|number|step|text|valid|object|id|event|key)\b": (
+        "is not a ..."
+    ),
+    r"\bbeside (?:the engine|each other|the deciding|deciding|it all)\b": "during, at the same time as",
+    r"\bgets? to (?:hear|know|read)\b|\bhears? of\b": "sees, notices, receives",
 }
 
 
@@ -115,6 +138,18 @@ def test_files_speak_of_the_project_only() -> None:
         for name, text in texts()
         for what, pattern in FORBIDDEN_TEXTS.items()
         for found in re.finditer(pattern, text)
+    ]
+
+    assert offences == []
+
+
+def test_prose_can_be_read_once() -> None:
+    """No page, docstring or comment has one of the forbidden phrases."""
+    offences = [
+        f"{name}:{line + text.count(chr(10), 0, found.start())} '{found[0].strip()}': {instead}"
+        for name, (line, text) in passages()
+        for phrase, instead in FORBIDDEN_PHRASES.items()
+        for found in re.finditer(phrase, text, re.MULTILINE)
     ]
 
     assert offences == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
@@ -23,7 +24,7 @@ from domain.workflow.events import StartFacts
 from domain.workflow.kind import WORKFLOW
 from infrastructure.cli import app
 from infrastructure.settings import PREFIX, ServiceSection, Settings
-from tests.docs.pages import code_in, first_code, page, rows, section
+from tests.docs.pages import ROOT, code_in, first_code, page, rows, section
 
 MESSAGES = page("docs/reference/messages.md")
 
@@ -126,6 +127,24 @@ def test_every_refusal_is_listed() -> None:
     ]
 
     assert sorted(listed) == sorted(code.value for code in RejectionCode)
+
+
+def test_every_reason_of_a_dead_letter_is_listed() -> None:
+    """Each code with which reading a message fails, or with which it is given up, has its row."""
+    listed = [first_code(cells[0]) for cells in rows(section(MESSAGES, "## Dead letters"))]
+    reasons = {
+        str(argument.value)
+        for folder in ("sdk/conveyor", "application")
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("MalformedEvent", "dead_letter")
+        for argument in node.args[:2]
+        if isinstance(argument, ast.Constant) and str(argument.value).isupper()
+    }
+
+    assert sorted(listed) == sorted(reasons)
 
 
 def test_every_topic_is_listed() -> None:
