@@ -100,7 +100,7 @@ class ObjectExpression:
         return self.inner.is_path
 
     def evaluate(self, document: Mapping[str, Any]) -> Any:
-        """Raises ExpressionError, also for a value that is no object."""
+        """Raises ExpressionError, also for a value that is not an object."""
         value = self.inner.evaluate(document)
         if not isinstance(value, Mapping):
             kind = "null" if value is None else type(cast(object, value)).__name__
