@@ -24,6 +24,7 @@ from application.outputs import outputs
 from application.ports import Commit, Entry, RecordedEvent, Unavailable
 from domain.aggregate.position import Position
 from domain.definition.definition import WorkflowDefinition
+from infrastructure.clock import SystemClock
 from tests.application.installation import (
     DEFINITION,
     GROUP,
@@ -186,6 +187,21 @@ async def test_a_claim_applies_nothing(installation: Installation) -> None:
     assert not memory.command_ids
 
 
+class HeldWaits(SystemClock):
+    """A clock of an engine that goes on after a failure only when the test lets it."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        if self.opened.is_set():
+            await super().sleep(seconds)
+            return
+        self.reached.set()
+        await self.opened.wait()
+
+
 class OutOfReach(MemoryPublisher):
     """A broker to which nothing can be written until it comes back."""
 
@@ -203,18 +219,23 @@ async def test_recovery_publishes_what_was_appended_and_not_sent(
 ) -> None:
     """Whoever goes on publishes the commit that is in the log, and does not decide its message again (rule 6)."""
     installation.registered = DEFINITION
-    broker = OutOfReach(installation.broker)
-    first = installation.engine("first", publisher=broker)
+    broker, clock = OutOfReach(installation.broker), HeldWaits()
+    installation.engine("first", publisher=broker, clock=clock)
     installation.start_workflow("m1")
-    await until(lambda: first.telemetry.counts.get("restarts"))
+    async with asyncio.timeout(30):
+        await clock.reached.wait()
     assert installation.decided_for("m1") == ["wf-1"]
     assert installation.outcomes("m1") == set()
 
     if successor == "another engine":
-        installation.broker.group(GROUP).expel("first")
+        # The first comes back at once. The group prefers earlier members, so the second joins before that.
+        group = installation.broker.group(GROUP)
         installation.engine("second")
+        await until(lambda: group.has("second"))
+        group.expel("first")
     else:
         broker.is_away = False
+    clock.opened.set()
     await until(lambda: installation.is_done(1))
 
     assert "orchestration.workflow.started" in installation.outcomes("m1")

@@ -137,6 +137,23 @@ class TestGroup:
         assert heir.lanes[place_of(taken)].committed is None
         assert listener.told == [("assigned", (0,)), ("lost", (0,))]
 
+    async def test_a_member_that_comes_back_stands_behind_those_who_stayed(self) -> None:
+        """Even if it asks first, it takes nothing of their share."""
+        broker = MemoryBroker(partitions=1)
+        returning, staying = RecordingListener(), RecordingListener()
+        one = MemoryInbox(broker, GROUP, member="one")
+        two = MemoryInbox(broker, GROUP, member="two")
+        await one.start(returning)
+        await one.take(10, 0)
+        await two.start(staying)
+
+        broker.group(GROUP).expel("one")
+        await one.restart([0])
+        await two.take(10, 0)
+
+        assert returning.told == [("assigned", (0,)), ("lost", (0,))]
+        assert staying.told == [("assigned", (0,))]
+
     async def test_a_cut_log_gets_new_records_under_a_new_leader_epoch(self) -> None:
         """The same offset with another record is another position (PROTOCOL rule 11)."""
         broker = MemoryBroker(partitions=1)
