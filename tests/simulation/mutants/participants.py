@@ -73,7 +73,7 @@ def _is_busy(step: StepExecution) -> bool:
     )
 
 
-def _promise(record: KeyRecord) -> Decision:
+def _promise(record: KeyRecord, _: Any) -> Decision:
     """It says "never", and does not write it down."""
     return Decision(Action.ANSWER, record)
 
