@@ -25,8 +25,14 @@ from infrastructure.cli import app
 
 ROOT = Path(__file__).parents[2]
 CONVEYOR = [sys.executable, "-c", "from infrastructure.cli import main; main()"]
+#: What else decides how a terminal is written to belongs to each test.
+_OF_THE_TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("CONVEYOR_")},
+    **{
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("CONVEYOR_") and name not in _OF_THE_TERMINAL
+    },
     "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}",
 }
 ORDER = json.dumps({"orderId": "ORD-1", "lines": [{"sku": "LAMP-01", "quantity": 2}]})

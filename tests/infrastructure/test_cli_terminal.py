@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.infrastructure.commands import (
+    ENVIRONMENT,
     ORDER,
     answering,
     at_terminal,
@@ -201,9 +205,16 @@ def test_version_and_help() -> None:
 
 
 def test_completion() -> None:
-    """The shell can complete commands."""
-    done = process("--show-completion", "bash")
-    assert "complete" in done.stdout + done.stderr
+    """The shell can complete commands; which one it is shows in the parent process."""
+    installed = Path(sys.executable).with_name("conveyor")
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.quote(str(installed))} --show-completion; exit $?"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "complete -o default -F _conveyor_completion" in done.stdout
 
 
 def test_the_address_in_dotenv(server: str, tmp_path: Path) -> None:
