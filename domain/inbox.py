@@ -1,7 +1,7 @@
 """The inbox of one partition as an aggregate: `inbox:<partition>` (PROTOCOL rule 8).
 
 It remembers the commands that were refused because what they name does not exist, and is the fence of the
-partition: whoever takes the partition over claims it here before anything else.
+partition: its next owner claims it here before anything else.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,11 +30,11 @@ class Resolved(NamedTuple):
     basis: Hashable | None = None
 
 
-class Unresolved:
+class Unresolved(ABC):
     """An intent that refers to something registered, which is looked up before anything is decided."""
 
-    async def resolve(self, look_up: LookUpDefinition) -> Resolved:
-        raise NotImplementedError
+    @abstractmethod
+    async def resolve(self, look_up: LookUpDefinition) -> Resolved: ...
 
 
 class Inbound(NamedTuple):

@@ -1,4 +1,4 @@
-"""The inboxes of partitions as documents; what they are told comes from the engine itself, not as messages."""
+"""The inboxes of partitions as documents; the engine itself writes their events, no message does."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Batch:
             return Resolved(Rejection(RejectionCode.INTERNAL, f"{type(bug).__name__}: {bug}"))
 
     async def _claim_for(self, found: Mapping[int, set[Hashable]]) -> None:
-        """Claim again where a basis is new: who claims after us finds it too, and decides as we do."""
+        """Claim again where a basis is new: the next owner to claim finds it too, and decides as we do."""
         new = [
             self._partitions[number]
             for number, bases in found.items()
@@ -133,7 +133,7 @@ class Batch:
             return None
 
     async def _insert(self, groups: Groups) -> Groups:
-        """Decide the groups, append and publish what came of it; answers what has to be decided again."""
+        """Decide the groups, append and publish the outcome; returns what has to be decided again."""
         drafts, drafters = await self._decide(groups)
         refusals = [drafter.inbox for drafter in drafters.values()]
         # Refusals are in the log before anything that came behind them: a batch of which a part was written
@@ -153,7 +153,7 @@ class Batch:
         return await self._left_over(groups, drafts, lost)
 
     async def _append(self, drafts: Iterable[Draft]) -> list[Draft]:
-        """Answers those that another engine forestalled."""
+        """Returns those that another engine forestalled."""
         commits = [(draft, commit) for draft in drafts if (commit := draft.commit) is not None]
         if not commits:
             return []

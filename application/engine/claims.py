@@ -7,7 +7,7 @@ stands; what comes after it meets the fence, and its engine begins again.
 
 The other way round, an acceptance that comes late is fenced by its workflow's id only if the new owner accepted too,
 which refuses what it finds no definition for. So a start is accepted only on definitions that were registered when
-the partition was claimed last: whoever claims it after that finds them as well. Where a start finds another one,
+the partition was claimed last: its next owner finds them as well. Where a start finds another one,
 the partition is claimed again first.
 """
 
@@ -39,7 +39,7 @@ class Fenced(Exception):
 
 
 class Claims:
-    """Reads the inboxes of partitions and closes them to whoever had the partitions before."""
+    """Reads the inboxes of partitions and closes them to their previous owners."""
 
     def __init__(
         self, ports: Ports, loader: Loader, back_off: Callable[[], Awaitable[None]]

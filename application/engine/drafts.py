@@ -47,7 +47,7 @@ MESSAGE_BYTES_MAX: Final = 1_000_000
 #: Bytes of what an instance keeps of its events, so that its document (which repeats outputs) stays under 16 MB.
 INSTANCE_BYTES_MAX: Final = 6_000_000
 
-#: Of a refusal, so that no input makes it too large to be told.
+#: Of a refusal, so that no input makes it too large to be published.
 _DETAIL_CHARACTERS: Final = 4000
 _FAULTS_TOLD: Final = 100
 _FAULT_CHARACTERS: Final = 500
