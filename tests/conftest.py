@@ -11,8 +11,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from deploy.local_services import RunningService, start_kafka, start_mongo, start_redis
@@ -54,6 +56,19 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
         place = item.path.relative_to(_TESTS).as_posix()
         if needs & _OF_SERVERS or place.startswith(tuple(f"{folder}/" for folder in _TOGETHER)):
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncached_loggers() -> Iterator[None]:
+    """A command that a test runs in this process does not bind the loggers of all tests after it."""
+    configure = structlog.configure
+
+    def uncached(**options: Any) -> None:
+        configure(**{**options, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", uncached)
+        yield
 
 
 @pytest.fixture(scope="session")

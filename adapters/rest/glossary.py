@@ -169,6 +169,10 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
     "code": ("A code to act on.", "ILLEGAL_STATUS"),
     "StepFailure.type": ("The class of error.", "SERVICE_UNAVAILABLE"),
     "retryable": ("Whether another attempt may help; left out: the type decides.", True),
+    "outcomeUnknown": (
+        "Whether the step may have been done all the same; then it is sealed before anything is undone.",
+        False,
+    ),
     # -- definitions
     "type": ("The type of its workflows.", "ORDER_FULFILLMENT"),
     "title": ("The name for people.", "Order Fulfillment"),

@@ -533,11 +533,13 @@ def with_key(request: Message, key: str) -> Message:
 @pytest.mark.parametrize(
     "request_",
     [
-        replace(step_request(), key=None, subject=None),
-        replace(step_request(), extensions={"idempotencykey": "wf-1/reserve-inventory/1"}),
-        with_key(step_request(), "wf-1/reserve-inventory/item-3/1"),
-        with_key(step_request(), "wf-1/2~reserve-inventory/1"),
-        with_key(step_request(), "wf-1/reserve-inventory/1/verify"),
+        replace(step_request(deadline=None), key=None, subject=None),
+        replace(
+            step_request(deadline=None), extensions={"idempotencykey": "wf-1/reserve-inventory/1"}
+        ),
+        with_key(step_request(deadline=None), "wf-1/reserve-inventory/item-3/1"),
+        with_key(step_request(deadline=None), "wf-1/2~reserve-inventory/1"),
+        with_key(step_request(deadline=None), "wf-1/reserve-inventory/1/verify"),
     ],
 )
 async def test_requests_name_their_step_in_one_way(
@@ -553,27 +555,33 @@ async def test_requests_name_their_step_in_one_way(
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (replace(step_request(), extensions={}), "MISSING_ATTRIBUTE"),
-        (replace(step_request(), data=b"{"), "NOT_JSON"),
-        (replace(step_request(), data=b'{"stepId":"x"}'), "INVALID_DATA"),
-        (replace(step_request(), type="orchestration.step.unheard-of"), "UNKNOWN_TYPE"),
+        (replace(step_request(deadline=None), extensions={}), "MISSING_ATTRIBUTE"),
+        (replace(step_request(deadline=None), data=b"{"), "NOT_JSON"),
+        (replace(step_request(deadline=None), data=b'{"stepId":"x"}'), "INVALID_DATA"),
+        (
+            replace(step_request(deadline=None), type="orchestration.step.unheard-of"),
+            "UNKNOWN_TYPE",
+        ),
         (replace(undo_request(), type=types.STEP_REQUESTED), "INVALID_KEY"),
-        (replace(step_request(), type=types.COMPENSATION_REQUESTED), "INVALID_KEY"),
+        (replace(step_request(deadline=None), type=types.COMPENSATION_REQUESTED), "INVALID_KEY"),
         (replace(undo_request(), type=types.SEAL_REQUESTED), "INVALID_KEY"),
         (with_key(seal_request(), "wf-1/reserve-inventory/1/verify"), "INVALID_KEY"),
         (with_key(undo_request(), "wf-1/reserve-inventory/1/verify"), "INVALID_KEY"),
-        (with_key(step_request(), "reserve-inventory/1"), "INVALID_KEY"),
-        (with_key(step_request(), "wf-2/reserve-inventory/1"), "CONFLICTING_IDS"),
-        (with_key(step_request(), "wf-1/charge-payment/1"), "CONFLICTING_IDS"),
-        (with_key(step_request(), "wf-1/reserve-inventory/2"), "CONFLICTING_IDS"),
-        (with_key(step_request(), "wf-1/reserve-inventory/1/01"), "CONFLICTING_IDS"),
+        (with_key(step_request(deadline=None), "reserve-inventory/1"), "INVALID_KEY"),
+        (with_key(step_request(deadline=None), "wf-2/reserve-inventory/1"), "CONFLICTING_IDS"),
+        (with_key(step_request(deadline=None), "wf-1/charge-payment/1"), "CONFLICTING_IDS"),
+        (with_key(step_request(deadline=None), "wf-1/reserve-inventory/2"), "CONFLICTING_IDS"),
+        (with_key(step_request(deadline=None), "wf-1/reserve-inventory/1/01"), "CONFLICTING_IDS"),
         (with_key(undo_request(), "wf-2/reserve-inventory/1/undo"), "CONFLICTING_IDS"),
         (with_key(seal_request(), "wf-1/reserve-inventory/7"), "CONFLICTING_IDS"),
-        (replace(step_request(), key="wf-2"), "CONFLICTING_IDS"),
-        (replace(step_request(), subject="wf-2"), "CONFLICTING_IDS"),
+        (replace(step_request(deadline=None), key="wf-2"), "CONFLICTING_IDS"),
+        (replace(step_request(deadline=None), subject="wf-2"), "CONFLICTING_IDS"),
         (replace(seal_request(), subject="wf-2"), "CONFLICTING_IDS"),
         (
-            replace(step_request(), extensions={**step_request().extensions, "attempt": "2"}),
+            replace(
+                step_request(deadline=None),
+                extensions={**step_request().extensions, "attempt": "2"},
+            ),
             "CONFLICTING_IDS",
         ),
     ],

@@ -48,7 +48,13 @@ def quiet(trace: Trace) -> Iterator[None]:
         trace.note("log", told)
         raise structlog.DropEvent
 
-    structlog.configure(processors=[into_trace], cache_logger_on_first_use=False)
+    # All of it: a command that ran in this process may have left its own, which leaves lines out.
+    structlog.configure(
+        processors=[into_trace],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
     logging.disable(logging.CRITICAL)
     try:
         with mock.patch.object(execution, "time", SimpleNamespace(perf_counter=_virtual_seconds)):

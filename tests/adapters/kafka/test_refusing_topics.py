@@ -70,6 +70,9 @@ async def refusal(publisher: KafkaPublisher, *messages: Message | Record) -> Ref
                 await publisher.publish(messages)
             except Refused as refused:
                 return refused
+            except Unavailable:
+                # The client may lose its connection over the change, which is passing: the engine begins again.
+                continue
 
 
 CHANGES = {
