@@ -78,12 +78,14 @@ class EngineRunner:
 
     @property
     def has_settled(self) -> bool:
-        """It has partitions, or had time enough to be given some."""
-        if self.processor is None:
+        """It has partitions, those that stand still included, or had time enough to be given some."""
+        processor = self.processor
+        if processor is None:
             return False
         patience = 2 * self._settings.kafka.session_timeout_ms / 1000
         waited = asyncio.get_running_loop().time() - self._started_at
-        return bool(self.processor.partitions) or waited > patience
+        has_any = bool(processor.partitions or processor.ports.inbox.stopped)
+        return has_any or waited > patience
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises SetupError."""

@@ -59,7 +59,7 @@ class KafkaInbox:
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox")
         #: Polled and not yet taken: outlives a `take` that is cancelled.
         self._ready: list[Received] = []
-        #: Partitions that cannot go on by themselves, and why.
+        #: Partitions that are held, cannot go on by themselves, and why.
         self._stopped: dict[int, str] = {}
         self._fault: Unavailable | None = None
         self._is_closed = False
@@ -199,24 +199,30 @@ class KafkaInbox:
             return
         states = read_lanes(self._settings, self._cluster, self._consumer, waiting)
         try:
-            starts = self._tell(self._listener.assigned(states))
+            assigned = self._tell(self._listener.assigned(states))
         except TimeoutError:
             self._tell(self._listener.lost(waiting))
             raise Unavailable(
                 "kafka", f"assignment of {waiting} was not answered in time"
             ) from None
+        self._stopped.update(assigned.stopped)
         self._assignment.begin(
             {
                 (self._settings.on_broker(state.topic), state.partition): Lane(
                     topic=state.topic,
                     partition=state.partition,
                     topic_id=state.topic_id,
-                    next_offset=starts[TopicPartition(state.topic, state.partition)],
+                    next_offset=assigned.starts[TopicPartition(state.topic, state.partition)],
                 )
                 for state in states
+                if state.partition not in assigned.stopped
             }
         )
-        log.info("partitions assigned", action="inbox.assigned", partitions=waiting)
+        log.info(
+            "partitions assigned",
+            action="inbox.assigned",
+            partitions=[each for each in waiting if each not in assigned.stopped],
+        )
 
     def _restart(self, partitions: Sequence[int]) -> None:
         for partition in partitions:

@@ -35,6 +35,8 @@ class MemoryInbox:
         self._listener: InboxListener | None = None
         #: Where to read next in each lane of an open partition.
         self._next: dict[TopicPartition, int] = {}
+        #: Partitions that are held and not read, and why.
+        self._stopped: dict[int, str] = {}
         #: Grows when the group went on without this member; its commits of before come too late.
         self.generation = 0
         #: The lane that is read first, in turn, so that none starves the others.
@@ -47,7 +49,7 @@ class MemoryInbox:
 
     @property
     def stopped(self) -> Mapping[int, str]:
-        return {}
+        return dict(self._stopped)
 
     async def start(self, listener: InboxListener) -> None:
         self._listener = listener
@@ -75,6 +77,8 @@ class MemoryInbox:
 
     async def restart(self, partitions: Sequence[int]) -> None:
         """A partition that the group took away is left out."""
+        for partition in partitions:
+            self._stopped.pop(partition, None)
         await self._lose(self._open() & set(partitions))
         await self._follow_group()
 
@@ -105,6 +109,7 @@ class MemoryInbox:
         group, member = self._group, self._member
         if not group.has(member):
             await self._lose(self._open())
+            self._stopped.clear()
             self.generation += 1
             group.join(member, self._bell.ring)
         leaving = group.held(member) - group.wanted(member)
@@ -113,7 +118,7 @@ class MemoryInbox:
         if not group.has(member):
             return  # Expelled while it gave up; the next call sees to it.
         group.claim(member)
-        waiting = group.held(member) - self._open()
+        waiting = group.held(member) - self._open() - self._stopped.keys()
         if waiting:
             await self._begin(sorted(waiting))
 
@@ -125,6 +130,8 @@ class MemoryInbox:
     async def _give_up(self, partitions: set[int]) -> None:
         told = sorted(partitions & self._open())
         self._forget(partitions)
+        for partition in partitions:
+            self._stopped.pop(partition, None)
         if told:
             await self._told().revoked(told)
         self._group.release(self._member, sorted(partitions))
@@ -136,10 +143,9 @@ class MemoryInbox:
             for partition in partitions
             for topic in self._topics.values()
         ]
-        starts = await self._told().assigned(lanes)
-        for lane in lanes:
-            place = TopicPartition(lane.topic, lane.partition)
-            self._next[place] = starts[place]
+        assigned = await self._told().assigned(lanes)
+        self._next.update(assigned.starts)
+        self._stopped.update(assigned.stopped)
 
     def _forget(self, partitions: set[int]) -> None:
         self._next = {p: at for p, at in self._next.items() if p.partition not in partitions}

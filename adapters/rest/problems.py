@@ -18,6 +18,7 @@ from starlette.routing import Match, Route
 from adapters.rest.correlation import HEADER, correlation_id
 from application.ports import Document, Unavailable
 from application.use_cases.refusal import Refused, refused_for
+from domain.aggregate.kind import HistoryError
 from domain.aggregate.rejection import RejectionCode
 
 log = structlog.get_logger("RestApi")
@@ -129,6 +130,11 @@ def _on_unavailable(request: Request, error: Exception) -> Response:
     return problem_response(request, Problem(503, "UNAVAILABLE", str(error), headers=headers))
 
 
+def _on_unreadable(request: Request, error: Exception) -> Response:
+    """Another process, of a newer version, may read it."""
+    return problem_response(request, Problem(503, "UNAVAILABLE", str(error)))
+
+
 def _on_invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
@@ -180,6 +186,7 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(MalformedEvent, _on_not_json)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Unavailable, _on_unavailable)
+    app.add_exception_handler(HistoryError, _on_unreadable)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from conveyor.topics import COMMANDS, REPLIES
@@ -23,6 +24,8 @@ class SqliteInbox:
         self._names = topics
         self._listener: InboxListener | None = None
         self._consumer: Consumer | None = None
+        #: The one partition, if it cannot be read, and why.
+        self._stopped: Mapping[int, str] = {}
 
     @property
     def problem(self) -> str | None:
@@ -31,13 +34,16 @@ class SqliteInbox:
 
     @property
     def stopped(self) -> Mapping[int, str]:
-        return {}
+        return self._stopped
 
     async def start(self, listener: InboxListener) -> None:
         self._listener = listener
 
     async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
         consumer = self._consumer or await self._assign()
+        if consumer is None:
+            await asyncio.sleep(wait_seconds)
+            return ()
         received: list[Received] = []
         for taken in await consumer.take(limit, wait_seconds):
             received.extend(_received(taken))
@@ -60,6 +66,7 @@ class SqliteInbox:
         if 0 in partitions and self._listener is not None:
             self._leave()
             await self._listener.lost([0])
+            self._stopped = {}
             await self._assign()
 
     async def close(self) -> None:
@@ -69,15 +76,22 @@ class SqliteInbox:
         # Participants and API may outlive the engine by the work that they finish.
         self._session.restart()
 
-    async def _assign(self) -> Consumer:
+    async def _assign(self) -> Consumer | None:
+        """None as long as the partition is stopped."""
         if self._listener is None:
             raise RuntimeError("the inbox was not started")
+        if self._stopped:
+            return None
         self._session.restart()
         topics = [await self._store.topic(name) for name in self._names]
         committed = {start.topic: start for start in await load_offsets(self._store, ENGINE)}
-        starts = await self._listener.assigned(
+        assigned = await self._listener.assigned(
             [_lane(topic, committed.get(topic.name)) for topic in topics]
         )
+        self._stopped = assigned.stopped
+        if self._stopped:
+            return None
+        starts = assigned.starts
         self._consumer = self._store.consumer(
             {topic: starts[TopicPartition(topic.name, 0)] for topic in topics}
         )

@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from conveyor.messages import MalformedEvent, Message
 
-from application.ports import DefinitionOf, Document, LookUpDefinition
+from application.ports import INTERNAL_PREFIX, DefinitionOf, Document, LookUpDefinition
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.ids import RESERVED_PREFIXES
 from domain.aggregate.kind import HistoryError, Kind, State
@@ -130,11 +130,22 @@ class Catalog:
         return frozenset(self._decoders)
 
     def decode(self, message: Message) -> Inbound:
-        """What the message asks of which aggregate. Raises MalformedEvent."""
+        """What the message asks of which aggregate. Raises MalformedEvent.
+
+        Raises HistoryError for an internal message of a newer version: it may not become a dead letter.
+        """
         decode = self._decoders.get(message.type)
-        if decode is None:
-            raise MalformedEvent(
-                "UNKNOWN_TYPE",
-                f"no such command or reply: '{message.type}'; docs/reference/messages.md lists them",
+        if decode is not None:
+            inbound = decode(message)
+            if message.type in self._shared:
+                self.of(inbound.aggregate_id)
+            return inbound
+        if message.type.startswith(INTERNAL_PREFIX):
+            raise HistoryError(
+                f"{message.type} is a message that this Conveyor does not know: a newer one sent it;"
+                " upgrade this one"
             )
-        return decode(message)
+        raise MalformedEvent(
+            "UNKNOWN_TYPE",
+            f"no such command or reply: '{message.type}'; docs/reference/messages.md lists them",
+        )

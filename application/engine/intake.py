@@ -13,8 +13,10 @@ from conveyor.times import rfc3339
 from application.aggregates.aggregate import Catalog
 from application.codec.internal import SOURCES, Sign, has_valid_mac
 from application.codec.times import parse_time
+from application.engine.loader import UnreadablePartition
 from application.engine.work import Work
 from application.ports import INTERNAL_PREFIX, Received
+from domain.aggregate.kind import HistoryError
 
 log = structlog.get_logger("WorkflowEngine")
 
@@ -46,7 +48,10 @@ def sort(
     catalog: Catalog,
     sign: Sign,
 ) -> Intake:
-    """`is_here` tells cheaply that a partition holds an aggregate; only others need their partition computed."""
+    """Sort one batch. Raises UnreadablePartition.
+
+    `is_here` says cheaply whether a partition holds an aggregate; only others need their partition computed.
+    """
     intake = Intake()
     for item in received:
         try:
@@ -58,6 +63,11 @@ def sort(
                 intake.rerouted.append(_sent_on(item, work))
         except MalformedEvent as fault:
             intake.dead_letters.append(_dead_letter(item, fault.code, fault.detail))
+        except HistoryError as fault:
+            position = item.position
+            raise UnreadablePartition(
+                position.partition, f"offset {position.offset} of {position.topic}: {fault}"
+            ) from fault
         except Exception as bug:
             # Whatever one record raises costs that record, not the partition (PROTOCOL rule 15).
             log.exception("reading failed", position=item.position)

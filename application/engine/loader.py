@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import structlog
 
 from application.aggregates.aggregate import Aggregate, Catalog, DefinitionKey
 from application.codec.events import restore
@@ -21,9 +23,12 @@ from application.ports import (
     EventLog,
     FindDefinition,
     Projections,
+    Unavailable,
 )
 from domain.aggregate.kind import HistoryError
 from domain.definition.definition import WorkflowDefinition
+
+log = structlog.get_logger("WorkflowEngine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,34 @@ class Loaded:
     hot: Hot
     #: They may never have been published (PROTOCOL rule 6).
     tail: Sequence[Commit]
+
+
+class UnreadablePartition(HistoryError):
+    """A partition holds something that this version cannot read; the message says what.
+
+    The partition stands still from there on. Nothing of it is committed, so a newer version goes on.
+    """
+
+    def __init__(self, partition: int, detail: str) -> None:
+        super().__init__(detail)
+        self.partition = partition
+
+
+class _Stored(NamedTuple):
+    """What the stores have of one aggregate: one of the two at least."""
+
+    document: Document | None
+    tail: Sequence[Commit]
+
+    @property
+    def partition(self) -> int:
+        return self.tail[0].partition if self.document is None else self.document["partition"]
+
+    def naming_definitions(self) -> Iterator[Document]:
+        if self.document is not None:
+            yield self.document
+        if self.tail:
+            yield self.tail[0].entries[0].events[0].data
 
 
 class Loader:
@@ -51,48 +84,63 @@ class Loader:
         self._catalog = catalog
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
-        """Those of the aggregates that exist. Raises Unavailable, HistoryError."""
+        """Those of the aggregates that exist. Raises Unavailable, UnreadablePartition."""
         documents = await self._projections.load(ids)
         versions = {id_: documents[id_]["version"] if id_ in documents else 0 for id_ in ids}
         tails = await self._log.read(versions)
-        definition_of = await self._definitions(documents, tails)
+        definitions: dict[tuple[str, int], WorkflowDefinition] = {}
         loaded: dict[str, Loaded] = {}
         for aggregate_id in versions:
-            aggregate = self._catalog.of(aggregate_id)
-            document = documents.get(aggregate_id)
-            tail = tails.get(aggregate_id, ())
-            hot = None
-            if document is not None:
-                hot = Hot.from_document(aggregate, document, definition_of)
-            hot = replayed(aggregate, hot, tail, definition_of)
-            if hot is not None:
-                loaded[aggregate_id] = Loaded(hot, tail)
+            stored = _Stored(documents.get(aggregate_id), tails.get(aggregate_id, ()))
+            if stored.document is None and not stored.tail:
+                continue
+            try:
+                loaded[aggregate_id] = await self._read(aggregate_id, stored, definitions)
+            except Unavailable:
+                raise
+            except Exception as fault:
+                detail = str(fault)
+                if not isinstance(fault, HistoryError):
+                    log.exception("reading failed", aggregate_id=aggregate_id)
+                    detail = (
+                        f"{type(fault).__name__}: {fault}; a newer Conveyor may have written it"
+                    )
+                raise UnreadablePartition(
+                    stored.partition, f"{aggregate_id} cannot be read: {detail}"
+                ) from fault
         return loaded
 
-    async def _definitions(
-        self, documents: Mapping[str, Document], tails: Mapping[str, Sequence[Commit]]
-    ) -> DefinitionOf:
-        """A synchronous look-up of every definition that the documents and tails name."""
-        wanted: set[DefinitionKey] = set()
-        stored = [*documents.items()]
-        stored.extend(
-            (id_, tail[0].entries[0].events[0].data) for id_, tail in tails.items() if tail
-        )
-        for aggregate_id, document in stored:
-            key = self._catalog.of(aggregate_id).definition_key(document)
-            if key is not None:
-                wanted.add(key)
-        found: dict[tuple[str, int], WorkflowDefinition] = {}
-        # In an order that no hash decides, so that a simulated run is the same everywhere.
-        for name, version in sorted(wanted):
-            definition = await self._find_definition(name, version)
-            if definition is None:
-                raise HistoryError(
-                    f"{name} v{version} is used by stored workflows and not registered;"
-                    " register it again: `conveyor definitions apply`"
-                )
-            found[name, version] = definition
-        return lambda name, version: found[name, version]
+    async def _read(
+        self,
+        aggregate_id: str,
+        stored: _Stored,
+        definitions: dict[tuple[str, int], WorkflowDefinition],
+    ) -> Loaded:
+        """One aggregate; `definitions` are those found so far."""
+        aggregate = self._catalog.of(aggregate_id)
+        for document in stored.naming_definitions():
+            key = aggregate.definition_key(document)
+            if key is not None and key not in definitions:
+                definitions[key] = await self._definition(key)
+
+        def definition_of(name: str, version: int) -> WorkflowDefinition:
+            return definitions[name, version]
+
+        hot = None
+        if stored.document is not None:
+            hot = Hot.from_document(aggregate, stored.document, definition_of)
+        hot = replayed(aggregate, hot, stored.tail, definition_of)
+        assert hot is not None
+        return Loaded(hot, stored.tail)
+
+    async def _definition(self, key: DefinitionKey) -> WorkflowDefinition:
+        definition = await self._find_definition(*key)
+        if definition is None:
+            raise HistoryError(
+                f"{key.name} v{key.version} is used by stored workflows and not registered;"
+                " register it again: `conveyor definitions apply`"
+            )
+        return definition
 
 
 def replayed(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -21,15 +21,14 @@ from application.engine.claims import Claims, Fenced
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
 from application.engine.intake import sort
-from application.engine.loader import Loader
+from application.engine.loader import Loader, UnreadablePartition
 from application.engine.partition import Partition
 from application.engine.projector import Projector
 from application.engine.publication import Publication
 from application.engine.takeover import Takeover
 from application.engine.timekeeper import Timekeeper
 from application.engine.watchers import TimerHeap
-from application.ports import InboxLayout, LaneState, Received, Unavailable
-from domain.aggregate.position import TopicPartition
+from application.ports import Assigned, InboxLayout, LaneState, Received, Unavailable
 
 log = structlog.get_logger("WorkflowEngine")
 
@@ -60,6 +59,8 @@ class Processor:
         # Only for waiting times after a conflict, so that two engines do not collide in step.
         self._rng = rng or random.Random()  # noqa: S311 - spreads waits, no secret depends on it
         self.partitions: dict[int, Partition] = {}
+        #: Partitions that the next `assigned` stops, and why.
+        self._unreadable: dict[int, str] = {}
         self._stopping = False
         self._catalog = catalog
         self._sign = signed_with(layout.secret)
@@ -98,6 +99,9 @@ class Processor:
                 trouble = away
             except Fenced:
                 trouble = Unavailable("engine", "another engine works on this partition")
+            except UnreadablePartition as fault:
+                self._stop_partition(fault)
+                trouble = Unavailable("engine", f"partition {fault.partition} stands still")
         if trouble is not None:
             # What is in memory may be ahead of the log, so it must not be projected when the group is left.
             await self._begin_again(trouble)
@@ -160,6 +164,8 @@ class Processor:
             except Unavailable as still:
                 self.health.troubles[still.component] = still.detail
                 continue
+            # The inbox knows them now, until the group assigns them anew.
+            self._unreadable.clear()
             log.info("going on", component=trouble.component)
             return
         # Stopped before the servers came back: what was taken last is not decided, so nothing may pass it.
@@ -167,13 +173,34 @@ class Processor:
 
     # The inbox tells -----------------------------------------------------------------------------
 
-    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
-        """Take partitions over: publish what the last owner may not have, load what is open (PROTOCOL rule 6)."""
-        taken = await self._takeover.take_over(lanes)
+    async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
+        """Take partitions over: publish what the last owner may not have, load what is open (PROTOCOL rule 6).
+
+        What cannot be read stops its partition; the others are taken over.
+        """
+        stopped = {p: why for p, why in self._unreadable.items() if _has(lanes, p)}
+        while True:
+            try:
+                taken = await self._takeover.take_over(
+                    [lane for lane in lanes if lane.partition not in stopped]
+                )
+                break
+            except UnreadablePartition as fault:
+                self._stop_partition(fault)
+                stopped[fault.partition] = str(fault)
         for partition in taken.partitions:
             self.partitions[partition.number] = partition
         log.info("partitions assigned", partitions=[p.number for p in taken.partitions])
-        return taken.starts
+        return Assigned(taken.starts, stopped)
+
+    def _stop_partition(self, fault: UnreadablePartition) -> None:
+        self._unreadable[fault.partition] = str(fault)
+        log.error(
+            "ALARM: a partition stands still until an operator has looked at it; the others go on",
+            action="partition.unreadable",
+            partition=fault.partition,
+            detail=str(fault),
+        )
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """Project and commit what is decided; the next owner begins there."""
@@ -243,6 +270,10 @@ class Processor:
     async def _back_off(self) -> None:
         """After a conflict: another engine may be about to step down (PROTOCOL rule 21)."""
         await self._ports.clock.sleep(self._rng.uniform(0.010, 0.200))
+
+
+def _has(lanes: Sequence[LaneState], partition: int) -> bool:
+    return any(lane.partition == partition for lane in lanes)
 
 
 def _parts(received: Sequence[Received]) -> Sequence[Sequence[Received]]:

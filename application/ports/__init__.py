@@ -13,7 +13,15 @@ from application.ports.definitions import (
     WorkflowDefinitionRepository,
 )
 from application.ports.document import Document
-from application.ports.inbox import Inbox, InboxListener, InboxTrimmer, LaneState, Received, Trimmed
+from application.ports.inbox import (
+    Assigned,
+    Inbox,
+    InboxListener,
+    InboxTrimmer,
+    LaneState,
+    Received,
+    Trimmed,
+)
 from application.ports.log import (
     INTERNAL_PREFIX,
     Commit,
@@ -38,6 +46,7 @@ from application.ports.verification import (
 __all__ = [
     "INTERNAL_PREFIX",
     "NOT_LISTED",
+    "Assigned",
     "Clock",
     "Commit",
     "DefinitionOf",

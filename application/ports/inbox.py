@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -55,11 +55,21 @@ class LaneState:
     end: int
 
 
-class InboxListener(Protocol):
-    """Told by the inbox, always while its owner waits in `Inbox.take` or `Inbox.restart`."""
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """What the listener makes of an assignment: each partition either starts or is stopped."""
 
-    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
-        """Partitions held in *both* inbox topics (PROTOCOL rule 21); answers where to read from."""
+    #: Where to read each lane from.
+    starts: Mapping[TopicPartition, int]
+    #: Partitions that stay unread until the group assigns them anew, and why.
+    stopped: Mapping[int, str] = field(default_factory=dict[int, str])
+
+
+class InboxListener(Protocol):
+    """The inbox calls it, always while its owner waits in `Inbox.take` or `Inbox.restart`."""
+
+    async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
+        """Partitions held in *both* inbox topics (PROTOCOL rule 21)."""
         ...
 
     async def revoked(self, partitions: Sequence[int]) -> None:
@@ -81,7 +91,10 @@ class Inbox(Protocol):
 
     @property
     def stopped(self) -> Mapping[int, str]:
-        """For the health document: partitions that cannot be read on, and why; the others go on."""
+        """For the health document: partitions that stand still, and why; the others go on.
+
+        Each stands still until a restart names it or the group assigns it anew.
+        """
         ...
 
     async def start(self, listener: InboxListener) -> None: ...
@@ -105,7 +118,7 @@ class Inbox(Protocol):
         ...
 
     async def restart(self, partitions: Sequence[int]) -> None:
-        """Begin again at the committed offsets: `lost`, then `assigned`, then reading from its answer."""
+        """Begin again at the committed offsets: `lost`, then `assigned`, then reading where that says."""
         ...
 
     async def close(self) -> None:

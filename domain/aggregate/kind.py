@@ -17,7 +17,7 @@ from domain.aggregate.timer import Timer
 
 
 class HistoryError(Exception):
-    """A stored history cannot be read; the message says what to do."""
+    """This version cannot read what is stored or sent; the message says what to do."""
 
 
 class State(Protocol):

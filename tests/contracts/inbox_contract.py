@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from conveyor import topics
 from conveyor.messages import MalformedEvent, Message, Record
 
-from application.ports import Inbox, LaneState, Received
+from application.ports import Assigned, Inbox, LaneState, Received
 from domain.aggregate.position import TopicPartition
 
 DEADLINE_SECONDS = 30.0
@@ -40,15 +40,19 @@ class RecordingListener:
         self.lanes: dict[TopicPartition, LaneState] = {}
         #: Answers that differ from where the group stood.
         self.starts: dict[TopicPartition, int] = {}
+        #: Partitions that it does not take, and why.
+        self.stopped: dict[int, str] = {}
         self.on_revoked: Callable[[Sequence[int]], Awaitable[None]] | None = None
 
-    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+    async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
         found = {TopicPartition(lane.topic, lane.partition): lane for lane in lanes}
         self.told.append(("assigned", tuple(sorted({lane.partition for lane in lanes}))))
         self.lanes.update(found)
-        return {place: lane.committed or 0 for place, lane in found.items()} | {
-            place: offset for place, offset in self.starts.items() if place in found
-        }
+        starts = {place: lane.committed or 0 for place, lane in found.items()} | self.starts
+        return Assigned(
+            {p: at for p, at in starts.items() if p in found and p.partition not in self.stopped},
+            {lane.partition: why for lane in lanes if (why := self.stopped.get(lane.partition))},
+        )
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         if self.on_revoked is not None:
@@ -318,6 +322,27 @@ class InboxContract(ABC):
         await site.inbox.restart([taken[0].position.partition])
 
         assert ids(await take_exactly(site.inbox, 50)) == [f"cmd-{n}" for n in range(50)]
+
+    async def test_a_partition_that_the_listener_stops_is_not_read(
+        self, site: InboxSite, listener: RecordingListener
+    ) -> None:
+        """It is held all the same, and named with the reason. A restart offers it again."""
+        await site.put(command(1))
+        await site.inbox.start(listener)
+        [taken] = await take_exactly(site.inbox, 1)
+        partition = taken.position.partition
+        listener.stopped = {partition: "it cannot be read"}
+
+        await site.inbox.restart([partition])
+
+        assert await take_exactly(site.inbox, 0) == []
+        assert site.inbox.stopped == {partition: "it cannot be read"}
+        await site.inbox.restart([])
+        assert site.inbox.stopped
+        listener.stopped = {}
+        await site.inbox.restart([partition])
+        assert ids(await take_exactly(site.inbox, 1)) == ["cmd-1"]
+        assert not site.inbox.stopped
 
     async def test_a_successor_begins_at_the_committed_offset(
         self, site: InboxSite, listener: RecordingListener

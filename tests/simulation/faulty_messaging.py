@@ -11,7 +11,14 @@ from conveyor.messages import Message, Record
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox
 from adapters.partitioner import partition_for
-from application.ports import InboxListener, LaneState, Received, RecordedEvent, Unavailable
+from application.ports import (
+    Assigned,
+    InboxListener,
+    LaneState,
+    Received,
+    RecordedEvent,
+    Unavailable,
+)
 from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.faults import Network, Process
@@ -106,14 +113,14 @@ class _Told:
         self._watch = watch
         self._process = process
 
-    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+    async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
         for lane in lanes:
             if lane.topic == topics.REPLIES:
                 self._watch.replies_end[self._process][lane.partition] = lane.end
         versions = dict(self._watch.versions)
-        starts = await self._listener.assigned(lanes)
+        assigned = await self._listener.assigned(lanes)
         self._watch.took_over(self._process, {lane.partition for lane in lanes}, versions)
-        return starts
+        return assigned
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         await self._listener.revoked(partitions)

@@ -28,7 +28,7 @@ from conveyor.transport import Taken
 
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox
-from application.ports import LaneState, Unavailable
+from application.ports import Assigned, LaneState, Unavailable
 from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.effects import Effect
@@ -210,12 +210,12 @@ class FaultyTransport:
         self._inbox = FaultyInbox(inbox, self._process, self._network, self._watch)
         await self._inbox.start(self)
 
-    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+    async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
         starts = {TopicPartition(lane.topic, lane.partition): lane.committed or 0 for lane in lanes}
         for place, offset in starts.items():
             self._unfinished[place] = {}
             self._next[place] = offset
-        return starts
+        return Assigned(starts)
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         await self.lost(partitions)

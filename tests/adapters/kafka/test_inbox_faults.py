@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.settings import KafkaSettings
 from adapters.partitioner import partition_for
-from application.ports import LaneState, Unavailable
+from application.ports import Assigned, LaneState, Unavailable
 from domain.aggregate.position import TopicPartition
 from tests.adapters.kafka.conftest import PARTITIONS, Topics
 from tests.contracts.inbox_contract import (
@@ -46,7 +46,7 @@ class Hesitating(RecordingListener):
         super().__init__()
         self._refusals = refusals
 
-    async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+    async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
         if self._refusals:
             self._refusals -= 1
             raise Unavailable("eventStore", "not yet")
@@ -75,7 +75,7 @@ async def test_a_listener_that_never_answers_an_assignment_loses_it(
     class Hanging(RecordingListener):
         hangs = True
 
-        async def assigned(self, lanes: Sequence[LaneState]) -> Mapping[TopicPartition, int]:
+        async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
             if self.hangs:
                 self.hangs = False
                 await asyncio.Event().wait()

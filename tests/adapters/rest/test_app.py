@@ -19,8 +19,10 @@ from adapters.rest.bodies import BODY_BYTES_MAX
 from adapters.rest.schemas import ProblemDocument, SystemHealthResponse
 from application.gateway import CommandGateway
 from application.ports import Document, Unavailable
+from application.queries import WorkflowReader
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.start import StartWorkflow
+from domain.aggregate.kind import HistoryError
 from tests.adapters.rest.service import (
     DEFINITIONS,
     WORKFLOWS,
@@ -146,6 +148,28 @@ async def test_unavailable(undecided: Service) -> None:
         assert response.json()["code"] == "UNAVAILABLE"
         assert response.json()["detail"] == "kafka: connection refused"
         assert int(response.headers["retry-after"]) >= 1
+
+
+async def test_what_a_newer_version_wrote(undecided: Service) -> None:
+    """503 with the sentence that says what to do: another process may be able to read it."""
+
+    class Newer(WorkflowReader):
+        async def get(self, workflow_id: str) -> Document | None:
+            raise HistoryError("a newer Conveyor wrote it; upgrade this one")
+
+    backbone = undecided.engine._backbone
+    reader = Newer(
+        backbone.event_log,
+        backbone.projections,
+        backbone.queries,
+        backbone.registry.get,
+        backbone.clock,
+    )
+    async with client_of(create_app(replace(undecided.api, reader=reader))) as client:
+        response = await client.get(f"{WORKFLOWS}/wf-1")
+
+    assert response.status_code == 503
+    assert response.json()["detail"] == "a newer Conveyor wrote it; upgrade this one"
 
 
 async def test_own_error(undecided: Service) -> None:

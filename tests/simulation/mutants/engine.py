@@ -21,7 +21,7 @@ from application.engine.drafts import Draft, Drafter
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
 from application.engine.hot import Hot
-from application.engine.loader import Loaded, Loader
+from application.engine.loader import Loaded, Loader, _Stored
 from application.engine.memory import Memory
 from application.engine.partition import Partition
 from application.engine.processor import Processor
@@ -34,6 +34,7 @@ from application.outputs import outputs
 from application.ports import Commit, Document, Entry, InboxStart, LaneState
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.position import Position
+from domain.definition.definition import WorkflowDefinition
 from domain.workflow import decide
 from domain.workflow.commands import Firing
 from domain.workflow.events import StepReplyIgnored
@@ -285,9 +286,9 @@ def _take_where_it_lies(received: Any, partition_of: Any, _: Any, *others: Any) 
 class _ProjectionOnly(Loader):
     async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
         documents = await self._projections.load(ids)
-        definition_of = await self._definitions(documents, {})
+        definitions: dict[tuple[str, int], WorkflowDefinition] = {}
         return {
-            key: Loaded(Hot.from_document(self._catalog.of(key), document, definition_of), ())
+            key: await self._read(key, _Stored(document, ()), definitions)
             for key, document in documents.items()
         }
 
