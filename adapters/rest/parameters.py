@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from conveyor.times import rfc3339
-from conveyor.wire import COUNT_MAX, parse_rfc3339
+from conveyor.times import parse_rfc3339, rfc3339
+from conveyor.wire import COUNT_MAX
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cloudevents.core.exceptions import CloudEventValidationError
@@ -19,19 +19,27 @@ from cloudevents.core.v1.event import CloudEvent
 
 from conveyor.json_text import read_loosely, require_storable, utf8
 from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.times import parse_rfc3339
 
-_STRUCTURED = b"application/cloudevents+json"
 _SPECVERSION = ("ce_specversion", b"1.0")
-_CONTENT_TYPE = ("content-type", b"application/json")
+_JSON_TYPE = b"application/json"
+_CONTENT_TYPE = ("content-type", _JSON_TYPE)
+#: Followed by the format; an event in any of them is in structured mode.
+_CLOUDEVENTS_TYPE = b"application/cloudevents"
+_STRUCTURED_TYPE = b"application/cloudevents+json"
 _JSON = JSONFormat()
 #: Deeper than any payload may be: its reader refuses it with a path.
 _STRUCTURED_NESTING_MAX = 128
 
-_OWN_EXTENSIONS = frozenset(
-    ("correlationid", "causationid", "traceparent", "idempotencykey", "attempt")
+_CORE_ATTRIBUTES = frozenset(
+    ("specversion", "id", "source", "type", "subject", "time", "dataschema")
 )
+_OWN_EXTENSIONS = frozenset(
+    ("correlationid", "causationid", "traceparent", "idempotencykey", "attempt", "actor")
+)
+_KNOWN_ATTRIBUTES = _CORE_ATTRIBUTES | _OWN_EXTENSIONS
 _EXTENSION_NAME = re.compile(r"[a-z0-9]+")
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_IN_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", re.ASCII)
 
 
 def encode(message: Message) -> Record:
@@ -65,7 +73,7 @@ def encode(message: Message) -> Record:
 def decode(record: Record) -> Message:
     """The message of a record, in either mode; the data is not looked into.
 
-    Raises `MalformedEvent` with the code `MALFORMED_EVENT`, `MISSING_ATTRIBUTE` or
+    Raises `MalformedEvent` with the code `MALFORMED_EVENT`, `MISSING_ATTRIBUTE`, `INVALID_TIME` or
     `UNSUPPORTED_SPECVERSION`.
     """
     attributes: dict[str, str] = {}
@@ -79,30 +87,47 @@ def decode(record: Record) -> Message:
             elif name == "content-type":
                 content_type = value
             elif name.lower() == "content-type" or name[:3].lower() == "ce_":
-                return decode(replace(record, headers=_in_lower_case(record.headers)))
+                return decode(_in_lower_case(record))
             else:
                 plain[name] = value
     except UnicodeDecodeError as error:
-        raise MalformedEvent("MALFORMED_EVENT", f"key or header is no UTF-8: {error}") from None
+        raise MalformedEvent("MALFORMED_EVENT", f"key or header is not UTF-8: {error}") from None
     data = record.value or b""
-    if not attributes:
-        if not content_type.lower().startswith(_STRUCTURED):
-            raise MalformedEvent(
-                "MALFORMED_EVENT",
-                "no CloudEvent: neither ce_ headers nor content-type application/cloudevents+json",
-            )
-        attributes, data = _read_structured(data)
+    is_binary = content_type == _JSON_TYPE or not content_type.lower().startswith(_CLOUDEVENTS_TYPE)
+    if not is_binary:
+        # The event is the value. A copy of its attributes in headers, which the binding allows, says nothing.
+        attributes, data = _read_structured(data, content_type)
+    elif not attributes:
+        raise MalformedEvent(
+            "MALFORMED_EVENT",
+            "no CloudEvent: neither ce_ headers nor content-type application/cloudevents+json",
+        )
+    elif len(attributes) + len(plain) + bool(content_type) < len(record.headers):
+        _refuse_contradiction(record)
+    if not attributes.keys() <= _KNOWN_ATTRIBUTES:
+        if is_binary and any(name != name.lower() for name in attributes):
+            return decode(_in_lower_case(record))
+        _check_extensions(attributes)
     return _message(record, key, attributes, data, plain)
 
 
-def _in_lower_case(headers: Iterable[tuple[str, bytes]]) -> tuple[tuple[str, bytes], ...]:
+def _in_lower_case(record: Record) -> Record:
     """The binding's own header names mean the same in any letter case (`CE_Id`)."""
-    return tuple(
+    headers = tuple(
         (lower, value)
         if (lower := name.lower()) == "content-type" or lower.startswith("ce_")
         else (name, value)
-        for name, value in headers
+        for name, value in record.headers
     )
+    return replace(record, headers=headers)
+
+
+def _refuse_contradiction(record: Record) -> None:
+    """An attribute that is given twice has one value, or nobody can say which one counts."""
+    first: dict[str, bytes] = {}
+    for name, value in record.headers:
+        if name.startswith("ce_") and first.setdefault(name, value) != value:
+            raise MalformedEvent("MALFORMED_EVENT", f"{name} is given twice, differently")
 
 
 def _message(
@@ -127,8 +152,6 @@ def _message(
         raise MalformedEvent("MALFORMED_EVENT", "subject and dataschema must not be empty")
     if time is not None:
         time = _utc(time)
-    if not attributes.keys() <= _OWN_EXTENSIONS:
-        _check_extensions(attributes)
     return Message(
         topic=record.topic,
         key=key,
@@ -158,33 +181,37 @@ def _refusal(**required: str | None) -> MalformedEvent:
 def _check_extensions(names: Iterable[str]) -> None:
     for name in names:
         if _EXTENSION_NAME.fullmatch(name) is None or name == "data":
-            raise MalformedEvent("MALFORMED_EVENT", f"{name!r} is no extension attribute name")
+            raise MalformedEvent("MALFORMED_EVENT", f"{name!r} is not an extension attribute name")
 
 
 def _utc(time: str) -> str:
     """The time as RFC 3339 in UTC, unchanged if it is that already."""
     try:
-        parsed = datetime.fromisoformat(time) if _RFC3339.fullmatch(time) else None
+        if _IN_UTC.fullmatch(time):
+            datetime.fromisoformat(time)
+            return time
     except ValueError:
-        parsed = None
-    if parsed is None:
+        pass  # a leap second, or no time at all
+    try:
+        return parse_rfc3339(time).isoformat()[:-6] + "Z"
+    except ValueError as fault:
+        raise MalformedEvent("INVALID_TIME", f"time {time!r} {fault}") from None
+
+
+def _read_structured(value: bytes, content_type: bytes) -> tuple[dict[str, str], bytes]:
+    if content_type.lower().partition(b";")[0].strip() != _STRUCTURED_TYPE:
         raise MalformedEvent(
-            "MALFORMED_EVENT", f"time {time!r} is not RFC 3339, as 2026-11-21T02:30:00.123Z"
+            "MALFORMED_EVENT",
+            f"content-type {content_type.decode(errors='replace')} is not supported; of the structured formats"
+            f" only {_STRUCTURED_TYPE.decode()} is",
         )
-    if time[-1] == "Z":
-        return time
     try:
-        return (parsed - (parsed.utcoffset() or timedelta())).isoformat()[:-6] + "Z"
-    except OverflowError:
-        raise MalformedEvent(
-            "MALFORMED_EVENT", f"time {time!r} is outside the years 1 to 9999 in UTC"
-        ) from None
-
-
-def _read_structured(value: bytes) -> tuple[dict[str, str], bytes]:
-    try:
-        envelope: Any = read_loosely(utf8(value), _STRUCTURED_NESTING_MAX)
+        read: Any = read_loosely(utf8(value), _STRUCTURED_NESTING_MAX)
+        # The format demands that a null attribute counts as absent.
+        envelope = {name: member for name, member in read.items() if member is not None}
         data: Any = envelope.pop("data", None)
+        time: Any = envelope.pop("time", None)
+        _require_one_form(envelope, data, time)
         require_storable(envelope)
         event = _JSON.read(_complete_event, json.dumps(envelope))
     except (CloudEventValidationError, ValueError, TypeError, AttributeError) as error:
@@ -196,6 +223,8 @@ def _read_structured(value: bytes) -> tuple[dict[str, str], bytes]:
         for name, attribute in event.get_attributes().items()
         if name != "datacontenttype" and attribute is not None
     }
+    if time is not None:
+        attributes["time"] = time
     binary: Any = event.get_data()
     if isinstance(binary, bytes):
         return attributes, binary
@@ -203,24 +232,25 @@ def _read_structured(value: bytes) -> tuple[dict[str, str], bytes]:
     return attributes, b"" if data is None else json.dumps(data, separators=(",", ":")).encode()
 
 
+def _require_one_form(envelope: Mapping[str, Any], data: Any, time: Any) -> None:
+    if data is not None and "data_base64" in envelope:
+        raise ValueError("it has both data and data_base64")
+    if not isinstance(time, str | None):
+        raise TypeError("its time is not a text")
+
+
 def _complete_event(attributes: dict[str, Any], data: Any) -> CloudEvent:
     """The SDK would make up a missing id or time; an id that changes on redelivery identifies nothing."""
     required = {name: attributes.get(name) for name in ("specversion", "id", "source", "type")}
     if required["specversion"] != "1.0" or not all(required.values()):
         raise _refusal(**required)
-    with_time = attributes.get("time") is not None
-    if not with_time:
-        attributes.pop("time", None)
     event = CloudEvent(attributes, data)
-    if not with_time:
-        attributes.pop("time", None)
+    attributes.pop("time", None)
     return event
 
 
 def _attribute_text(value: Any) -> str:
     """CloudEvents' canonical string form of an attribute."""
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

@@ -6,8 +6,6 @@ them, so that an older reader understands a newer writer. Times are strings in R
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,24 +19,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from conveyor.times import rfc3339
-
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
-
-
-def parse_rfc3339(text: str) -> datetime:
-    """The moment in UTC. Raises ValueError for what is not an RFC 3339 time within the years 1 to 9999."""
-    match = _RFC3339.fullmatch(text)
-    if match is None:
-        raise ValueError("is not an RFC 3339 time with an offset, as 2026-11-21T02:30:00.123Z")
-    date, time, fraction, offset = match.groups("")
-    try:
-        moment = datetime.fromisoformat(f"{date}T{time}{fraction[:7]}{offset.upper()}")
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is outside the years 1 to 9999 in UTC") from None
+from conveyor.times import parse_rfc3339, rfc3339
 
 
 def _to_utc(text: str) -> str:
