@@ -28,7 +28,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 	--universal --python-version 3.11 --no-emit-package conveyor-sdk pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types pytest unit integration services services-setup processes-setup faults bench bench-compare \
+.PHONY: help setup run test lint types pytest unit integration services services-setup processes-setup faults foreign-clients bench bench-compare \
 	bench-growth simulate fuzz wheels lock clean
 
 help: ## show the targets
@@ -68,19 +68,25 @@ types: setup ## pyright
 	$(BIN)/pyright --project pyproject.toml
 
 pytest: setup processes-setup ## all tests, with real Kafka, MongoDB protocol and Redis
-	$(BIN)/python -m pytest -m "not faults" --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not faults and not foreign" --cov --cov-report=term
 
 # The two halves of `make pytest`; K=retry takes those that `pytest -k retry` selects.
 unit: setup ## tests that need no server, with their coverage; K=retry for some
-	$(BIN)/python -m pytest -m "not integration and not faults" \
+	$(BIN)/python -m pytest -m "not integration and not faults and not foreign" \
 		$(if $(K),-k "$(K)",--cov --cov-report=term --cov-fail-under=90)
 
 integration: setup processes-setup ## tests on real servers and of whole processes; K=retry for some
-	$(BIN)/python -m pytest -m "integration and not faults" $(if $(K),-k "$(K)")
+	$(BIN)/python -m pytest -m "integration and not faults and not foreign" $(if $(K),-k "$(K)")
 
 # What `make pytest` leaves out for its length. SEED=n repeats the plan of a run.
 faults: setup processes-setup ## kill, freeze, cut and fill real processes and servers; prints what was shown
 	FAULTS_SEED=$(SEED) $(BIN)/python -m pytest tests/faults
+
+# What `make pytest` leaves out for its set-up: Node.js, Go and Java with their clients.
+foreign-clients: setup processes-setup ## Kafka and CloudEvents clients for JavaScript, Go and Java against an engine
+	@$(PREREQUISITES) foreign 1>&2
+	@$(BIN)/python -m tests.foreign_clients.build 1>&2
+	$(BIN)/python -m pytest tests/foreign_clients
 
 services-setup: setup
 	@$(PREREQUISITES) services 1>&2

@@ -35,6 +35,7 @@ _TOGETHER = (
     "bench",
     "deploy",
     "faults",
+    "foreign_clients",
     "infrastructure",
     "simulation",
 )

@@ -4,6 +4,7 @@
 #   prerequisites.sh python INTERPRETER   what .venv is made with
 #   prerequisites.sh services             Kafka, MongoDB and Redis, as containers or as processes
 #   prerequisites.sh processes            the same as processes only: tests kill them, benches measure them
+#   prerequisites.sh foreign              what the clients in JavaScript, Go and Java are built with
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -30,8 +31,15 @@ services | processes)
     has mvn || packages="$packages maven"
     has redis-server || packages="$packages redis-server"
     ;;
+foreign)
+    has node || packages="$packages nodejs"
+    has npm || packages="$packages npm"
+    has go || packages="$packages golang-go"
+    has javac || packages="$packages default-jdk-headless"
+    has mvn || packages="$packages maven"
+    ;;
 *)
-    echo "usage: $0 tools | python INTERPRETER | services | processes" >&2
+    echo "usage: $0 tools | python INTERPRETER | services | processes | foreign" >&2
     exit 2
     ;;
 esac
