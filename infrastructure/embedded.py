@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
 
 import structlog
 from conveyor import types
 from conveyor.runner import ParticipantRunner
-from prometheus_client import CollectorRegistry
 
-from adapters.rest.app import create_app
 from adapters.sqlite.participant import (
     ParticipantSession,
     SqliteKeyStore,
     SqliteParticipantTransport,
 )
-from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
-from application.engine.takeover import SetupError
 from application.gateway import CommandGateway
-from application.ports import Unavailable
+from application.ports import SetupError, Unavailable
 from infrastructure.initialise import initialise_embedded
 from infrastructure.orders import order_stream
-from infrastructure.running import (
-    EngineRunner,
-    ProcessMonitor,
-    announce,
-    api_of,
-    run_gateway,
-    run_http,
-    stop_on_signals,
-)
+from infrastructure.roles import ROLES, Role, Site, run_roles
+from infrastructure.running import announce, stop_on_signals
 from infrastructure.serve import refuse_open_host
 from infrastructure.settings import Settings
-from infrastructure.trimming import run_trimming
 from infrastructure.warehouse import build_warehouse
 from infrastructure.wiring import embedded
 
@@ -59,33 +46,35 @@ async def run_dev(
             " trials; run `conveyor serve`, or unset CONVEYOR_PROFILE"
         )
     stop = stop_on_signals()
-    async with embedded(db) as mode:
-        backbone = mode.backbone
-        await initialise_embedded(backbone, mode.store)
-        metrics = CollectorRegistry()
-        engine = EngineRunner(backbone, settings, metrics)
-        gateway = backbone.gateway()
-        monitor = ProcessMonitor(backbone, engine, metrics)
-        app = create_app(api_of(backbone, gateway, monitor, settings))
+    roles = list(ROLES.values())
+    async with embedded(db, settings) as mode:
+        await initialise_embedded(mode.backbone, mode.store)
+        if with_warehouse:
+            roles.append(_warehouse(mode.store))
+        if orders_per_second > 0:
+            roles.append(_orders(orders_per_second))
         announce(f"http://{host}:{port}", db=str(db))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(engine.run(stop))
-            group.create_task(run_gateway(gateway, stop))
-            group.create_task(run_http(app, host, port, stop))
-            interval = settings.scheduler.outbox_cleanup_interval_ms / 1000
-            group.create_task(run_trimming(partial(trim, mode.store), interval, stop))
-            if with_warehouse:
-                group.create_task(_run_warehouse(mode.store, stop))
-            if orders_per_second > 0:
-                group.create_task(send_orders(gateway, orders_per_second, stop))
+        await run_roles(Site.on(mode.backbone, settings), roles, host, [port], stop)
 
 
-async def _run_warehouse(store: SqliteStore, stop: asyncio.Event) -> None:
-    session = ParticipantSession(store)
-    runner = ParticipantRunner(
-        build_warehouse(), SqliteParticipantTransport(session), SqliteKeyStore(session)
-    )
-    await runner.run_until(stop)
+def _warehouse(store: SqliteStore) -> Role:
+    """The simulated services."""
+
+    async def run(_: Site, stop: asyncio.Event) -> None:
+        session = ParticipantSession(store)
+        runner = ParticipantRunner(
+            build_warehouse(), SqliteParticipantTransport(session), SqliteKeyStore(session)
+        )
+        await runner.run_until(stop)
+
+    return Role(name="warehouse", run=run)
+
+
+def _orders(per_second: float) -> Role:
+    async def run(site: Site, stop: asyncio.Event) -> None:
+        await send_orders(site.gateway, per_second, stop)
+
+    return Role(name="orders", run=run)
 
 
 async def send_orders(gateway: CommandGateway, per_second: float, stop: asyncio.Event) -> None:

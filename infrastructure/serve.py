@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from functools import partial
 
 import structlog
-from prometheus_client import CollectorRegistry
 
-from adapters.rest.app import create_app
 from application.ports import SetupError
-from infrastructure.running import (
-    EngineRunner,
-    ProcessMonitor,
-    announce,
-    api_of,
-    report_outages,
-    run_gateway,
-    run_http,
-    stop_on_signals,
-    until_available,
-)
+from infrastructure.roles import ROLES, Site, need_http, run_roles
+from infrastructure.running import announce, stop_on_signals
 from infrastructure.settings import Settings
-from infrastructure.trimming import INBOX_ADVICE, run_trimming, trim_inbox
 from infrastructure.wiring import production
 
 log = structlog.get_logger("conveyor")
 
-ROLES = ("engine", "api")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,41 +29,17 @@ async def run_serve(
     """Run the roles until SIGTERM. Raises SetupError for what must not or cannot be served."""
     _check(settings, roles, host, insecure=insecure)
     stop = stop_on_signals()
-    async with AsyncExitStack() as stack:
-        backbone = await stack.enter_async_context(production(settings))
-        metrics = CollectorRegistry()
-        engine = EngineRunner(backbone, settings, metrics) if "engine" in roles else None
-        monitor = ProcessMonitor(backbone, engine, metrics)
-        gateway = backbone.gateway()
-        app = create_app(api_of(backbone, gateway, monitor, settings))
+    chosen = [role for name, role in ROLES.items() if name in roles]
+    ports = [port] if need_http(chosen) else []
+    if health_port is not None:
+        ports.append(health_port)
+    async with production(settings) as backbone:
         announce(
-            f"http://{host}:{port}" if "api" in roles else None,
-            roles=list(roles),
+            f"http://{host}:{port}" if need_http(chosen) else None,
+            roles=[role.name for role in chosen],
             kafka=settings.kafka.bootstrap_servers,
         )
-        async with asyncio.TaskGroup() as group:
-            if engine is not None:
-                group.create_task(_stopping(engine.run(stop), stop))
-                interval = settings.kafka.inbox_trim_interval_seconds
-                if interval and backbone.inbox_trimmer is not None:
-                    trim = partial(trim_inbox, backbone.inbox_trimmer, backbone.projections)
-                    trimming = run_trimming(trim, interval, stop, INBOX_ADVICE)
-                    group.create_task(_stopping(trimming, stop))
-            if "api" in roles:
-                group.create_task(until_available(backbone.migrate, stop))
-                group.create_task(_stopping(run_gateway(gateway, stop), stop))
-                group.create_task(_stopping(run_http(app, host, port, stop), stop))
-            group.create_task(_stopping(report_outages(backbone.probes, stop), stop))
-            if health_port is not None:
-                group.create_task(_stopping(run_http(app, host, health_port, stop), stop))
-
-
-async def _stopping(part: object, stop: asyncio.Event) -> None:
-    """When one part ends, the process does."""
-    try:
-        await part  # type: ignore[misc]
-    finally:
-        stop.set()
+        await run_roles(Site.on(backbone, settings), chosen, host, ports, stop)
 
 
 def _check(settings: Settings, roles: Sequence[str], host: str, *, insecure: bool) -> None:

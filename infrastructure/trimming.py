@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -18,26 +19,32 @@ INBOX_ADVICE = (
 )
 
 
-async def run_trimming(
-    trim: Callable[[], Awaitable[object]],
-    interval_seconds: float,
-    stop: asyncio.Event,
-    advice: str = _GROWS,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trimming:
+    """How one run mode trims its topics."""
+
+    #: One round. Raises Unavailable.
+    trim: Callable[[], Awaitable[object]]
+    interval_seconds: float
+    #: What to do about a round that failed.
+    advice: str = _GROWS
+
+
+async def run_trimming(trimming: Trimming, stop: asyncio.Event) -> None:
     """A round per interval until `stop` is set; what fails is logged, with the advice, and left to the next one.
 
     Any number of processes may do this side by side.
     """
-    while not await _is_set_within(stop, interval_seconds):
+    while not await _is_set_within(stop, trimming.interval_seconds):
         try:
-            await trim()
+            await trimming.trim()
         except Unavailable as away:
             log.warning(
                 "topics were not trimmed; tried again next time",
                 action="topics.not_trimmed",
                 component=away.component,
                 detail=away.detail,
-                advice=advice,
+                advice=trimming.advice,
             )
 
 

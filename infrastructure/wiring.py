@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from adapters.kafka.feed import KafkaEventFeed
@@ -34,6 +35,7 @@ from adapters.sqlite.inbox import SqliteInbox
 from adapters.sqlite.projections import SqliteProjections
 from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
 from adapters.sqlite.queries import SqliteWorkflowQueries
+from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.aggregates.catalog import CATALOG
 from application.definitions.registry import DefinitionRegistry
@@ -59,6 +61,7 @@ from application.ports import (
 from application.queries import WorkflowReader
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings, listed
+from infrastructure.trimming import INBOX_ADVICE, Trimming, trim_inbox
 
 #: Asks one server: None if it answers, else what is wrong.
 Probe = Callable[[], Awaitable[str | None]]
@@ -86,8 +89,8 @@ class Backbone:
     new_inbox: Callable[[], Inbox]
     #: Brings an older store to this schema. Raises SetupError, Unavailable.
     migrate: Callable[[], Awaitable[None]]
-    #: None in the embedded mode, whose file is trimmed as a whole.
-    inbox_trimmer: InboxTrimmer | None
+    #: None where somebody else does it.
+    trimming: Trimming | None
     #: Called with a service's name when a definition of a new service is registered.
     ensure_request_topic: Callable[[str], Awaitable[None]]
     #: component of the health document -> how to ask it
@@ -181,10 +184,11 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
         publisher = KafkaPublisher(kafka)
         feed = KafkaEventFeed(kafka)
         definitions = MongoDefinitionRepository(database)
+        projections = MongoProjections(database)
         yield Backbone(
             mode="kafka",
             event_log=MongoEventLog(database),
-            projections=MongoProjections(database),
+            projections=projections,
             queries=MongoWorkflowQueries(database),
             registry=DefinitionRegistry(definitions, clock),
             definitions=definitions,
@@ -196,10 +200,23 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             clock=clock,
             new_inbox=lambda: KafkaInbox(kafka),
             migrate=lambda: migrate(database),
-            inbox_trimmer=KafkaInboxTrimmer(kafka),
+            trimming=_inbox_trimming(settings, KafkaInboxTrimmer(kafka), projections),
             ensure_request_topic=lambda service: ensure_request_topic(kafka, service),
             probes=probes,
         )
+
+
+def _inbox_trimming(
+    settings: Settings, trimmer: InboxTrimmer, projections: Projections
+) -> Trimming | None:
+    interval = settings.kafka.inbox_trim_interval_seconds
+    if interval == 0:
+        return None
+    return Trimming(
+        trim=partial(trim_inbox, trimmer, projections),
+        interval_seconds=interval,
+        advice=INBOX_ADVICE,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +228,7 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(path: Path) -> AsyncGenerator[Embedded]:
+async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
     """One SQLite file, this process its only user."""
     store = SqliteStore(path)
     try:
@@ -245,7 +262,10 @@ async def embedded(path: Path) -> AsyncGenerator[Embedded]:
                 clock=clock,
                 new_inbox=lambda: SqliteInbox(session),
                 migrate=migrated_when_opened,
-                inbox_trimmer=None,
+                trimming=Trimming(
+                    trim=partial(trim, store),
+                    interval_seconds=settings.scheduler.outbox_cleanup_interval_ms / 1000,
+                ),
                 ensure_request_topic=no_topic_needed,
                 probes={"eventStore": store_problem},
             ),

@@ -89,7 +89,7 @@ class EmbeddedSite:
 @asynccontextmanager
 async def embedded_site(path: Path, roles: Sequence[Role]) -> AsyncGenerator[EmbeddedSite]:
     """The file, initialised if it is new, with these roles running on it."""
-    async with embedded(path) as mode:
+    async with embedded(path, Settings()) as mode:
         await initialise_embedded(mode.backbone, mode.store)
         site = EmbeddedSite(mode)
         for role in roles:

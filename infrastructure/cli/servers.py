@@ -67,10 +67,11 @@ def serve(
 ) -> None:
     """Run roles of the service on Kafka, MongoDB and Redis."""
     settings = _settings(sys.stdout)
+    from infrastructure.roles import ROLES, need_http
     from infrastructure.serve import run_serve
 
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
-    if "api" in wanted:
+    if need_http([ROLES[name] for name in wanted if name in ROLES]):
         _refuse_taken(host, port, "--port")
     if health_port is not None:
         _refuse_taken(host, health_port, "--health-port")

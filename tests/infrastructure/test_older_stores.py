@@ -101,7 +101,7 @@ async def database(mongo_uri: str) -> AsyncIterator[Database]:
 async def test_an_embedded_file_goes_on(file: Path) -> None:
     """What was open ends, what had ended is as it was, and nothing is wrong with the store."""
     before = stored_commits(file)
-    async with embedded(file) as mode:
+    async with embedded(file, Settings()) as mode:
         assert schema_version(file) == SQLITE_VERSION
         assert stored_commits(file) == before
         await initialise_embedded(mode.backbone, mode.store)
@@ -119,7 +119,7 @@ async def test_a_mongodb_database_goes_on(database: Database, file: Path) -> Non
     assert before[0].entries[0].events[0].data["metadata"]["nul\0l"] == 2**63 + 1
     with pytest.raises(SetupError, match="run `conveyor init`"):
         await require_current(database)
-    async with embedded(file) as mode:
+    async with embedded(file, Settings()) as mode:
         definitions = MongoDefinitionRepository(database)
         registry = DefinitionRegistry(definitions, mode.backbone.clock)
         backbone = replace(

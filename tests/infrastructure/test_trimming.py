@@ -18,7 +18,7 @@ from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.ports import InboxStart, Trimmed, Unavailable
 from domain.aggregate.position import TopicPartition
-from infrastructure.trimming import INBOX_ADVICE, run_trimming, trim_inbox
+from infrastructure.trimming import INBOX_ADVICE, Trimming, run_trimming, trim_inbox
 from tests.contracts.publisher_contract import event
 
 START = InboxStart(topics.COMMANDS, 0, "id-1", 7)
@@ -55,7 +55,15 @@ async def test_every_round_is_tried_whatever_became_of_the_last() -> None:
 
     with capture_logs() as logs:
         await asyncio.wait_for(
-            run_trimming(partial(trim_inbox, trimmer, projections), 0.01, stop, INBOX_ADVICE), 10
+            run_trimming(
+                Trimming(
+                    trim=partial(trim_inbox, trimmer, projections),
+                    interval_seconds=0.01,
+                    advice=INBOX_ADVICE,
+                ),
+                stop,
+            ),
+            10,
         )
 
     assert trimmer.asked == [[START]] * 3
@@ -77,9 +85,9 @@ async def test_a_process_that_stops_does_not_wait_for_the_next_round() -> None:
     stop.set()
     trimmer = Recorded(stop)
 
-    await asyncio.wait_for(
-        run_trimming(partial(trim_inbox, trimmer, MemoryProjections()), 3600, stop), 10
-    )
+    trim_all = partial(trim_inbox, trimmer, MemoryProjections())
+
+    await asyncio.wait_for(run_trimming(Trimming(trim=trim_all, interval_seconds=3600), stop), 10)
 
     assert trimmer.asked == []
 
@@ -91,9 +99,10 @@ async def test_a_file_that_cannot_be_written_ends_no_process(tmp_path: Path) -> 
     await store.write([save_offsets("reader", [InboxStart(EVENTS, 0, store.topics[EVENTS].id, 2)])])
     store._writer._connection.execute("PRAGMA query_only = ON")
     stop = asyncio.Event()
+    trimming = Trimming(trim=partial(trim, store), interval_seconds=0.01)
 
     with capture_logs() as logs:
-        rounds = asyncio.create_task(run_trimming(partial(trim, store), 0.01, stop))
+        rounds = asyncio.create_task(run_trimming(trimming, stop))
         async with asyncio.timeout(10):
             while len(logs) < 2:
                 assert not rounds.done()

@@ -13,7 +13,6 @@ import httpx
 from conveyor import topics
 from conveyor.runner import ParticipantRunner
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
 from adapters.rest.app import Api, create_app
 from adapters.sqlite.participant import (
@@ -24,7 +23,8 @@ from adapters.sqlite.participant import (
 from adapters.sqlite.store import SqliteStore
 from application.gateway import CommandGateway
 from infrastructure.initialise import initialise_embedded
-from infrastructure.running import EngineRunner, ProcessMonitor, api_of, run_gateway
+from infrastructure.roles import Site
+from infrastructure.running import EngineRunner, run_gateway
 from infrastructure.settings import Settings
 from infrastructure.warehouse import build_warehouse
 from infrastructure.wiring import embedded
@@ -87,19 +87,16 @@ async def serving(
     path: Path, *, with_engine: bool = True, with_warehouse: bool = True
 ) -> AsyncIterator[Service]:
     stop = asyncio.Event()
-    async with embedded(path) as mode, asyncio.TaskGroup() as group:
-        backbone = mode.backbone
-        await initialise_embedded(backbone, mode.store)
+    settings = Settings()
+    async with embedded(path, settings) as mode, asyncio.TaskGroup() as group:
+        await initialise_embedded(mode.backbone, mode.store)
         await mode.store.topic(topics.EVENTS)
-        metrics = CollectorRegistry()
-        settings = Settings()
-        engine = EngineRunner(backbone, settings, metrics)
-        gateway = backbone.gateway()
-        api = api_of(backbone, gateway, ProcessMonitor(backbone, engine, metrics), settings)
-        group.create_task(run_gateway(gateway, stop))
+        site = Site.on(mode.backbone, settings)
+        api = site.api(with_engine=True)
+        group.create_task(run_gateway(site.gateway, stop))
         runner = _warehouse(mode.store)
         if with_engine:
-            group.create_task(engine.run(stop))
+            group.create_task(site.engine.run(stop))
         if with_warehouse:
             group.create_task(runner.run())
         app = create_app(api)
@@ -110,8 +107,8 @@ async def serving(
                 api=api,
                 app=app,
                 client=client,
-                engine=engine,
-                gateway=gateway,
+                engine=site.engine,
+                gateway=site.gateway,
                 store=mode.store,
             )
         stop.set()

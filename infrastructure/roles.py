@@ -1,0 +1,127 @@
+"""The roles that a process may have: one table, which `serve` and `dev` run alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from adapters.rest.api import Api
+from adapters.rest.app import create_app
+from adapters.rest.hosts import Hosts
+from application.gateway import CommandGateway
+from application.use_cases.control import ControlWorkflow
+from application.use_cases.definitions import RegisterDefinition
+from application.use_cases.start import StartWorkflow
+from infrastructure.health import ProcessMonitor, report_outages
+from infrastructure.running import EngineRunner, run_gateway, run_http, until_available
+from infrastructure.settings import Settings, listed
+from infrastructure.trimming import run_trimming
+from infrastructure.wiring import Backbone
+
+#: A role that needs it is reached over the port of the process.
+HTTP = "http"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What the roles of one process share."""
+
+    settings: Settings
+    backbone: Backbone
+    metrics: CollectorRegistry
+    engine: EngineRunner
+    gateway: CommandGateway
+
+    @staticmethod
+    def on(backbone: Backbone, settings: Settings) -> Site:
+        """Stores and topics of one run mode, with nothing running on them yet."""
+        metrics = CollectorRegistry()
+        return Site(
+            settings=settings,
+            backbone=backbone,
+            metrics=metrics,
+            engine=EngineRunner(backbone, settings, metrics),
+            gateway=backbone.gateway(),
+        )
+
+    def api(self, *, with_engine: bool) -> Api:
+        """The REST API's use cases; health is that of a process with or without an engine."""
+        reader = self.backbone.reader()
+        engine = self.engine if with_engine else None
+        api = self.settings.api
+        return Api(
+            reader=reader,
+            start=StartWorkflow(self.gateway, reader, self.backbone.registry),
+            control=ControlWorkflow(self.gateway, reader),
+            register=RegisterDefinition(self.backbone.registry, self.backbone.ensure_request_topic),
+            definitions=self.backbone.definitions,
+            monitor=ProcessMonitor(self.backbone, engine, self.metrics),
+            hosts=Hosts(listed(api.allowed_hosts), listed(api.allowed_origins)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """Work that a process does until it is stopped, together with other roles."""
+
+    name: str
+    #: What the process has to offer to it.
+    needs: frozenset[str] = frozenset()
+    #: Ends soon after the event is set. When it ends by itself, the process does. Raises SetupError.
+    run: Callable[[Site, asyncio.Event], Awaitable[None]]
+
+
+async def _run_engine(site: Site, stop: asyncio.Event) -> None:
+    """Decide, and trim the topics of what is decided."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(site.engine.run(stop))
+        if site.backbone.trimming is not None:
+            group.create_task(run_trimming(site.backbone.trimming, stop))
+
+
+async def _run_api(site: Site, stop: asyncio.Event) -> None:
+    """Wait for the outcomes that requests wait for; the requests come over the port."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(until_available(site.backbone.migrate, stop))
+        group.create_task(run_gateway(site.gateway, stop))
+
+
+ENGINE = Role(name="engine", run=_run_engine)
+API = Role(name="api", needs=frozenset({HTTP}), run=_run_api)
+#: A new role is a line here.
+ROLES: Mapping[str, Role] = MappingProxyType({role.name: role for role in (ENGINE, API)})
+
+
+def need_http(roles: Sequence[Role]) -> bool:
+    return any(HTTP in role.needs for role in roles)
+
+
+async def run_roles(
+    site: Site, roles: Sequence[Role], host: str, ports: Sequence[int], stop: asyncio.Event
+) -> None:
+    """Run them, with the API, health and metrics on these ports, until `stop` is set.
+
+    When one part ends, all do. Raises SetupError.
+    """
+    app = create_app(site.api(with_engine=ENGINE in roles))
+    parts: list[Coroutine[Any, Any, None]] = [
+        report_outages(site.backbone.probes, stop),
+        *(run_http(app, host, port, stop) for port in ports),
+    ]
+    async with asyncio.TaskGroup() as group:
+        for role in roles:
+            group.create_task(_ending_all(role.run(site, stop), stop))
+        for part in parts:
+            group.create_task(_ending_all(part, stop))
+
+
+async def _ending_all(part: Awaitable[None], stop: asyncio.Event) -> None:
+    try:
+        await part
+    finally:
+        stop.set()
