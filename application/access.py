@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from domain.values import value
+from domain.values import Value
 
 
 class Role(StrEnum):
@@ -39,8 +39,7 @@ PERMISSIONS: Mapping[Action, Role] = {
 _RANKS: Mapping[Role, int] = {role: rank for rank, role in enumerate(Role)}
 
 
-@value
-class Caller:
+class Caller(Value):
     """Who asks, and in which context."""
 
     #: As it stands in events and in the audit trail.

@@ -5,14 +5,11 @@ The same commit gives the same messages with the same ids, whoever publishes it 
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
 from application.codec.internal import SOURCE, Sign, send_message
-from application.ports import Commit, Document, Entry, RecordedEvent
+from application.ports import Commit, Entry, EventHead, RecordedEvent
 from domain.workflow.events import (
     StepCompensationFailed,
     StepFailed,
@@ -50,7 +47,8 @@ def _repeats(event: RecordedEvent) -> bool:
     if event.type != StepScheduled.TYPE:
         return event.type in _REPEATING
     # Later attempts have the same input, and the document has none of undos.
-    return event.data["attempt"] > 1 or "purpose" in event.data
+    head = event.head
+    return head.purpose is not None or head.attempt != 1
 
 
 def entry_outputs(entry: Entry, sign: Sign) -> list[Message]:
@@ -58,62 +56,59 @@ def entry_outputs(entry: Entry, sign: Sign) -> list[Message]:
     causation_id = entry.message_id.partition(" ")[2]
     messages: list[Message] = []
     for event in entry.events:
+        head = event.head
+        passed_on = _passed_on(head)
         if event.is_public:
-            messages.append(_event_message(event, causation_id))
+            extensions = {"causationid": causation_id, **passed_on}
+            messages.append(_event_message(event, head, extensions))
         if event.type in _REQUESTING:
-            messages.append(_request_message(event.type, event.data))
+            messages.append(_request_message(event.type, head, passed_on))
         for number, send in enumerate(event.sends, 1):
-            messages.append(send_message(sign, send, f"{event.data['eventId']}/send/{number}"))
+            messages.append(send_message(sign, send, f"{head.event_id}/send/{number}"))
     return messages
 
 
-def _event_message(event: RecordedEvent, causation_id: str) -> Message:
-    data = event.data
-    aggregate_id: str = data["aggregateId"]
-    extensions = {"causationid": causation_id}
-    correlation_id = data.get("correlationId")
-    if correlation_id is not None:
-        extensions["correlationid"] = correlation_id
-    traceparent = data.get("traceparent")
-    if traceparent is not None:
-        extensions["traceparent"] = traceparent
+def _passed_on(head: EventHead) -> dict[str, str]:
+    """The extension attributes that all messages of a workflow have."""
+    passed_on: dict[str, str] = {}
+    if head.correlation_id is not None:
+        passed_on["correlationid"] = head.correlation_id
+    if head.traceparent is not None:
+        passed_on["traceparent"] = head.traceparent
+    return passed_on
+
+
+def _event_message(event: RecordedEvent, head: EventHead, extensions: dict[str, str]) -> Message:
     return Message(
         topic=topics.EVENTS,
-        key=aggregate_id,
+        key=head.aggregate_id,
         type=event.type,
         source=SOURCE,
-        id=data["eventId"],
-        subject=aggregate_id,
-        time=data["occurredAt"],
+        id=head.event_id,
+        subject=head.aggregate_id,
+        time=head.occurred_at,
         dataschema=types.dataschema(event.type),
         data=event.json,
         extensions=extensions,
     )
 
 
-def _request_message(event_type: str, data: Document) -> Message:
-    request: dict[str, Any] = data["request"]
+def _request_message(event_type: str, head: EventHead, passed_on: dict[str, str]) -> Message:
     request_type = types.SEAL_REQUESTED
-    extensions = {"idempotencykey": data["idempotencyKey"], "causationid": data["eventId"]}
+    extensions = {"idempotencykey": str(head.idempotency_key), "causationid": head.event_id}
     if event_type == StepScheduled.TYPE:
-        undo = data.get("purpose") == "undo"
+        undo = head.purpose == "undo"
         request_type = types.COMPENSATION_REQUESTED if undo else types.STEP_REQUESTED
-        extensions["attempt"] = str(request["attempt"])
-    correlation_id = data.get("correlationId")
-    if correlation_id is not None:
-        extensions["correlationid"] = correlation_id
-    traceparent = data.get("traceparent")
-    if traceparent is not None:
-        extensions["traceparent"] = traceparent
+        extensions["attempt"] = str(head.attempt)
     return Message(
-        topic=topics.step_requests(data["serviceName"]),
-        key=data["aggregateId"],
+        topic=topics.step_requests(str(head.service_name)),
+        key=head.aggregate_id,
         type=request_type,
         source=SOURCE,
-        id=f"{data['eventId']}/request",
-        subject=data["aggregateId"],
-        time=data["occurredAt"],
+        id=f"{head.event_id}/request",
+        subject=head.aggregate_id,
+        time=head.occurred_at,
         dataschema=types.dataschema(request_type),
-        data=orjson.dumps(request),
-        extensions=extensions,
+        data=bytes(head.request),
+        extensions=extensions | passed_on,
     )

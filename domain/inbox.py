@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.aggregate.kind import Decided, Kind, Moment, nothing_follows, settle
-from domain.values import changed, value
+from domain.values import Value, changed
 
 PREFIX = "inbox:"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -20,8 +20,7 @@ def inbox_id(partition: int) -> str:
     return f"{PREFIX}{partition}"
 
 
-@value
-class InboxState:
+class InboxState(Value):
     """Only how much happened to it: what it remembers of messages is what every aggregate remembers."""
 
     id: str
@@ -33,20 +32,17 @@ class InboxState:
         return _LONG_AGO
 
 
-@value
-class ClaimPartition:
+class ClaimPartition(Value):
     inbox: str
     partition: int
 
 
-@value
 class RefusedUnknown(CommandRejected):
     """Published as an event of the aggregate that the command named, at version 0 (CONTRACT 6)."""
 
     aggregate_id: str
 
 
-@value
 class PartitionClaimed(DomainEvent):
     """An engine took the partition over. Nobody asked for it, so it is not published."""
 

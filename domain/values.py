@@ -1,43 +1,47 @@
-"""Values: what is made once and never changed, and copies of them with some fields changed."""
+"""Values: what is made once and never changed, and copies of them with some fields changed.
+
+The only module of the domain that is not of the standard library alone (ADR 30): a dozen values are made for
+every message, and nothing in the standard library makes a value that is both frozen and fast.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from typing import Any, TypeVar, dataclass_transform
 
-Value = TypeVar("Value")
+import msgspec
+
+AnyValue = TypeVar("AnyValue", bound="Value")
+
+#: A field's default that must be made anew for each value: `field(default_factory=dict[str, Any])`.
+field = msgspec.field
+
+
+class _ValueType(msgspec.StructMeta):
+    """Gives every value the same options, which subclasses would not inherit."""
+
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
+    ) -> _ValueType:
+        options = {"frozen": True, "kw_only": True, "gc": False, **options}
+        return super().__new__(cls, name, bases, namespace, **options)
 
 
 @dataclass_transform(
     eq_default=True, frozen_default=True, kw_only_default=True, field_specifiers=(field,)
 )
-def value(cls: type[Value]) -> type[Value]:
-    """A slotted dataclass that the type checker holds frozen (ADR 16).
+class Value(msgspec.Struct, metaclass=_ValueType):
+    """A frozen, slotted and hashable record. Its fields are given by name, unless `kw_only=False`.
 
-    Frozen at run time as well, each of its fields would cost four times as much to set, and every
-    event of every workflow makes half a dozen values.
+    The garbage collector does not watch it: a value holds what existed before it, so values form trees and
+    never cycles.
     """
-    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
 
 
-@lru_cache(maxsize=64)
-def _copying(cls: type[Any]) -> Callable[[Any], Any]:
-    """A function that copies every field of such a value, each by a statement of its own."""
-    lines = [f"    copy.{item.name} = value.{item.name}" for item in fields(cls)]
-    source = "\n".join(("def copied(value):", "    copy = new(cls)", *lines, "    return copy"))
-    names: dict[str, Any] = {"cls": cls, "new": object.__new__}
-    exec(source, names)  # noqa: S102 - as dataclasses make their methods, of field names only
-    return names["copied"]
+def fields_of(value: Value) -> dict[str, Any]:
+    """Its fields by name."""
+    return msgspec.structs.asdict(value)
 
 
-def changed(value: Value, **changes: Any) -> Value:
-    """As `dataclasses.replace`, at a third of its cost, for values without `__post_init__`.
-
-    Every event of every workflow makes two such copies.
-    """
-    copy = _copying(type(value))(value)
-    for name, new in changes.items():
-        setattr(copy, name, new)
-    return copy
+def changed(value: AnyValue, **changes: Any) -> AnyValue:
+    """The value with these fields changed."""
+    return msgspec.structs.replace(value, **changes)

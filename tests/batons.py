@@ -19,15 +19,14 @@ from application.ports import DefinitionOf, Document
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.kind import Decided, Kind, Moment, Send, nothing_follows, settle
 from domain.aggregate.timer import Firing, Timer
-from domain.values import changed, value
+from domain.values import Value, changed
 
 RUNNERS = ("baton:ann", "baton:bob", "baton:eve")
 PASS = "orchestration.internal.baton-pass"
 _REST = timedelta(seconds=1)
 
 
-@value
-class Runner:
+class Runner(Value):
     """`laps`: those left when it ran last. It rests before it passes the baton on."""
 
     id: str
@@ -37,27 +36,23 @@ class Runner:
     rests_until: datetime | None
 
 
-@value
-class TakeBaton:
+class TakeBaton(Value):
     runner: str
     laps: int
 
 
-@value
 class BatonTaken(DomainEvent):
     TYPE = "orchestration.internal.baton-taken"
     NAME = "BatonTaken"
     laps: int
 
 
-@value
 class BatonPassed(DomainEvent):
     TYPE = "orchestration.internal.baton-passed"
     NAME = "BatonPassed"
     laps: int
 
 
-@value
 class BatonIgnored(DomainEvent):
     TYPE = "orchestration.internal.baton-ignored"
     NAME = "BatonIgnored"

@@ -12,9 +12,6 @@ from adapters.mongodb.json_in_bson import EncodedDocument
 from application.codec.commits import entry_from_document, entry_to_document
 from application.ports import Commit, Document, Entry
 
-#: Fields of an event's data that can be queried.
-_QUERIED = ("version", "occurredAt")
-
 
 def to_stored(commit: Commit) -> EncodedDocument:
     """The document of a commit."""
@@ -41,5 +38,8 @@ def from_stored(document: Document) -> Commit:
 def _entry(entry: Entry) -> Document:
     document = entry_to_document(entry, bytes.decode)
     for stored, event in zip(document["events"], entry.events, strict=True):
-        stored.update({name: event.data[name] for name in _QUERIED if name in event.data})
+        head = event.head
+        stored["occurredAt"] = head.occurred_at
+        if head.version is not None:
+            stored["version"] = head.version
     return document

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Header, Path
@@ -14,6 +13,7 @@ from adapters.rest.api import Api
 from adapters.rest.correlation import HEADER, given_correlation_id
 from adapters.rest.problems import Problem
 from application.access import Action, Caller
+from domain.values import changed
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -46,7 +46,7 @@ def _caller(
     traceparent: TraceParent = None,
 ) -> Caller:
     """Whoever sends the request, with its correlation id and trace."""
-    return replace(
+    return changed(
         api.identify(request.headers),
         correlation_id=given_correlation_id(request.headers),
         traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent or "") else None,

@@ -64,10 +64,14 @@ def _event_from_document(document: Document) -> RecordedEvent:
     # Schema version 1 of MongoDB nested the data, and kept what BSON cannot hold as text in `json`.
     return RecordedEvent(
         document["type"],
-        _parsed(document["json"] if "json" in document else document["data"]),
+        _json(document["json"] if "json" in document else document["data"]),
         document.get("kind"),
         tuple(_parsed(document["sends"])) if "sends" in document else (),
     )
+
+
+def _json(held: Any) -> bytes:
+    return held.encode() if isinstance(held, str) else orjson.dumps(held)
 
 
 def _parsed(held: Any) -> Any:

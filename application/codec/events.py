@@ -6,12 +6,13 @@ A recorded event holds the whole published document: the fields common to all ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeVar
 
+import orjson
 from conveyor.times import rfc3339
+from msgspec.structs import fields
 
 from application.aggregates.aggregate import Aggregate
 from application.codec.times import parse_time
@@ -146,13 +147,11 @@ _Field = tuple[str, str, _Convert | None, _Convert | None, bool]
 
 
 def _described(cls: type[Any], leave_out: Iterable[str]) -> tuple[_Field, ...]:
-    hints = get_type_hints(cls)
     described: list[_Field] = []
     for item in fields(cls):
         if item.name not in leave_out:
-            write, read = _CONVERTERS.get(hints[item.name], (None, None))
-            required = item.default is MISSING and item.default_factory is MISSING
-            described.append((item.name, camel(item.name), write, read, required))
+            write, read = _CONVERTERS.get(item.type, (None, None))
+            described.append((item.name, camel(item.name), write, read, item.required))
     return tuple(described)
 
 
@@ -215,7 +214,7 @@ def record(aggregate: Aggregate[S], event: DomainEvent, state: S, version: int) 
         {"to": send.to, "type": send.type, "data": {**send.data, "at": occurred_at}}
         for send in aggregate.kind.sends(state, event)
     )
-    return RecordedEvent(event.TYPE, document, event.KIND, sends)
+    return RecordedEvent(event.TYPE, orjson.dumps(document), event.KIND, sends)
 
 
 def restore(kind: Kind[Any], recorded: RecordedEvent, definition_of: DefinitionOf) -> DomainEvent:

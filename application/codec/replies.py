@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from conveyor import types, wire
 from conveyor.messages import MalformedEvent, Message
@@ -13,6 +12,7 @@ from application.aggregates.aggregate import Decode
 from application.codec.addressing import CONFLICTING_IDS, require_same, to_workflow
 from application.codec.commands import error_of
 from domain.aggregate.ids import StepKey
+from domain.values import changed
 from domain.workflow.commands import Command, HandleSealAnswer, HandleStepReply, Purpose
 from domain.workflow.failure import ErrorType, WorkflowError
 
@@ -32,12 +32,12 @@ def without_data(answer: Answer, code: str, detail: str) -> Answer:
         answer.step_id, "", code, detail, ErrorType.VALIDATION_ERROR, recoverable=False
     )
     if isinstance(answer, HandleSealAnswer):
-        return replace(
+        return changed(
             answer, output=None, snapshot=None, error=unusable if answer.performed else None
         )
     if answer.error is not None:
         return answer
-    return replace(answer, output=None, snapshot=None, performed=True, error=unusable)
+    return changed(answer, output=None, snapshot=None, performed=True, error=unusable)
 
 
 def _strict(decode_reply: Callable[[Message], Command]) -> Decode:

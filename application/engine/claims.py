@@ -104,5 +104,5 @@ class Claims:
             partition.decided[topics.COMMANDS] - 1,
         )
         event = record(INBOX, decided.events[0], decided.state, decided.state.version)
-        entry = Entry(done, f"{SOURCE} {event.data['eventId']}", (event,), decided.primary)
+        entry = Entry(done, f"{SOURCE} {event.head.event_id}", (event,), decided.primary)
         return Commit(name, decided.state.version, number, (entry,)), decided.state

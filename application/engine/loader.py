@@ -172,7 +172,7 @@ def remembered(memory: Memory, entry: Entry) -> Memory:
     log. The engine's own messages do not count; a claim is caused by what was done before it, so it applies nothing
     new.
     """
-    recorded_at = parse_time(entry.events[0].data["occurredAt"])
+    recorded_at = parse_time(entry.events[0].head.occurred_at)
     return memory.after(
         entry.cause,
         None if is_own(entry.message_id) else entry.message_id,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from application.ports import Document
 from domain.aggregate.position import Position
+from domain.values import Value, field
 
 #: Newest command ids that an aggregate keeps; older ones are found in the log (PROTOCOL rule 9).
 COMMAND_IDS_KEPT = 1000
@@ -17,8 +17,7 @@ Lane = tuple[str, int]
 Order = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Value, kw_only=False):
     """What one aggregate remembers of its inbox: the highest position applied per lane, and command ids with
     their times (milliseconds since 1970), oldest first."""
 

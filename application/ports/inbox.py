@@ -12,10 +12,10 @@ from conveyor.messages import MalformedEvent, Message, Record
 
 from application.ports.states import InboxStart
 from domain.aggregate.position import Position, TopicPartition
+from domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Value, kw_only=False):
     """One inbox message: where it stood, as it stood there, and what it decodes to."""
 
     position: Position

@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 import orjson
 
 from application.ports.document import Document
 from domain.aggregate.position import Position
+from domain.values import Value
 
 #: Types of events and messages that stay between engines and aggregates.
 INTERNAL_PREFIX = "orchestration.internal."
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
-    """An event as it is stored and published: `data` holds the whole published document (PROTOCOL rule 15)."""
+class EventHead(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """What messages, stores and metrics need of an event's data; the rest is not parsed for them.
+
+    Fields that the event does not have are None, `request` is empty.
+    """
+
+    event_id: str
+    #: RFC 3339.
+    occurred_at: str
+    #: Empty where the event is of an inbox and names nobody.
+    aggregate_id: str = ""
+    version: int | None = None
+    correlation_id: str | None = None
+    traceparent: str | None = None
+    purpose: str | None = None
+    attempt: int | None = None
+    #: Of an event that asks a participant: whom, under which key, and the request itself.
+    service_name: str | None = None
+    idempotency_key: str | None = None
+    request: msgspec.Raw = msgspec.Raw()
+
+
+_head = msgspec.json.Decoder(EventHead).decode
+
+
+class RecordedEvent(Value, kw_only=False):
+    """An event as it is stored and published: `json` is the whole published document (PROTOCOL rule 15)."""
 
     type: str
-    data: Document
+    json: bytes
     #: The name that a source document gives this sort of event (`SAGA_COMPENSATION`, ...), if any.
     kind: str | None = None
     #: Messages to other aggregates that follow from it, each `{to, type, data}` (PROTOCOL rule 23).
     sends: tuple[Document, ...] = ()
-    _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_public(self) -> bool:
@@ -33,17 +57,17 @@ class RecordedEvent:
         return not self.type.startswith(INTERNAL_PREFIX)
 
     @property
-    def json(self) -> bytes:
-        """`data` as JSON; encoded once, since it is measured, published and stored."""
-        encoded = self._json
-        if encoded is None:
-            encoded = orjson.dumps(self.data)
-            object.__setattr__(self, "_json", encoded)
-        return encoded
+    def head(self) -> EventHead:
+        """Raises `ValueError` for data that no engine wrote."""
+        return _head(self.json)
+
+    @property
+    def data(self) -> Document:
+        """The document. It is parsed anew each time."""
+        return orjson.loads(self.json)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value, kw_only=False):
     """What one inbox message did to one instance."""
 
     cause: Position
@@ -55,8 +79,7 @@ class Entry:
     primary: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Value, kw_only=False):
     """All changes of one instance in one batch: one document, the unit of the fence (PROTOCOL rule 5)."""
 
     aggregate_id: str

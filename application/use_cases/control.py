@@ -7,14 +7,13 @@ from application.gateway import CommandGateway
 from application.ports import Document, Unavailable
 from application.queries import WorkflowReader
 from application.use_cases.refusal import refused_by, require_id
-from domain.values import value
+from domain.values import Value
 
 #: How long an answer waits for the engine's decision (CONTRACT 1).
 DECISION_SECONDS = 2.0
 
 
-@value
-class Controlled:
+class Controlled(Value):
     """A command that was not refused."""
 
     workflow_id: str

@@ -16,11 +16,10 @@ from application.ports import Document
 from application.use_cases.refusal import Refused, refused_for
 from domain.aggregate.rejection import RejectionCode
 from domain.definition.faults import Fault
-from domain.values import value
+from domain.values import Value
 
 
-@value
-class Registered:
+class Registered(Value):
     """A definition that can be started from now on."""
 
     name: str

@@ -27,7 +27,7 @@ from application.use_cases.refusal import Refused, refused_by, refused_for
 from domain.aggregate.ids import derived_id, id_fault
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import WorkflowDefinition
-from domain.values import value
+from domain.values import Value
 from domain.workflow.status import WorkflowStatus
 
 KEY_LENGTH_MAX = 255
@@ -41,8 +41,7 @@ class StartWorkflowRequest(wire.StartData):
     id: str | None = None
 
 
-@value
-class Started:
+class Started(Value):
     """A start that was not refused."""
 
     workflow_id: str
@@ -55,8 +54,7 @@ class Started:
     correlation_id: str | None
 
 
-@value
-class _Proved:
+class _Proved(Value):
     """A start that nothing is wrong with, as far as can be known before the engine decides."""
 
     workflow_id: str

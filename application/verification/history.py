@@ -145,7 +145,7 @@ class History:
             else:
                 self.to_project = self.version
             try:
-                occurred_at = parse_time(event.data["occurredAt"])
+                occurred_at = parse_time(event.head.occurred_at)
                 if event.is_public:
                     self._match(event, entry, Unseen(self.version, commit.partition, occurred_at))
                 self._fold(event)
@@ -170,7 +170,7 @@ class History:
             return
         self._digest = added(self._digest, digest_of(event, entry.message_id.partition(" ")[2]))
         # Between events that are published as those of different aggregates there is no order.
-        if self.version in self.seen.late and event.data["aggregateId"] == self.aggregate_id:
+        if self.version in self.seen.late and event.head.aggregate_id == self.aggregate_id:
             self.late.append(here)
 
     def _fold(self, event: RecordedEvent) -> None:
@@ -187,10 +187,11 @@ class History:
             "eventType": catalog_of(self.aggregate.kind)[event.type].NAME,
             **common,
         }
+        data = event.data
         wrong = [
-            f"{name} is {event.data.get(name)!r}, not {value!r}"
+            f"{name} is {data.get(name)!r}, not {value!r}"
             for name, value in expected.items()
-            if event.data.get(name) != value
+            if data.get(name) != value
         ]
         if wrong:
             self._found(Kind.EVENT, f"version {self.version}: {'; '.join(wrong)}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 
-import orjson
 from conveyor.messages import MalformedEvent, Message
 
 from application.ports import Published, PublishedRange, RecordedEvent
@@ -99,10 +98,8 @@ def added(digest: int, other: int) -> int:
 
 def digest_of(event: RecordedEvent, causation_id: str) -> int:
     """The digest of an event of the log, as it should have been published."""
-    data = event.data
-    return _digest(
-        event.type, data["eventId"], data["aggregateId"], causation_id, orjson.dumps(data)
-    )
+    head = event.head
+    return _digest(event.type, head.event_id, head.aggregate_id, causation_id, event.json)
 
 
 def _digest_of(message: Message) -> int:

@@ -134,7 +134,8 @@ class Verifier:
     async def _learn_definition(self, first: StoredCommit) -> None:
         """Look up the definition that the first event of an instance names, if it does."""
         for event in (event for entry in first.commit.entries[:1] for event in entry.events[:1]):
-            name, version = event.data.get("definition"), event.data.get("definitionVersion")
+            data = event.data
+            name, version = data.get("definition"), data.get("definitionVersion")
             known = (name, version) in self._definitions
             if isinstance(name, str) and isinstance(version, int) and not known:
                 definition = await self._find_definition(name, version)

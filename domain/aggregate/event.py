@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 
-from domain.values import value
+from domain.values import Value
 
 
-@value
-class DomainEvent:
+class DomainEvent(Value):
     """What every event has besides its place in the stream."""
 
     TYPE: ClassVar[str]
@@ -21,7 +20,6 @@ class DomainEvent:
     actor: str = "system"
 
 
-@value
 class CommandRejected(DomainEvent):
     """A refusal, stored so that the same message is refused again for the same reason."""
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.rejection import Rejection
 from domain.aggregate.timer import Timer
+from domain.values import Value
 
 
 class HistoryError(Exception):
@@ -36,15 +37,13 @@ class State(Protocol):
 S = TypeVar("S", bound=State)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Value, kw_only=False):
     """All that a decision may know besides the state and the command. It grows here and nowhere else."""
 
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Decided(Generic[S]):
+class Decided(Value, Generic[S], kw_only=False):
     """The command applies: what happens, and the state after it."""
 
     events: tuple[DomainEvent, ...]
@@ -53,16 +52,14 @@ class Decided(Generic[S]):
     primary: int
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(Value, kw_only=False):
     """The command that began this aggregate, once more: its outcome is published again (PROTOCOL rule 17)."""
 
 
 Decision = Decided[S] | Rejection | Duplicate
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Value, kw_only=False):
     """A message to exactly one other aggregate, decided there by what it says (PROTOCOL rule 23)."""
 
     to: str
@@ -71,8 +68,7 @@ class Send:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Value, kw_only=False):
     """What a refusal says of the state: its status, and the commands that it would take."""
 
     status: str | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from domain.values import Value
 
 
 class TopicPartition(NamedTuple):
@@ -13,8 +14,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Value, kw_only=False):
     """The place of one message.
 
     `topic_id` keeps a recreated topic or another cluster apart from the old one, `leader_epoch`

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from domain.values import Value
 
 
 class RejectionCode(StrEnum):
@@ -27,10 +28,9 @@ class RejectionCode(StrEnum):
     VERSION_MISMATCH = "VERSION_MISMATCH"
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Value, kw_only=False):
     """A refusal is a value: it is stored with its reason and comes back as the command's outcome."""
 
     code: RejectionCode
     detail: str
-    faults: tuple[Mapping[str, str], ...] = field(default=())
+    faults: tuple[Mapping[str, str], ...] = ()

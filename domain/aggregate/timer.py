@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
-from domain.values import value
+from domain.values import Value
 
 
-@value
-class Firing:
+class Firing(Value):
     """The command of a due timer. It is decided by this identity alone, never by a clock."""
 
     #: What is due: `step-timeout`, `schedule-due`, ...
@@ -21,8 +19,7 @@ class Firing:
     round: int
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(Value, kw_only=False):
     """Something that is due at a time."""
 
     due_at: datetime

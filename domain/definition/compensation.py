@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.definition.expression import Template
-from domain.values import value
+from domain.values import Value
 
 
 class CompensationStrategy(StrEnum):
@@ -21,16 +21,14 @@ class CompensationStrategy(StrEnum):
     CUSTOM = "CUSTOM"
 
 
-@value
-class Verification:
+class Verification(Value):
     """An operation that checks an undo before the next one may begin."""
 
     operation: str
     input: Template
 
 
-@value
-class CompensationAction:
+class CompensationAction(Value):
     """The undo of one step: which service does what with which input."""
 
     strategy: CompensationStrategy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from domain.values import value
+from domain.values import Value
 
 
 class Rule(StrEnum):
@@ -44,8 +44,7 @@ class Rule(StrEnum):
     UNKNOWN_INPUT = "UNKNOWN_INPUT"
 
 
-@value
-class Fault:
+class Fault(Value):
     """Why a definition is refused, and what to do about it; `path` is the place in the document."""
 
     rule: Rule

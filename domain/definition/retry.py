@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
-from domain.values import value
+from domain.values import Value
 
 #: Retries that may follow each other as fast as their policy says. Every later one waits at least
 #: `LATER_DELAY_MIN_MS`: no policy may turn a service that is down into a loop without a pause.
@@ -13,8 +13,7 @@ QUICK_RETRIES = 3
 LATER_DELAY_MIN_MS = 1000
 
 
-@value
-class RetryPolicy:
+class RetryPolicy(Value):
     """Retries after the first attempt, delays in milliseconds, `jitter` as a share of the delay (0 to 1)."""
 
     max_retries: int = 3

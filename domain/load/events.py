@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from domain.aggregate.event import DomainEvent
-from domain.values import value
 
 
-@value
 class SystemLoadRebalanced(DomainEvent):
     """Of the aggregate `system`, not of a workflow."""
 

@@ -6,7 +6,6 @@ Undos run in parallel only where the graph allows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from domain.aggregate.event import DomainEvent
 from domain.aggregate.ids import StepKey
 from domain.definition.definition import StepDefinition, StepKind, WorkflowDefinition
 from domain.definition.expression import ExpressionError, Template
+from domain.values import changed
 from domain.workflow.commands import Purpose
 from domain.workflow.events import (
     CompensationCompleted,
@@ -197,7 +197,7 @@ def _undo_request(
         return request
     if request_bytes(instance.facts, request) <= WEIGHT_MAX:
         return request
-    return replace(request, step_output=None)
+    return changed(request, step_output=None)
 
 
 def _render_undo(instance: WorkflowInstance, template: Template) -> Any:

@@ -6,32 +6,28 @@ from enum import StrEnum
 from typing import Any
 
 from domain.aggregate.timer import Firing
-from domain.values import value
+from domain.values import Value
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
 
 
-@value
-class StartWorkflow:
+class StartWorkflow(Value):
     workflow_id: str
     facts: StartFacts
     actor: str = "system"
 
 
-@value
-class PauseWorkflow:
+class PauseWorkflow(Value):
     reason: str | None = None
     actor: str = "system"
 
 
-@value
-class ResumeWorkflow:
+class ResumeWorkflow(Value):
     reason: str | None = None
     actor: str = "system"
 
 
-@value
-class CancelWorkflow:
+class CancelWorkflow(Value):
     """`compensate` None: as the definition's `onCancel` says."""
 
     reason: str | None = None
@@ -39,43 +35,37 @@ class CancelWorkflow:
     actor: str = "system"
 
 
-@value
-class CompensateWorkflow:
+class CompensateWorkflow(Value):
     reason: str | None = None
     actor: str = "system"
 
 
-@value
-class ForceCompensateWorkflow:
+class ForceCompensateWorkflow(Value):
     """Undo what can be undone; what cannot is taken as undone on the operator's word."""
 
     reason: str | None = None
     actor: str = "system"
 
 
-@value
-class RetryWorkflow:
+class RetryWorkflow(Value):
     reason: str | None = None
     actor: str = "system"
 
 
-@value
-class SignalWorkflow:
+class SignalWorkflow(Value):
     name: str
     payload: Any = None
     actor: str = "system"
 
 
-@value
-class EnableWaveless:
+class EnableWaveless(Value):
     release_queue: str = "default"
     batch_size: int = 10
     processing_interval_ms: int = 1000
     actor: str = "system"
 
 
-@value
-class ExecuteStep:
+class ExecuteStep(Value):
     """Dispatch a step now, or record its outcome in the participant's name (`output` or `error`)."""
 
     step_id: str
@@ -92,8 +82,7 @@ class Purpose(StrEnum):
     VERIFY = "verify"
 
 
-@value
-class HandleStepReply:
+class HandleStepReply(Value):
     """A participant's answer: success with `output`, or failure with `error`.
 
     `performed` with an `error`: the effect is there, and the error says why its output cannot be kept.
@@ -112,8 +101,7 @@ class HandleStepReply:
     actor: str | None = None
 
 
-@value
-class HandleSealAnswer:
+class HandleSealAnswer(Value):
     step_id: str
     round: int
     performed: bool

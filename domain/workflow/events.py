@@ -7,20 +7,18 @@ sort of history entry, if any. Id, version and aggregate of an event follow from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.definition.definition import WorkflowDefinition
 from domain.load.events import SystemLoadRebalanced
-from domain.values import value
+from domain.values import Value, field
 from domain.workflow.failure import WorkflowError
 from domain.workflow.status import WorkflowPriority
 
 
-@value
-class StartFacts:
+class StartFacts(Value):
     """What a start command settles for the life of the instance."""
 
     definition: WorkflowDefinition
@@ -44,8 +42,7 @@ class StartFacts:
     traceparent: str | None = None
 
 
-@value
-class StepRequest:
+class StepRequest(Value):
     """What a participant is asked to do; stored whole, so that it is published again byte for byte."""
 
     workflow_id: str
@@ -64,8 +61,7 @@ class StepRequest:
     reason: str | None = None
 
 
-@value
-class SealRequest:
+class SealRequest(Value):
     """Was it done? If not, never do it (PROTOCOL rule 1)."""
 
     workflow_id: str
@@ -79,7 +75,6 @@ class SealRequest:
 # -- workflow ------------------------------------------------------------------------------------
 
 
-@value
 class WorkflowAccepted(DomainEvent):
     """It is known and waits for its release or its lock."""
 
@@ -88,20 +83,17 @@ class WorkflowAccepted(DomainEvent):
     facts: StartFacts
 
 
-@value
 class WorkflowReleased(DomainEvent):
     TYPE = "orchestration.workflow.released"
     NAME = "WorkflowReleasedEvent"
 
 
-@value
 class WorkflowStarted(DomainEvent):
     TYPE = "orchestration.workflow.started"
     NAME = "WorkflowStartedEvent"
     facts: StartFacts
 
 
-@value
 class WorkflowCompleted(DomainEvent):
     TYPE = "orchestration.workflow.completed"
     NAME = "WorkflowCompletedEvent"
@@ -109,7 +101,6 @@ class WorkflowCompleted(DomainEvent):
     duration_ms: int
 
 
-@value
 class WorkflowFailed(DomainEvent):
     TYPE = "orchestration.workflow.failed"
     NAME = "WorkflowFailedEvent"
@@ -119,21 +110,18 @@ class WorkflowFailed(DomainEvent):
     duration_ms: int
 
 
-@value
 class WorkflowPaused(DomainEvent):
     TYPE = "orchestration.workflow.paused"
     NAME = "WorkflowPausedEvent"
     reason: str | None = None
 
 
-@value
 class WorkflowResumed(DomainEvent):
     TYPE = "orchestration.workflow.resumed"
     NAME = "WorkflowResumedEvent"
     reason: str | None = None
 
 
-@value
 class WorkflowCancelled(DomainEvent):
     TYPE = "orchestration.workflow.cancelled"
     NAME = "WorkflowCancelledEvent"
@@ -141,7 +129,6 @@ class WorkflowCancelled(DomainEvent):
     will_compensate: bool
 
 
-@value
 class WorkflowRetried(DomainEvent):
     TYPE = "orchestration.workflow.retried"
     NAME = "WorkflowRetryEvent"
@@ -151,7 +138,6 @@ class WorkflowRetried(DomainEvent):
     reason: str | None = None
 
 
-@value
 class WorkflowSignalled(DomainEvent):
     TYPE = "orchestration.workflow.signalled"
     NAME = "WorkflowSignalledEvent"
@@ -159,7 +145,6 @@ class WorkflowSignalled(DomainEvent):
     payload: Any = None
 
 
-@value
 class WavelessProcessingEnabled(DomainEvent):
     TYPE = "orchestration.waveless.enabled"
     NAME = "WavelessProcessingEnabledEvent"
@@ -171,7 +156,6 @@ class WavelessProcessingEnabled(DomainEvent):
 # -- steps ---------------------------------------------------------------------------------------
 
 
-@value
 class StepScheduled(DomainEvent):
     """An attempt was sent: of the step itself, of its undo, or of the undo's verification."""
 
@@ -188,7 +172,6 @@ class StepScheduled(DomainEvent):
     request: StepRequest
 
 
-@value
 class StepExecuted(DomainEvent):
     TYPE = "orchestration.workflow.step.executed"
     NAME = "WorkflowStepExecutedEvent"
@@ -202,7 +185,6 @@ class StepExecuted(DomainEvent):
     snapshot: Any = None
 
 
-@value
 class StepFailed(DomainEvent):
     """An attempt failed.
 
@@ -228,7 +210,6 @@ class StepFailed(DomainEvent):
     performed: bool | None = None
 
 
-@value
 class StepRetryScheduled(DomainEvent):
     TYPE = "orchestration.workflow.step.retry-scheduled"
     NAME = "WorkflowStepRetryScheduledEvent"
@@ -241,7 +222,6 @@ class StepRetryScheduled(DomainEvent):
     purpose: str | None = None
 
 
-@value
 class StepSkipped(DomainEvent):
     TYPE = "orchestration.workflow.step.skipped"
     NAME = "WorkflowStepSkippedEvent"
@@ -249,7 +229,6 @@ class StepSkipped(DomainEvent):
     reason: str
 
 
-@value
 class StepUnresolved(DomainEvent):
     """Nobody knows whether the step happened; its service is asked to seal it, again at `next_seal_at`."""
 
@@ -265,7 +244,6 @@ class StepUnresolved(DomainEvent):
     request: SealRequest
 
 
-@value
 class StepSealed(DomainEvent):
     """The answer to the seal: performed (with its output), or never to be."""
 
@@ -283,7 +261,6 @@ class StepSealed(DomainEvent):
     error: WorkflowError | None = None
 
 
-@value
 class StepReplyIgnored(DomainEvent):
     """A reply or timer that changes nothing but, where `resolves` is set, answers an old attempt."""
 
@@ -299,7 +276,6 @@ class StepReplyIgnored(DomainEvent):
 # -- compensation --------------------------------------------------------------------------------
 
 
-@value
 class CompensationStarted(DomainEvent):
     TYPE = "orchestration.workflow.compensation.started"
     NAME = "WorkflowCompensationStartedEvent"
@@ -310,7 +286,6 @@ class CompensationStarted(DomainEvent):
     steps: tuple[str, ...]
 
 
-@value
 class CompensationCompleted(DomainEvent):
     TYPE = "orchestration.workflow.compensation.completed"
     NAME = "WorkflowCompensationCompletedEvent"
@@ -320,7 +295,6 @@ class CompensationCompleted(DomainEvent):
     duration_ms: int
 
 
-@value
 class StepCompensated(DomainEvent):
     TYPE = "orchestration.workflow.step.compensated"
     NAME = "WorkflowStepCompensatedEvent"
@@ -334,7 +308,6 @@ class StepCompensated(DomainEvent):
     forced: bool = False
 
 
-@value
 class StepCompensationFailed(DomainEvent):
     TYPE = "orchestration.workflow.step.compensation-failed"
     NAME = "WorkflowStepCompensationFailedEvent"
@@ -353,7 +326,6 @@ class StepCompensationFailed(DomainEvent):
 # -- operation -----------------------------------------------------------------------------------
 
 
-@value
 class IncidentRaised(DomainEvent):
     """Somebody has to look: nothing goes on by itself."""
 
@@ -364,7 +336,6 @@ class IncidentRaised(DomainEvent):
     detail: str
 
 
-@value
 class IncidentResolved(DomainEvent):
     TYPE = "orchestration.workflow.incident-resolved"
     NAME = "WorkflowIncidentResolvedEvent"

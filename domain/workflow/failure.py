@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from domain.values import value
+from domain.values import Value
 
 
 class ErrorType:
@@ -26,8 +26,7 @@ def is_recoverable_type(error_type: str) -> bool:
     return error_type in _RECOVERABLE
 
 
-@value
-class WorkflowError:
+class WorkflowError(Value):
     """An error of a step, or of the whole workflow when `step_id` is None."""
 
     step_id: str | None

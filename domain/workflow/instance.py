@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from datetime import datetime
 from typing import Any, assert_never
 
 from domain.definition.definition import StepDefinition, WorkflowDefinition
-from domain.values import value
+from domain.values import Value, field, fields_of
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
@@ -23,8 +22,7 @@ _CURRENT = {
 }
 
 
-@value
-class WorkflowInstance:
+class WorkflowInstance(Value):
     """The state that the events of one workflow add up to. `version` counts them, from 1."""
 
     id: str
@@ -56,8 +54,16 @@ class WorkflowInstance:
     #: What cannot be undone is taken as undone (force-compensate).
     forced: bool = False
     signals: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    #: Bytes that its expressions and requests can read, at most (`weight`); follows from the rest.
-    held: int = field(default=0, compare=False)
+    #: Bytes that its expressions and requests can read, at most (`weight`). An estimate: how it came about
+    #: may make it differ between equal states.
+    held: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WorkflowInstance):
+            return NotImplemented
+        return fields_of(self) | {"held": 0} == fields_of(other) | {"held": 0}
+
+    __hash__ = None
 
     @property
     def definition(self) -> WorkflowDefinition:

@@ -7,13 +7,12 @@ from typing import Any
 
 from domain.aggregate.ids import StepKey
 from domain.definition.definition import StepDefinition
-from domain.values import changed, value
+from domain.values import Value, changed
 from domain.workflow.failure import WorkflowError
 from domain.workflow.status import CompensationStatus, StepStatus
 
 
-@value
-class StepResult:
+class StepResult(Value):
     """What a participant answered."""
 
     step_id: str
@@ -34,8 +33,7 @@ class StepResult:
         return StepResult(step_id=step_id, error=error, execution_time_ms=execution_time_ms)
 
 
-@value
-class Undo:
+class Undo(Value):
     """The compensation of one step while it runs; `attempt` counts over undo and verification."""
 
     status: CompensationStatus = CompensationStatus.NONE
@@ -53,8 +51,7 @@ class Undo:
 NO_UNDO = Undo()
 
 
-@value
-class StepExecution:
+class StepExecution(Value):
     """The state of one step of one instance.
 
     `attempt` never restarts within a round; `round` grows when the step runs again after having been

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 
 import pytest
 from conveyor import topics, types
@@ -21,9 +20,10 @@ from application.engine.memory import Memory
 from application.engine.partition import Partition
 from application.engine.processor import Processor
 from application.outputs import outputs
-from application.ports import Commit, Entry, RecordedEvent, Unavailable
+from application.ports import Commit, Entry, Unavailable
 from domain.aggregate.position import Position
 from domain.definition.definition import WorkflowDefinition
+from domain.values import changed
 from infrastructure.clock import SystemClock
 from tests.application.installation import (
     DEFINITION,
@@ -35,6 +35,7 @@ from tests.application.installation import (
     refuses,
     until,
 )
+from tests.contracts.samples import event
 
 
 class Gate:
@@ -182,7 +183,7 @@ async def test_a_claim_applies_nothing(installation: Installation) -> None:
 
     memory = remembered(Memory(), claim.entries[0])
 
-    first = replace(claim.entries[0].cause, offset=0)
+    first = changed(claim.entries[0].cause, offset=0)
     assert not memory.has_applied(first)
     assert not memory.command_ids
 
@@ -254,8 +255,7 @@ async def test_a_takeover_that_fails_leaves_nothing_that_the_next_must_read(
 ) -> None:
     """Its claim is projected at once, with the refusals before it, which go out first (PROTOCOL rule 12)."""
     cause = Position(installation.broker.topic(topics.COMMANDS).id, topics.COMMANDS, 0, 0, 0)
-    data = {"eventId": "inbox:0:1", "aggregateId": "wf-1", "occurredAt": "2026-11-21T02:30:00Z"}
-    refusal = RecordedEvent(types.COMMAND_REJECTED, data)
+    refusal = event("wf-1", 0, type=types.COMMAND_REJECTED, eventId="inbox:0:1")
     await installation.log.append(
         [Commit("inbox:0", 1, 0, (Entry(cause, "/shop m1", (refusal,)),))]
     )
@@ -290,8 +290,7 @@ async def test_who_is_forestalled_by_what_is_never_shown_gives_up() -> None:
     installation = Installation(partitions=1)
     await installation.initialise()
     log = Hidden()
-    data = {"occurredAt": "2026-11-21T02:30:00.000Z"}
-    other = RecordedEvent(types.COMMAND_REJECTED, data)
+    other = event("wf-1", 0, type=types.COMMAND_REJECTED, eventId="inbox:0:1")
     cause = Position("id", topics.COMMANDS, 0, 0, 0)
     await log.append([Commit("inbox:0", 1, 0, (Entry(cause, "/shop m1", (other,)),))])
     waits: list[int] = []

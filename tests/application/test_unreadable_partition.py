@@ -18,15 +18,16 @@ from application.aggregates.aggregate import Catalog
 from application.aggregates.inbox import INBOX
 from application.aggregates.workflow import WORKFLOW
 from application.codec.internal import TIMER_DUE, read_timer, send_message, signed_with
-from application.ports import Commit, Document, Entry, RecordedEvent
+from application.ports import Commit, Document, Entry
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.position import Position
-from domain.values import changed, value
+from domain.values import changed
 from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
 from infrastructure.clock import SystemClock
 from tests.application.installation import DEFINITION, Engine, Installation, until
 from tests.batons import BATON, start_gun
+from tests.contracts.samples import recorded
 
 OLD = "wf-1"
 STUCK = partition_for(OLD.encode(), 2)
@@ -35,7 +36,6 @@ OTHER = next(i for n in range(99) if partition_for((i := f"other-{n}").encode(),
 SIGN = signed_with(b"secret")
 
 
-@value
 class Teleported(DomainEvent):
     """An event of the next version."""
 
@@ -69,7 +69,7 @@ def teleported(installation: Installation) -> Commit:
     entry = Entry(
         Position(installation.broker.topic(topics.COMMANDS).id, topics.COMMANDS, STUCK, 0, 0),
         "/shop newer",
-        (RecordedEvent(Teleported.TYPE, data),),
+        (recorded(Teleported.TYPE, data),),
         1,
     )
     return Commit(OLD, last.last_version + 1, STUCK, (entry,))
@@ -173,7 +173,7 @@ async def test_a_partition_that_cannot_be_taken_over_is_not_read(
     """Its newest commits are read at the assignment already; the other partition is taken over."""
     commit = teleported(installation)
     [entry] = commit.entries
-    commit = replace(commit, entries=(replace(entry, cause=replace(entry.cause, offset=1)),))
+    commit = changed(commit, entries=(changed(entry, cause=changed(entry.cause, offset=1)),))
     await installation.log.append([commit])
     installation.broker.append(pause("p1"))
 

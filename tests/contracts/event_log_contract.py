@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from application.ports import Commit, Entry, EventLog, RecordedEvent
+from application.ports import Commit, Entry, EventLog
 from tests.contracts.samples import AWKWARD_JSON, REPLIES, commit, entry, event, position
 
 
@@ -34,7 +34,7 @@ class EventLogContract(ABC):
                 Entry(
                     position(7, partition=3, epoch=2),
                     "/orders cmd-7",
-                    (event("wf-1", 1), RecordedEvent("t", {"version": 2}, "SAGA_COMPENSATION")),
+                    (event("wf-1", 1), event("wf-1", 2, kind="SAGA_COMPENSATION")),
                 ),
                 entry("wf-1", range(3, 4), position(9, topic=REPLIES, partition=3)),
             ),
@@ -49,8 +49,8 @@ class EventLogContract(ABC):
         sends = ({"to": "lock:k", "type": "lock-acquire", "data": AWKWARD_JSON}, {"to": "wf-2"})
         events = (
             event("wf-1", 1),
-            RecordedEvent("orchestration.internal.t", {"version": 2}),
-            RecordedEvent("t", {"version": 3}, "RECOVERY", sends=sends),
+            event("wf-1", 2, type="orchestration.internal.t"),
+            event("wf-1", 3, kind="RECOVERY", sends=sends),
         )
         written = Commit("wf-1", 1, 0, (Entry(position(1), "/orders 1", events, primary=2),))
 

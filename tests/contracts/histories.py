@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from conveyor import topics
@@ -20,6 +20,7 @@ from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.aggregate.event import DomainEvent
 from domain.definition.definition import WorkflowDefinition
 from domain.inbox import InboxState, PartitionClaimed, RefusedUnknown
+from domain.values import changed
 from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
 from tests.contracts.samples import COMMANDS, REPLIES, position
@@ -83,7 +84,7 @@ def content_of(
 
 def shifted(history: Sequence[DomainEvent], began: datetime) -> list[DomainEvent]:
     """The history as of another time."""
-    return [replace(event, occurred_at=event.occurred_at - T0 + began) for event in history]
+    return [changed(event, occurred_at=event.occurred_at - T0 + began) for event in history]
 
 
 def commits_of(workflow_id: str, history: Sequence[DomainEvent]) -> list[Commit]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from application.ports import Commit, Document, Entry, RecordedEvent
 from domain.aggregate.position import Position
 
@@ -16,10 +18,18 @@ def position(offset: int, *, topic: str = COMMANDS, partition: int = 0, epoch: i
     return Position(f"id-of-{topic}", topic, partition, epoch, offset)
 
 
-def event(workflow_id: str, version: int, **own: Any) -> RecordedEvent:
+def event(
+    workflow_id: str,
+    version: int,
+    *,
+    type: str = "orchestration.workflow.step.executed",
+    kind: str | None = None,
+    sends: tuple[Document, ...] = (),
+    **own: Any,
+) -> RecordedEvent:
     """The event that makes this version, with the fields that all events have and some of its own."""
-    return RecordedEvent(
-        "orchestration.workflow.step.executed",
+    return recorded(
+        type,
         {
             "eventId": f"{workflow_id}:{version}",
             "eventType": "WorkflowStepExecutedEvent",
@@ -31,7 +41,16 @@ def event(workflow_id: str, version: int, **own: Any) -> RecordedEvent:
             "output": {"reservationId": "res-1", "weightKg": 1.5, "fragile": False, "note": None},
             **own,
         },
+        kind,
+        sends,
     )
+
+
+def recorded(
+    type: str, data: Document, kind: str | None = None, sends: tuple[Document, ...] = ()
+) -> RecordedEvent:
+    """An event with this data."""
+    return RecordedEvent(type, orjson.dumps(data), kind, sends)
 
 
 def entry(workflow_id: str, versions: range, cause: Position) -> Entry:

@@ -20,10 +20,10 @@ from application.ports import (
     Commit,
     Document,
     Entry,
-    RecordedEvent,
     StoredCommit,
 )
 from application.verification.findings import Kind, Report
+from domain.values import changed
 from infrastructure.clock import SystemClock
 from tests.contracts.histories import (
     StoreContent,
@@ -32,7 +32,7 @@ from tests.contracts.histories import (
     projection,
     publications,
 )
-from tests.contracts.samples import commit, workflow
+from tests.contracts.samples import commit, recorded, workflow
 from tests.contracts.verification_site import VerificationSite
 from tests.contracts.verified_memory_contract import VerifiedMemoryContract
 from tests.domain.goldens import ORDER, SAGAS
@@ -443,14 +443,14 @@ def changed_commit(one: Commit, version: int, fields: dict[str, Any]) -> Commit:
     at = one.first_version
     for entry in one.entries:
         events = [
-            RecordedEvent(fields.get("type", event.type), {**event.data, **data})
+            recorded(fields.get("type", event.type), {**event.data, **data})
             if at + place == version
             else event
             for place, event in enumerate(entry.events)
         ]
-        entries.append(replace(entry, events=tuple(events)))
+        entries.append(changed(entry, events=tuple(events)))
         at += len(events)
-    return replace(one, entries=tuple(entries))
+    return changed(one, entries=tuple(entries))
 
 
 async def listed(commits: AsyncIterator[StoredCommit]) -> list[StoredCommit]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
 import typer
 from conveyor import topics, types, wire
+from msgspec.structs import fields
 from pydantic import BaseModel
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -79,11 +79,7 @@ def event_fields(event: type[DomainEvent]) -> set[str]:
     own = [item for item in fields(event) if item.name not in ("occurred_at", "actor", "facts")]
     if any(item.name == "facts" for item in fields(event)):
         own += [item for item in fields(StartFacts) if item.name not in IN_COMMON]
-    return {
-        camel(item.name)
-        + ("*" if item.default is MISSING and item.default_factory is MISSING else "")
-        for item in own
-    }
+    return {camel(item.name) + ("*" if item.required else "") for item in own}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from typing import Any
 from application.aggregates.workflow import WORKFLOW
 from application.codec.events import record, restore
 from application.codec.instances import to_document
-from application.ports import RecordedEvent
 from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
 from domain.workflow.commands import EnableWaveless, SignalWorkflow, TimerKind
@@ -27,6 +26,7 @@ from domain.workflow.events import (
 )
 from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
+from tests.contracts.samples import recorded as recorded_event
 from tests.domain.definitions import Path, step, undo_of, workflow
 from tests.domain.sagas import T0, Saga
 
@@ -136,7 +136,7 @@ def written(history: list[DomainEvent]) -> list[str]:
 
 def read(line: dict[str, Any]) -> DomainEvent:
     """The event of a line, as the engine reads it from its store."""
-    recorded = RecordedEvent(line["type"], line["data"], line["kind"])
+    recorded = recorded_event(line["type"], line["data"], line["kind"])
     return restore(WORKFLOW.kind, recorded, lambda name, version: DEFINITIONS[name, version])
 
 

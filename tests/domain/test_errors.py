@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
+from domain.values import changed
 from domain.workflow.failure import WorkflowError, is_recoverable_type
 from domain.workflow.step import StepResult
 
@@ -36,7 +36,7 @@ def test_an_error_of_any_type_may_leave_its_outcome_open() -> None:
     """A participant's time-out is a TIMEOUT of which nobody knows what it did."""
     error = WorkflowError.create("pick", "robots", "X", "no", "TIMEOUT")
 
-    assert replace(error, outcome_unknown=True).leaves_outcome_open
+    assert changed(error, outcome_unknown=True).leaves_outcome_open
 
 
 @pytest.mark.parametrize(

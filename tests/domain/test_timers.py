@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
+from domain.values import changed
 from domain.workflow.commands import Firing, TimerKind
 from domain.workflow.events import StepFailed, StepReplyIgnored
 from domain.workflow.timers import next_due, timers_of
@@ -70,7 +70,7 @@ def test_a_firing_of_another_identity_is_ignored(name: str, kind: TimerKind) -> 
         firing = Firing(name=kind, subject=step_id, number=99, round=1)
 
         saga.fires_again(firing).ignores_it("settled before it fired")
-        saga.fires_again(replace(firing, number=1, round=99)).ignores_it()
+        saga.fires_again(changed(firing, number=1, round=99)).ignores_it()
 
 
 def test_a_timer_that_fires_twice_acts_once() -> None:

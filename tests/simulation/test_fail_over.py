@@ -8,8 +8,9 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
-from application.ports import Commit, Entry, RecordedEvent
+from application.ports import Commit, Entry
 from domain.aggregate.position import Position
+from tests.contracts.samples import event as sample
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.trace import Trace
@@ -25,7 +26,7 @@ def test_what_a_lost_commit_refused_is_decided_again() -> None:
         world.heal()
         partition = world.partition_of("order")
         cause = Position("other#1", topics.COMMANDS, partition, 0, 0)
-        event = RecordedEvent("orchestration.workflow.started", {})
+        event = sample("order", 1)
         lost = Commit("order", 1, partition, (Entry(cause, "/other m1", (event,)),))
         world.log.hold_back(lost)
         world.broker.append(

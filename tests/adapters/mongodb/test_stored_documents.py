@@ -66,8 +66,11 @@ async def test_ensure_schema_again_changes_nothing(database: Database) -> None:
 async def test_a_commit_is_one_readable_document(database: Database) -> None:
     """Its `_id` carries the first version; entries, causes and the marks of events can be queried."""
     cause = Position("topic-id", "orchestration.workflow.commands", 3, 2, 7)
-    data = {"version": 1, "occurredAt": "2026-11-21T02:30:00.123Z", "input": {"$id": 1}}
-    started = RecordedEvent("orchestration.workflow.started", data, "RECOVERY")
+    started = RecordedEvent(
+        "orchestration.workflow.started",
+        b'{"eventId":"wf-1:1","aggregateId":"wf-1","version":1,"occurredAt":"2026-11-21T02:30:00.123Z","$id":1}',
+        "RECOVERY",
+    )
     await MongoEventLog(database).append(
         [Commit("wf-1", 1, 3, (Entry(cause, "/orders cmd-7", (started,), primary=1),))]
     )
@@ -93,9 +96,7 @@ async def test_a_commit_is_one_readable_document(database: Database) -> None:
                 "events": [
                     {
                         "type": "orchestration.workflow.started",
-                        "data": (
-                            '{"version":1,"occurredAt":"2026-11-21T02:30:00.123Z","input":{"$id":1}}'
-                        ),
+                        "data": started.json.decode(),
                         "kind": "RECOVERY",
                         "version": 1,
                         "occurredAt": "2026-11-21T02:30:00.123Z",
@@ -119,7 +120,7 @@ async def test_a_commit_is_one_readable_document(database: Database) -> None:
 async def test_operators_find_events(database: Database, condition: Document) -> None:
     """By kind, type, version and time, without looking into the data."""
     wanted = event("wf-1", 2, occurredAt="2026-11-21T02:30:01.000Z")
-    sought = RecordedEvent("orchestration.workflow.started", wanted.data, "RECOVERY")
+    sought = RecordedEvent("orchestration.workflow.started", wanted.json, "RECOVERY")
     other = commit("wf-2", 1)
     await MongoEventLog(database).append(
         [Commit("wf-1", 2, 0, (Entry(position(2), "/orders 2", (sought,)),)), other]

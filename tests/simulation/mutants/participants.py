@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from conveyor.keys import Action, Decision, KeyRecord, KeyState
 
 from domain.aggregate.event import DomainEvent
 from domain.definition.definition import StepDefinition
+from domain.values import changed
 from domain.workflow import backward, decide, forward, replies, timers
 from domain.workflow.commands import HandleStepReply
 from domain.workflow.events import StepReplyIgnored, StepScheduled
@@ -128,7 +128,7 @@ def _failure_of_any(
     now: datetime,
 ) -> Sequence[DomainEvent]:
     if execution.status is StepStatus.EXECUTING:
-        reply = replace(reply, attempt=execution.attempt)
+        reply = changed(reply, attempt=execution.attempt)
     return _failed(instance, step, execution, reply, error, now)
 
 
@@ -147,9 +147,9 @@ def _same_round(
     if event.round == execution.round:
         return event
     attempt = execution.attempt + 1
-    request = replace(event.request, attempt=attempt, round=execution.round)
+    request = changed(event.request, attempt=attempt, round=execution.round)
     key = execution.key(instance.id)
-    return replace(
+    return changed(
         event, attempt=attempt, round=execution.round, idempotency_key=key, request=request
     )
 
@@ -162,12 +162,12 @@ def _reply_of_any_round(
 ) -> Sequence[DomainEvent]:
     execution = instance.steps.get(reply.step_id)
     if execution is not None:
-        reply = replace(reply, round=execution.round)
+        reply = changed(reply, round=execution.round)
     return replies.handle_reply(instance, reply, now)
 
 
 def _restart_attempts(step: StepExecution, now: datetime) -> StepExecution:
-    return replace(step, retry_count=0, next_attempt_at=now, attempt=0)
+    return changed(step, retry_count=0, next_attempt_at=now, attempt=0)
 
 
 # -- order of undoing ----------------------------------------------------------------------------
