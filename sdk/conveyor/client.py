@@ -17,6 +17,7 @@ from conveyor.errors import RecordRefusedError
 from conveyor.kafka_events import KafkaEvents
 from conveyor.kafka_writer import KafkaWriter
 from conveyor.messages import Message
+from conveyor.payloads import written
 from conveyor.times import rfc3339
 from conveyor.wire import CancelData, ReasonData, SignalData, StartData
 
@@ -67,6 +68,7 @@ class ConveyorClient:
     repeated command by source and command id. A source with white space raises ValueError.
     `topic_prefix` stands before every topic name, `properties` are librdkafka's. Every method may raise
     `OutcomeUnknownError` after `timeout_seconds`, `ServerUnavailableError` and `RecordRefusedError`.
+    Data that JSON does not have, such as NaN, raises `UnstorableJson` before anything is sent.
     """
 
     def __init__(
@@ -150,11 +152,10 @@ class ConveyorClient:
         name: str,
         payload: Mapping[str, Any] | None = None,
         *,
-        actor: str | None = None,
         command_id: str | None = None,
     ) -> Outcome:
         """Send a named signal with a payload; a workflow may wait for it."""
-        data = SignalData(name=name, payload=dict(payload or {}), actor=actor)
+        data = SignalData(name=name, payload=dict(payload or {}))
         return await self._command(types.SIGNAL, workflow_id, data, command_id)
 
     async def _reason(
@@ -172,7 +173,7 @@ class ConveyorClient:
             type=command,
             source=self._source,
             id=command_id,
-            data=data.model_dump_json(by_alias=True, exclude_unset=True).encode(),
+            data=written(data),
             subject=workflow_id,
             time=rfc3339(datetime.now(UTC)),
             dataschema=types.dataschema(command),
@@ -189,7 +190,7 @@ class ConveyorClient:
 
 def _command_id(data: StartData) -> str:
     """Equal for equal starts, so that a repeat is known by its id; another payload is another command."""
-    payload = data.model_dump_json(by_alias=True, exclude_unset=True, exclude={"correlation_id"})
+    payload = written(data, without={"correlation_id"}).decode()
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:start:{payload}"))
 
 

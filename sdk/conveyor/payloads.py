@@ -1,10 +1,11 @@
-"""Reading a payload: its model, or every fault of it in one answer."""
+"""Reading and writing a payload: its model or its JSON, or every fault in it at once."""
 
 from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from conveyor.json_text import (
     NESTING_MAX,
@@ -14,6 +15,7 @@ from conveyor.json_text import (
     cleaned,
     read_json,
     read_loosely,
+    require_storable,
     unstorable_in,
     unstorable_values,
     utf8,
@@ -28,6 +30,7 @@ __all__ = [
     "faults_of",
     "parse",
     "parse_reply",
+    "written",
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -52,6 +55,19 @@ def document_of(data: bytes) -> Any:
         raise MalformedEvent("NOT_JSON", str(error)) from error
     except UnstorableJson as error:
         raise InvalidPayload(_of_data(error.faults)) from error
+
+
+def written(payload: BaseModel, without: set[str] | None = None) -> bytes:
+    """The JSON of a command's fields that were set. Raises UnstorableJson, as its reader would refuse it."""
+    try:
+        text = payload.model_dump_json(by_alias=True, exclude_unset=True, exclude=without)
+    except PydanticSerializationError:
+        require_storable(payload.model_dump(by_alias=True, exclude_unset=True, exclude=without))
+        raise
+    data = text.encode()
+    if faults := unstorable_in(data):
+        raise UnstorableJson(faults)
+    return data
 
 
 def parse(model: type[Model], data: bytes, nesting: int = NESTING_MAX) -> Model:

@@ -52,7 +52,13 @@ Priority = Literal["HIGH", "NORMAL", "LOW"]
 
 class _Command(BaseModel):
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", strict=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        # As null, a NaN would be accepted as another value.
+        ser_json_inf_nan="constants",
     )
 
 
@@ -120,6 +126,7 @@ class SignalData(_Command):
 
     name: Name
     payload: JsonObject = Field(default_factory=dict)
+    #: Accepted without effect: the message's source, or its attribute `actor`, says who acts.
     actor: str | None = None
 
 

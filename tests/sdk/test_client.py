@@ -117,9 +117,9 @@ async def test_rejected(site: KafkaSite, client: ConveyorClient, commands: Topic
         (lambda c: c.resume("w"), types.RESUME, {"reason": None}),
         (lambda c: c.retry("w", "again"), types.RETRY, {"reason": "again"}),
         (
-            lambda c: c.signal("w", "paid", {"amount": 3}, actor="u-1"),
+            lambda c: c.signal("w", "paid", {"amount": 3}),
             types.SIGNAL,
-            {"name": "paid", "payload": {"amount": 3}, "actor": "u-1"},
+            {"name": "paid", "payload": {"amount": 3}},
         ),
     ],
 )

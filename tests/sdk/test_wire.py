@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from math import inf, nan
+
 import pytest
-from conveyor.payloads import InvalidPayload, parse
+from conveyor.json_text import UnstorableJson
+from conveyor.payloads import InvalidPayload, parse, written
 from conveyor.wire import (
     CancelData,
     ExecuteStepData,
@@ -111,3 +115,17 @@ def test_no_numbers(value: str) -> None:
         parse(StartData, b'{"definition": "d", "input": {"x": %s}}' % value.encode())
 
     assert parse(StartData, b'{"definition": "d", "input": {"x": "%s"}}' % value.encode())
+
+
+@pytest.mark.parametrize("value", [nan, inf, 2**63, "\ud800", {"a": "\udfff"}])
+def test_a_value_that_json_lacks_is_not_sent(value: object) -> None:
+    """The writer of a command refuses what its reader would refuse; NaN does not become null."""
+    with pytest.raises(UnstorableJson, match=r"input\.x(\.a)?: (cannot be stored|has half)"):
+        written(StartData(definition="d", input={"x": value}))
+
+
+def test_what_python_writes_as_text_is_sent() -> None:
+    """A time in the input is written as a text, and fields that were not set are left out."""
+    data = StartData(definition="d", input={"at": datetime(2026, 11, 21, tzinfo=UTC)})
+
+    assert written(data) == b'{"definition":"d","input":{"at":"2026-11-21T00:00:00Z"}}'
