@@ -1,4 +1,4 @@
-"""Diagrams of states are those of the code; the glossary has the words that the pages link to."""
+"""Diagrams and tables of states are those of the code."""
 
 from __future__ import annotations
 
@@ -36,12 +36,3 @@ def test_every_state_of_a_workflow_is_explained() -> None:
     explained = [cells[0] for cells in rows(section(PAGE, "## States"))]
 
     assert explained == [status.value for status in WORKFLOW_TRANSITIONS]
-
-
-def test_the_glossary_is_in_order() -> None:
-    """Terms are found by the alphabet, and each is explained."""
-    text = page("docs/glossary.md")
-    terms = re.findall(r"^### (.+)$", text, re.MULTILINE)
-
-    assert terms == sorted(terms, key=str.casefold)
-    assert all(section(text, f"### {term}").strip() for term in terms)
