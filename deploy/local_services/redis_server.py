@@ -1,5 +1,6 @@
 """Redis, from the system's packages."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from redis import Redis
@@ -18,7 +19,9 @@ from deploy.local_services.process import (
 _START_SECONDS = 30
 
 
-def start_redis(folder: Path | None = None, port: int | None = None) -> LocalService:
+def start_redis(
+    folder: Path | None = None, port: int | None = None, options: Sequence[str] = ()
+) -> LocalService:
     """Start a server that keeps nothing on disk; `address` is its URL."""
     program = required_program("redis-server", "redis-server")
     state = state_folder("redis", folder)
@@ -32,6 +35,7 @@ def start_redis(folder: Path | None = None, port: int | None = None) -> LocalSer
             *["--dir", str(state)],
             *["--save", ""],
             *["--appendonly", "no"],
+            *options,
         ],
         address=f"redis://{LOCALHOST}:{bound_port}",
         folder=state,

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
 
 from adapters.redis.connection import connect
+from deploy.local_services.redis_server import start_redis
 
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
     async with connect(redis_url, database=15) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """A Redis that is a cluster's only node."""
+    with start_redis(options=("--cluster-enabled", "yes")) as node:
+        yield node.address
+
+
+@pytest.fixture
+async def cluster(cluster_url: str) -> AsyncIterator[Redis]:
+    """A client of a cluster whose one node has all slots."""
+    async with connect(cluster_url) as client:
+        if "cluster_state:ok" not in str(await client.execute_command("CLUSTER", "INFO")):
+            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        async with asyncio.timeout(30):
+            while "cluster_state:ok" not in str(await client.execute_command("CLUSTER", "INFO")):  # noqa: ASYNC110 - nobody tells when it holds
+                await asyncio.sleep(0.05)
         await client.flushdb()
         yield client

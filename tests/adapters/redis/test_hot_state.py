@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 from redis.asyncio import Redis
+from redis.crc import key_slot
 
 from adapters.redis.connection import connect
 from adapters.redis.hot_state import LOCK_SECONDS, STATE_SECONDS, RedisHotState
@@ -37,6 +38,31 @@ class TestRedisHotState(HotStateContract):
     @pytest.fixture
     def site(self, client: Redis) -> RedisSite:
         return RedisSite(client)
+
+
+class TestRedisClusterHotState(HotStateContract):
+    """On the one node of a cluster, which refuses every call that spans slots."""
+
+    @pytest.fixture
+    async def site(self, cluster: Redis) -> RedisSite:
+        return RedisSite(cluster)
+
+
+@pytest.mark.parametrize("workflow_id", ["wf-1", "order:4711", "a.b-c", "0" * 36])
+@pytest.mark.parametrize("status", ["EXECUTING", "COMPLETED"])
+def test_each_script_call_has_its_keys_in_one_slot(workflow_id: str, status: str) -> None:
+    """The keys of CONTRACT 4 have no hash tag; what belongs to one takes it whole as its tag."""
+    hot_state = RedisHotState(connect("redis://nowhere"), OWNER)
+
+    calls = list(hot_state._commands(workflow(workflow_id, status=status)))
+
+    keys = [call[2 : 2 + call[1]] for call in calls]
+    assert [first for first, *_ in keys] == [
+        f"workflow:state:{workflow_id}",
+        f"workflow:lock:{workflow_id}",
+    ]
+    for names in keys:
+        assert len({key_slot(name.encode()) for name in names}) == 1
 
 
 async def test_the_hash_shows_the_wanted_fields(client: Redis) -> None:
@@ -72,7 +98,7 @@ async def test_keys_expire(client: Redis) -> None:
     assert LOCK_SECONDS == 300
     assert LOCK_SECONDS - 10 < await client.ttl("workflow:lock:wf-1") <= LOCK_SECONDS
     assert STATE_SECONDS - 10 < await client.ttl("workflow:state:wf-1") <= STATE_SECONDS
-    assert LOCK_SECONDS - 10 < await client.ttl("workflow:ended:wf-2") <= LOCK_SECONDS
+    assert LOCK_SECONDS - 10 < await client.ttl("{workflow:state:wf-2}:ended") <= LOCK_SECONDS
     assert await client.exists("workflow:state:wf-2", "workflow:lock:wf-2") == 0
 
 
@@ -86,8 +112,8 @@ async def test_a_new_owner_takes_the_lock_key_over(client: Redis) -> None:
     assert await client.get("workflow:lock:wf-1") == b"engine-2:3"
 
 
-async def test_a_script_that_redis_forgot_is_sent_again(client: Redis) -> None:
-    """A restarted Redis has no scripts; saving goes on."""
+async def test_a_redis_that_forgot_its_scripts_is_written_to(client: Redis) -> None:
+    """As after a restart."""
     hot_state = RedisHotState(client, OWNER)
     await hot_state.save([workflow("wf-1", 1)])
 
