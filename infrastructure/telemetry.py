@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from application.codec.times import parse_time
 from application.ports import Document, RecordedEvent
 from domain.aggregate.event import CommandRejected
+from domain.aggregate.kind import State
 from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
@@ -25,6 +27,7 @@ from domain.workflow.events import (
     WorkflowStarted,
 )
 from domain.workflow.failure import ErrorType
+from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import WorkflowStatus
 
 _LABELS = ("definition", "type")
@@ -51,8 +54,8 @@ class EngineTelemetry:
         self._counted = counter("workflow_engine_events", "What else the engine met", ("what",))
         self._duration = Histogram(
             "workflow_execution_duration_seconds",
-            "From start to the end, of runs that completed or failed for good",
-            _LABELS,
+            "From start to an end, by the status there",
+            (*_LABELS, "status"),
             buckets=_BUCKETS,
             registry=registry,
         )
@@ -83,14 +86,26 @@ class EngineTelemetry:
             child = self._children[key] = metric.labels(*labels)
         return child
 
-    def recorded(self, events: Sequence[RecordedEvent]) -> None:
+    def recorded(self, events: Sequence[RecordedEvent], state: State) -> None:
         for event in events:
             tell = self._tell.get(event.type)
             if tell is not None:
                 tell(event.data)
+            status_at_end = _STATUS_AT_END.get(event.type)
+            if status_at_end is not None and isinstance(state, WorkflowInstance):
+                self._on_end(event.data, status_at_end(event.data), state)
 
     def counted(self, what: str, amount: int = 1) -> None:
         self._counted.labels(what).inc(amount)
+
+    def _on_end(
+        self, data: Document, status: WorkflowStatus | None, instance: WorkflowInstance
+    ) -> None:
+        """Also of an end that is not the last: an operator may retry or compensate."""
+        if status is not None and instance.started_at is not None:
+            took = parse_time(data["occurredAt"]) - instance.started_at
+            labels = (data["definition"], data["workflowType"], status)
+            self._bound(self._duration, *labels).observe(took.total_seconds())
 
     # One method per event that people look for ---------------------------------------------------
 
@@ -103,26 +118,22 @@ class EngineTelemetry:
     def _on_completed(self, data: Document) -> None:
         labels = (data["definition"], data["workflowType"])
         self._bound(self._completed, *labels).inc()
-        self._bound(self._duration, *labels).observe(data["durationMs"] / 1000)
         text = f"Workflow completed successfully: {labels[0]} (execution: {data['aggregateId']})"
-        self._line(
-            text, data, **_ended(data, WorkflowStatus.COMPLETED), durationMs=data["durationMs"]
-        )
+        ended = _ended(WorkflowCompleted.TYPE, data)
+        self._line(text, data, **ended, durationMs=data["durationMs"])
 
     def _on_failed(self, data: Document) -> None:
         labels = (data["definition"], data["workflowType"])
         self._bound(self._failed, *labels).inc()
         if data["error"]["errorType"] == ErrorType.TIMEOUT:
             self._bound(self._timeout, *labels).inc()
-        if not data["willCompensate"]:
-            self._bound(self._duration, *labels).observe(data["durationMs"] / 1000)
         text = f"Workflow failed: {labels[0]} (execution: {data['aggregateId']})"
-        ended = {} if data["willCompensate"] else _ended(data, WorkflowStatus.FAILED)
+        ended = _ended(WorkflowFailed.TYPE, data)
         more = {"error": data["error"], "willCompensate": data["willCompensate"]}
         self._line(text, data, **ended, **more)
 
     def _on_cancelled(self, data: Document) -> None:
-        ended = {} if data["willCompensate"] else _ended(data, WorkflowStatus.CANCELLED)
+        ended = _ended(WorkflowCancelled.TYPE, data)
         self._line("Workflow cancelled", data, **ended, reason=data.get("reason"))
 
     def _on_executed(self, data: Document) -> None:
@@ -145,9 +156,9 @@ class EngineTelemetry:
     def _on_compensation_completed(self, data: Document) -> None:
         if data["success"]:
             self._bound(self._compensated, data["definition"], data["workflowType"]).inc()
-        status = WorkflowStatus.COMPENSATED if data["success"] else WorkflowStatus.FAILED
         more = {"undone": data["compensatedSteps"], "durationMs": data["durationMs"]}
-        self._line("Compensation completed", data, **_ended(data, status), **more)
+        ended = _ended(CompensationCompleted.TYPE, data)
+        self._line("Compensation completed", data, **ended, **more)
 
     def _on_rejected(self, data: Document) -> None:
         self._bound(self._rejected, data["code"]).inc()
@@ -184,6 +195,22 @@ class EngineTelemetry:
         )
 
 
-def _ended(data: Document, status: WorkflowStatus) -> Document:
+def _unless_undone(status: WorkflowStatus) -> Callable[[Document], WorkflowStatus | None]:
+    return lambda data: None if data["willCompensate"] else status
+
+
+#: Event type -> the status of a workflow that does not go on by itself after the event; None if it does.
+_STATUS_AT_END: Mapping[str, Callable[[Document], WorkflowStatus | None]] = {
+    WorkflowCompleted.TYPE: lambda _: WorkflowStatus.COMPLETED,
+    WorkflowFailed.TYPE: _unless_undone(WorkflowStatus.FAILED),
+    WorkflowCancelled.TYPE: _unless_undone(WorkflowStatus.CANCELLED),
+    CompensationCompleted.TYPE: lambda data: (
+        WorkflowStatus.COMPENSATED if data["success"] else WorkflowStatus.FAILED
+    ),
+}
+
+
+def _ended(event_type: str, data: Document) -> Document:
     """What a line says of a workflow that does not go on by itself."""
-    return {"definition": data["definition"], "status": str(status)}
+    status = _STATUS_AT_END[event_type](data)
+    return {} if status is None else {"definition": data["definition"], "status": str(status)}

@@ -187,8 +187,9 @@ class Batch:
 
     def _tell(self, drafts: Iterable[Draft]) -> None:
         for draft in drafts:
+            assert draft.state is not None
             for entry in draft.entries:
-                self._ports.telemetry.recorded(entry.events)
+                self._ports.telemetry.recorded(entry.events, draft.state)
 
     async def _left_over(
         self, groups: Groups, drafts: Sequence[Draft], lost: Sequence[Draft]

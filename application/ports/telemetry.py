@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Protocol
 
 from application.ports.log import RecordedEvent
+from domain.aggregate.kind import State
 
 
 class Telemetry(Protocol):
     """Told what happened, for logs and metrics; must not fail and must be quick."""
 
-    def recorded(self, events: Sequence[RecordedEvent]) -> None:
-        """These events are appended and published."""
+    def recorded(self, events: Sequence[RecordedEvent], state: State) -> None:
+        """These events are appended and published; `state` is that of their aggregate, after them or later ones."""
         ...
 
     def counted(self, what: str, amount: int = 1) -> None:

@@ -19,6 +19,7 @@ from application.ports import (
     RecordedEvent,
     Unavailable,
 )
+from domain.aggregate.kind import State
 from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.faults import Network, Process
@@ -214,7 +215,7 @@ class CountingTelemetry:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
-    def recorded(self, events: Sequence[RecordedEvent]) -> None:
+    def recorded(self, events: Sequence[RecordedEvent], state: State) -> None:
         self.counted("events", len(events))
 
     def counted(self, what: str, amount: int = 1) -> None:
