@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
+from conveyor.topics import step_requests
 from prometheus_client import CollectorRegistry, generate_latest
 
-from application.ports import Document
+from application.definitions import services_named
+from application.ports import (
+    Clock,
+    Document,
+    RequestReaders,
+    Unavailable,
+    WorkflowDefinitionRepository,
+)
 from infrastructure.running import EngineRunner
 from infrastructure.version import VERSION
 from infrastructure.wiring import Backbone, Probe
@@ -19,6 +27,69 @@ log = structlog.get_logger("conveyor")
 _PROBE_SECONDS = 3.0
 #: How often the servers are looked at for the log.
 _WATCH_SECONDS = 5.0
+#: How often it is asked who reads the requests of services.
+_ASK_AGAIN_SECONDS = 5.0
+_UNREAD = "nobody has ever read its requests: start a participant for it, or correct its name in the definition"
+
+
+class ServiceHealth:
+    """How the services are that definitions name. Asked about seldom, so that health may be polled."""
+
+    def __init__(
+        self,
+        definitions: WorkflowDefinitionRepository,
+        readers: RequestReaders,
+        clock: Clock,
+    ) -> None:
+        self._definitions = definitions
+        self._readers = readers
+        self._clock = clock
+        self._services: Sequence[str] = ()
+        #: None as long as it is not known.
+        self._read: frozenset[str] | None = None
+        self._asked_at: float | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    async def document(self, held_topics: Mapping[str, str]) -> Document:
+        """Every service by its name. `held_topics`: those that refuse messages, and why."""
+        await self._ask_again()
+        return {
+            service: {
+                **self._status(service, held_topics.get(step_requests(service))),
+                # This version has no breakers and no load.
+                "circuitBreaker": None,
+                "loadScore": None,
+            }
+            for service in self._services
+        }
+
+    def _status(self, service: str, held: str | None) -> Document:
+        if held is not None:
+            return {"status": "DEGRADED", "detail": held}
+        if self._read is None:
+            return {"status": "UNKNOWN", "detail": "not known yet who reads its requests"}
+        if service not in self._read:
+            return {"status": "UNREAD", "detail": _UNREAD}
+        return {"status": "HEALTHY", "detail": None}
+
+    async def _ask_again(self) -> None:
+        """If it is time. Who asks meanwhile waits for the same answer, but not for long."""
+        now = self._clock.monotonic()
+        if self._asked_at is None or now - self._asked_at >= _ASK_AGAIN_SECONDS:
+            self._asked_at = now
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.ensure_future(self._ask())
+        if self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=_PROBE_SECONDS)
+
+    async def _ask(self) -> None:
+        try:
+            documents = await self._definitions.all()
+            self._services = sorted({s for each in documents for s in services_named(each)})
+            self._read = await self._readers.ever_read(self._services)
+        except Unavailable as away:
+            # The component's own probe reports it; what was known stays.
+            log.debug("services are not known", component=away.component, detail=away.detail)
 
 
 class ProcessMonitor:
@@ -32,12 +103,30 @@ class ProcessMonitor:
         self._backbone = backbone
         self._engine = engine
         self._metrics = metrics
+        self._services = ServiceHealth(
+            backbone.definitions, backbone.request_readers, backbone.clock
+        )
 
     def metrics(self) -> bytes:
         """In Prometheus' text format."""
         return generate_latest(self._metrics)
 
     async def document(self) -> Document:
+        components, services = await asyncio.gather(
+            self._components(), self._services.document(self._held_topics())
+        )
+        return {
+            "status": _overall(components),
+            "version": VERSION,
+            "components": components,
+            "services": services,
+        }
+
+    def _held_topics(self) -> Mapping[str, str]:
+        processor = self._engine.processor if self._engine is not None else None
+        return processor.health.held_topics if processor is not None else {}
+
+    async def _components(self) -> dict[str, Document]:
         problems = await ask_all(self._backbone.probes)
         components: dict[str, Document] = {
             name: {"status": "DOWN" if problem else "UP", "detail": problem}
@@ -45,12 +134,7 @@ class ProcessMonitor:
         }
         if self._engine is not None:
             components["engine"] = self._engine_component(self._engine)
-        return {
-            "status": _overall(components),
-            "version": VERSION,
-            "components": components,
-            "services": {},
-        }
+        return components
 
     def _engine_component(self, engine: EngineRunner) -> Document:
         processor = engine.processor
@@ -69,14 +153,13 @@ class ProcessMonitor:
             "status": status,
             "detail": detail,
             "partitions": len(processor.partitions),
-            "lag": None,
+            "lag": inbox.lag,
         }
 
     async def is_ready(self) -> bool:
         """Stores answer and, with an engine here, it has partitions or the group has settled without it."""
-        document = await self.document()
         settled = self._engine is None or self._engine.has_settled
-        return document["status"] != "DOWN" and settled
+        return settled and _overall(await self._components()) != "DOWN"
 
 
 async def report_outages(probes: Mapping[str, Probe], stop: asyncio.Event) -> None:

@@ -15,6 +15,7 @@ from adapters.kafka.feed import KafkaEventFeed
 from adapters.kafka.health import KafkaProbe
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.publisher import KafkaPublisher
+from adapters.kafka.request_readers import KafkaRequestReaders
 from adapters.kafka.settings import KafkaSettings
 from adapters.kafka.topic_repair import KafkaTopicRepair
 from adapters.kafka.topics import ensure_request_topic
@@ -35,6 +36,7 @@ from adapters.sqlite.inbox import SqliteInbox
 from adapters.sqlite.projections import SqliteProjections
 from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
 from adapters.sqlite.queries import SqliteWorkflowQueries
+from adapters.sqlite.request_readers import SqliteRequestReaders
 from adapters.sqlite.retention import trim
 from adapters.sqlite.store import SqliteStore
 from application.aggregates.catalog import CATALOG
@@ -51,6 +53,7 @@ from application.ports import (
     InboxTrimmer,
     Projections,
     PublishEventPort,
+    RequestReaders,
     SetupError,
     Telemetry,
     TopicRepair,
@@ -93,6 +96,8 @@ class Backbone:
     trimming: Trimming | None
     #: Called with a service's name when a definition of a new service is registered.
     ensure_request_topic: Callable[[str], Awaitable[None]]
+    #: For the health document.
+    request_readers: RequestReaders
     #: component of the health document -> how to ask it
     probes: dict[str, Probe]
 
@@ -202,6 +207,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             migrate=lambda: migrate(database),
             trimming=_inbox_trimming(settings, KafkaInboxTrimmer(kafka), projections),
             ensure_request_topic=lambda service: ensure_request_topic(kafka, service),
+            request_readers=KafkaRequestReaders(kafka),
             probes=probes,
         )
 
@@ -267,6 +273,7 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
                     interval_seconds=settings.scheduler.outbox_cleanup_interval_ms / 1000,
                 ),
                 ensure_request_topic=no_topic_needed,
+                request_readers=SqliteRequestReaders(store),
                 probes={"eventStore": store_problem},
             ),
         )

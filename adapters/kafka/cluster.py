@@ -27,6 +27,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    ConsumerGroupDescription,
     DeletedRecords,
     ListOffsetsResultInfo,
     NewTopic,
@@ -142,6 +143,33 @@ class Cluster:
         return {
             (place.topic, place.partition): place.offset if place.offset >= 0 else None
             for place in found
+        }
+
+    def groups(self) -> list[str]:
+        """Every consumer group that this client may see."""
+        try:
+            found = self._admin.list_consumer_groups(request_timeout=TIMEOUT_SECONDS).result()
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return sorted(each.group_id for each in found.valid)
+
+    def assigned_topics(self, groups: Sequence[str]) -> set[str]:
+        """Topics that a member of one of the groups has a partition of, now."""
+        if not groups:
+            return set()
+        answers: Mapping[str, Future[ConsumerGroupDescription]]
+        answers = self._admin.describe_consumer_groups(
+            list(groups), request_timeout=TIMEOUT_SECONDS
+        )
+        try:
+            described = [answer.result() for answer in answers.values()]
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return {
+            place.topic
+            for group in described
+            for member in group.members
+            for place in member.assignment.topic_partitions
         }
 
     def delete_below(

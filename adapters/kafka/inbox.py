@@ -95,6 +95,17 @@ class KafkaInbox:
         )
         return next(ready, read.read_to if read is not None else 0)
 
+    @property
+    def lag(self) -> int:
+        """By the ends that came with the last fetches; a lane that was not fetched yet counts as read."""
+        if self._is_closed:
+            return 0
+        behind = len(self._ready)
+        for (topic, partition), lane in self._assignment.lanes.items():
+            _, end = self._consumer.get_watermark_offsets(Place(topic, partition), cached=True)
+            behind += max(0, end - lane.read_to)
+        return behind
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         if next_offsets:
             places = [

@@ -72,6 +72,13 @@ class MemoryInbox:
     def handed_out(self, lane: TopicPartition) -> int:
         return self._next.get(lane, 0)
 
+    @property
+    def lag(self) -> int:
+        return sum(
+            self._topics[place.topic].logs[place.partition].end - offset
+            for place, offset in self._next.items()
+        )
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         self._group.commit(self._member, next_offsets)
 

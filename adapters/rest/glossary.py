@@ -224,7 +224,17 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
     "ComponentHealth.status": ("Whether it answers.", "UP"),
     "ComponentHealth.detail": ("What is wrong.", None),
     "components": ("Servers and roles of the process.", {"eventStore": {"status": "UP"}}),
-    "services": ("Services that steps are sent to.", {}),
+    "services": (
+        "Services that definitions name.",
+        {"inventory-service": {"status": "HEALTHY", "detail": None}},
+    ),
+    "ServiceHealth.status": (
+        "DEGRADED: its request topic refuses messages. UNREAD: nobody has ever read from it.",
+        "HEALTHY",
+    ),
+    "ServiceHealth.detail": ("What is wrong, and what to do.", None),
+    "circuitBreaker": ("Null: this version has no breakers.", None),
+    "loadScore": ("Null: this version measures no load.", None),
     "Index.name": ("The service's name.", "Conveyor"),
     "Index.version": ("The service's version.", "0.1.0"),
     "links": ("Where to go from here.", {"documentation": "/docs"}),

@@ -216,13 +216,23 @@ class ComponentHealth(_Answer):
     detail: str | None = None
 
 
+class ServiceHealth(_Answer):
+    """A service that definitions name."""
+
+    #: DEGRADED: its request topic refuses messages. UNREAD: nobody has ever read its requests.
+    status: Literal["HEALTHY", "DEGRADED", "UNREAD", "UNKNOWN"]
+    detail: str | None = None
+    circuit_breaker: Literal["CLOSED", "OPEN", "HALF_OPEN"] | None = None
+    load_score: float | None = None
+
+
 class SystemHealthResponse(_Answer):
     """The health of the whole."""
 
     status: Literal["UP", "DEGRADED", "DOWN"]
     version: str
     components: dict[str, ComponentHealth]
-    services: dict[str, JsonObject]
+    services: dict[str, ServiceHealth]
 
 
 class FaultDocument(_Answer):

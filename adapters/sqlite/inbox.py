@@ -54,6 +54,14 @@ class SqliteInbox:
         consumer = self._consumer
         return consumer.position(self._store.topics[lane.topic]) if consumer is not None else 0
 
+    @property
+    def lag(self) -> int:
+        consumer = self._consumer
+        if consumer is None:
+            return 0
+        topics = [self._store.topics[name] for name in self._names]
+        return sum(max(0, topic.end - consumer.position(topic)) for topic in topics)
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         starts = [
             InboxStart(lane.topic, lane.partition, self._store.topics[lane.topic].id, offset)

@@ -10,6 +10,7 @@ from application.definitions.compilation import (
 from application.definitions.registry import (
     DefinitionConflict,
     DefinitionRegistry,
+    services_named,
     services_of,
 )
 from application.definitions.shipped import shipped_definitions
@@ -20,6 +21,7 @@ __all__ = [
     "InvalidDefinition",
     "compile_definition",
     "restore_definition",
+    "services_named",
     "services_of",
     "shipped_definitions",
 ]

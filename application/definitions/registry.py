@@ -29,6 +29,14 @@ def services_of(definition: WorkflowDefinition) -> frozenset[str]:
     return frozenset(undoing | {step.service for step in definition.steps})
 
 
+def services_named(document: Document) -> frozenset[str]:
+    """The same of a registered document, which need not be readable: a newer version may have registered it."""
+    steps: list[Document] = document.get("steps") or []
+    undoing: list[Document] = [step.get("compensation") or {} for step in steps]
+    named = {part.get("service") for part in (*steps, *undoing)}
+    return frozenset(each for each in named if isinstance(each, str))
+
+
 class DefinitionRegistry:
     """The repository's definitions as the domain uses them; one object per name and version.
 

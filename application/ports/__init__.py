@@ -34,7 +34,7 @@ from application.ports.log import (
 from application.ports.queries import NOT_LISTED, Page, WorkflowFilter, WorkflowQueries
 from application.ports.states import HotState, InboxLayout, InboxStart, Projections, SetupError
 from application.ports.telemetry import Clock, Telemetry
-from application.ports.topics import EventFeed, PublishEventPort, TopicRepair
+from application.ports.topics import EventFeed, PublishEventPort, RequestReaders, TopicRepair
 from application.ports.unavailable import Refused, Unavailable
 from application.ports.verification import (
     Published,
@@ -77,6 +77,7 @@ __all__ = [
     "Received",
     "RecordedEvent",
     "Refused",
+    "RequestReaders",
     "SetupError",
     "StoreScan",
     "StoredCommit",

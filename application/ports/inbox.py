@@ -113,6 +113,11 @@ class Inbox(Protocol):
         """
         ...
 
+    @property
+    def lag(self) -> int:
+        """Messages that are still to be taken, as far as the client knows without asking; for the health document."""
+        ...
+
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         """Everything below is done. Raises `Unavailable`; a commit that comes too late for the group is dropped."""
         ...

@@ -32,6 +32,14 @@ class TopicRepair(Protocol):
         ...
 
 
+class RequestReaders(Protocol):
+    """Knows which services have somebody who reads their requests."""
+
+    async def ever_read(self, services: Sequence[str]) -> frozenset[str]:
+        """Those whose requests somebody reads, or has read. Others may only be misspelt. Raises `Unavailable`."""
+        ...
+
+
 class EventFeed(Protocol):
     """Every workflow event from now on, for those who wait for outcomes (API, SDK)."""
 

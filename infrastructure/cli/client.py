@@ -16,6 +16,7 @@ Json = dict[str, Any]
 WORKFLOWS = "/api/v1/workflows"
 ADMIN = "/admin/workflows"
 DEFINITIONS = "/api/v1/definitions"
+HEALTH = "/health/workflow"
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 
@@ -59,6 +60,12 @@ def document_of(response: httpx.Response, *fields: str) -> Json:
         url = response.request.url.copy_with(raw_path=b"/")
         fail(f"{url} is not the API of Conveyor: look at --url or CONVEYOR_URL", Exit.NO_CONNECTION)
     return cast(Json, document)
+
+
+def optional_document(response: httpx.Response) -> Json:
+    """The document of a response in any status; empty where it has none."""
+    document = _json_of(response)
+    return cast(Json, document) if isinstance(document, dict) else {}
 
 
 def _json_of(response: httpx.Response) -> Any:

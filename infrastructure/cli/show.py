@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from infrastructure.cli.client import Json, call, workflow_path
+from domain.workflow.status import StepStatus
+from infrastructure.cli.client import HEALTH, Json, call, optional_document, request, workflow_path
 from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url, WorkflowId
 from infrastructure.cli.output import write_fields, write_json, write_table
+
+_WAITING = (StepStatus.EXECUTING, StepStatus.COMPENSATING)
 
 
 def show(id: WorkflowId, url: Url = DEFAULT_URL, output: Output = Form.TABLE) -> None:
@@ -16,7 +19,7 @@ def show(id: WorkflowId, url: Url = DEFAULT_URL, output: Output = Form.TABLE) ->
     if output is Form.JSON:
         write_json(workflow)
         return
-    write_fields(_fields(workflow))
+    write_fields(_fields(workflow) | _unread(url, workflow))
     columns = ("STEP", "STATUS", "ATTEMPT", "TOOK", "OPERATION", "UNDO", "RESULT")
     rows = [_step_row(step) for step in workflow["steps"]]
     write_table(columns, rows, folded={"RESULT"}, spare=("OPERATION", "UNDO", "ATTEMPT", "TOOK"))
@@ -50,6 +53,26 @@ def _fields(workflow: Json) -> Json:
         fields["error" if number == 1 else f"error {number}"] = _error(error)
     fields["possible now"] = ", ".join(workflow["allowedCommands"])
     return fields
+
+
+def _unread(url: str, workflow: Json) -> Json:
+    """Of the services that the workflow waits for, those whose requests nobody has ever read."""
+    waiting = {
+        step["serviceName"]
+        for step in workflow["steps"]
+        if step["status"] in _WAITING or step["stepId"] in workflow["unresolved"]
+    }
+    if not waiting:
+        return {}
+    # Health is a document in any status, and has nothing to say where the API is another one's.
+    health = optional_document(request(url, "GET", HEALTH))
+    services: Json = health.get("services") or {}
+    found = {name: services[name] for name in sorted(waiting & services.keys())}
+    return {
+        f"waits for {name}": service["detail"]
+        for name, service in found.items()
+        if service["status"] == "UNREAD"
+    }
 
 
 def _unless(value: Any, *usual: Any) -> Any:

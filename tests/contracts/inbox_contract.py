@@ -266,6 +266,19 @@ class InboxContract(ABC):
         assert ends[place] == 10
         assert {place: site.inbox.handed_out(place) for place in ends} == ends
 
+    async def test_the_lag_is_what_is_still_to_be_taken(
+        self, site: InboxSite, listener: RecordingListener
+    ) -> None:
+        """It falls to nothing as messages are taken, and grows with new ones."""
+        await site.put(*(command(number) for number in range(10)))
+        await site.inbox.start(listener)
+        taken = await take_until(site.inbox, lambda taken: len(taken) > 0, limit=4)
+        assert site.inbox.lag == 10 - len(taken)
+
+        await take_exactly(site.inbox, 10 - len(taken))
+
+        assert site.inbox.lag == 0
+
     async def test_a_cancelled_take_loses_nothing(
         self, site: InboxSite, listener: RecordingListener
     ) -> None:

@@ -221,6 +221,24 @@ def test_show_and_history(server: str) -> None:
     assert "reserve-inventory" in table.stdout
 
 
+def test_show_names_a_service_that_nobody_reads(server: str, tmp_path: Path) -> None:
+    """A misspelt name waits for ever; who looks at the workflow is told why."""
+    definition = {"name": "trip", "version": 1, "type": "TRIP"}
+    undo = {"operation": "cancel"}
+    step = {"id": "book", "service": "hotell", "operation": "book", "compensation": undo}
+    file = tmp_path / "trip.json"
+    file.write_text(json.dumps({**definition, "steps": [step]}))
+    told(server, "definitions", "apply", str(file))
+    told(server, "workflow", "start", "trip", "--id", "trip-1")
+
+    # The server asks who reads at most every few seconds.
+    shown, deadline = "", time.monotonic() + 30
+    while "waits for hotell" not in shown and time.monotonic() < deadline:
+        shown = " ".join(conveyor(server, "workflow", "show", "trip-1").stdout.split())
+    assert "waits for hotell" in shown
+    assert "nobody has ever read its requests" in shown
+
+
 def test_list(server: str) -> None:
     """The list takes the API's filters, and tells that there is more."""
     for number in range(2):

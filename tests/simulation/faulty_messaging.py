@@ -64,6 +64,10 @@ class FaultyInbox:
     def handed_out(self, lane: TopicPartition) -> int:
         return self.inner.handed_out(lane)
 
+    @property
+    def lag(self) -> int:
+        return self.inner.lag
+
     async def _lose_one(self) -> None:
         """A partition is lost alone: what concerns the others must not go with it.
 

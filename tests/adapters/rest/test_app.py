@@ -11,6 +11,7 @@ import httpx
 import orjson
 import pytest
 import uvicorn
+from conveyor import topics
 from conveyor.messages import Message, Record
 from fastapi import FastAPI
 
@@ -264,6 +265,41 @@ async def test_health(service: Service, path: str) -> None:
     SystemHealthResponse.model_validate(document)
     assert document["status"] == "UP"
     assert document["components"]["eventStore"]["status"] == "UP"
+    assert document["components"]["engine"]["lag"] == 0
+
+
+async def test_health_of_services(unattended: Service) -> None:
+    """Those that definitions name; nobody has read the requests of one whose participant never came."""
+    service = {"service": "hotell", "operation": "book", "compensation": {"operation": "undo"}}
+    definition = {"name": "trip", "version": 1, "type": "TRIP", "steps": [{"id": "a", **service}]}
+    assert (await unattended.client.post(DEFINITIONS, json=definition)).status_code == 201
+
+    services = (await unattended.client.get(HEALTH[0])).json()["services"]
+
+    assert set(services) > {"hotell", "inventory-service", "packing-service"}
+    assert services["hotell"]["status"] == "UNREAD"
+    assert "correct its name" in services["hotell"]["detail"]
+
+
+async def test_health_of_services_that_are_served(service: Service) -> None:
+    """A participant is there, or has been; asked for or not."""
+    services = (await service.client.get(HEALTH[0])).json()["services"]
+
+    assert {each["status"] for each in services.values()} == {"HEALTHY"}
+    assert {each["circuitBreaker"] for each in services.values()} == {None}
+
+
+async def test_a_service_whose_topic_is_held_is_degraded(service: Service) -> None:
+    """With what to do about it; the others are not concerned."""
+    assert service.engine.processor is not None
+    held = service.engine.processor.health.held_topics
+    held[topics.step_requests("inventory-service")] = "takes no messages"
+
+    services = (await service.client.get(HEALTH[0])).json()["services"]
+
+    assert services["inventory-service"]["status"] == "DEGRADED"
+    assert services["inventory-service"]["detail"] == "takes no messages"
+    assert services["packing-service"]["status"] == "HEALTHY"
 
 
 @pytest.mark.parametrize("path", HEALTH)
