@@ -40,7 +40,7 @@ def outputs(commit: Commit, sign: Sign) -> list[Message]:
 
 def kept_bytes(entry: Entry) -> int:
     """About how much larger the document of the aggregate gets: what is repeated for days must not count."""
-    return sum(len(event.json) for event in entry.events if not _repeats(event))
+    return sum([len(event.json) for event in entry.events if not _repeats(event)])
 
 
 def _repeats(event: RecordedEvent) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import confluent_kafka
 from conveyor.kafka_records import read
 from conveyor.messages import Message
+from conveyor.values import replace
 
 from adapters.kafka.assignment import Lane
 from adapters.kafka.settings import KafkaSettings

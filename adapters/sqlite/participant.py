@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.times import rfc3339
 from conveyor.topics import step_requests
 from conveyor.transport import Taken
+from conveyor.values import replace
 
 from adapters.sqlite.batches import as_message
 from adapters.sqlite.projections import load_offsets, save_offsets

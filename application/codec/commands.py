@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from conveyor import types, wire
+from conveyor import exchange, types, wire
 from conveyor.messages import Message
 from conveyor.payloads import InvalidPayload, Model, parse
 
@@ -62,7 +62,7 @@ _FAILURE_CODE_MAX = 255
 _FAILURE_MESSAGE_MAX = 4000
 
 
-def error_of(step_id: str, failure: wire.StepFailure) -> WorkflowError:
+def error_of(step_id: str, failure: wire.StepFailure | exchange.StepFailure) -> WorkflowError:
     recoverable = failure.retryable
     return WorkflowError(
         step_id=step_id,

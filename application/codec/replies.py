@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from conveyor import types, wire
+from conveyor import exchange, types
 from conveyor.messages import MalformedEvent, Message
 from conveyor.payloads import InvalidPayload, parse_reply
 
@@ -52,7 +52,7 @@ def _strict(decode_reply: Callable[[Message], Command]) -> Decode:
     return to_workflow(read)
 
 
-def _purpose(message: Message, reply: wire.StepCompleted | wire.StepFailed) -> Purpose:
+def _purpose(message: Message, reply: exchange.StepCompleted | exchange.StepFailed) -> Purpose:
     """What the reply answers. Raises MalformedEvent where its parts do not name the same request."""
     key = _key(message, reply)
     attempt = message.extensions.get("attempt")
@@ -61,7 +61,7 @@ def _purpose(message: Message, reply: wire.StepCompleted | wire.StepFailed) -> P
     if key is None:
         return Purpose.UNDO if reply.compensation else Purpose.FORWARD
     purpose = Purpose(key.purpose or Purpose.FORWARD)
-    if "compensation" in reply.model_fields_set:
+    if reply.compensation is not None:
         require_same(
             "the purpose", idempotencykey=purpose is Purpose.UNDO, compensation=reply.compensation
         )
@@ -69,7 +69,7 @@ def _purpose(message: Message, reply: wire.StepCompleted | wire.StepFailed) -> P
 
 
 def _key(
-    message: Message, answer: wire.StepCompleted | wire.StepFailed | wire.Sealed
+    message: Message, answer: exchange.StepCompleted | exchange.StepFailed | exchange.Sealed
 ) -> StepKey | None:
     """The idempotency key that the answer copies, if it does."""
     addressed = message.subject or message.key
@@ -87,21 +87,21 @@ def _key(
 
 
 def _completed(message: Message) -> Command:
-    reply, unusable = parse_reply(wire.StepCompleted, message.data)
+    reply, unusable = parse_reply(exchange.StepCompleted, message.data)
     command = HandleStepReply(
         step_id=reply.step_id,
         attempt=reply.attempt,
         round=reply.round,
         purpose=_purpose(message, reply),
         output=reply.output,
-        execution_time_ms=reply.execution_time_ms or 0,
+        execution_time_ms=reply.duration_ms,
         snapshot=reply.snapshot,
     )
     return _as_usable(command, unusable)
 
 
 def _failed(message: Message) -> Command:
-    reply, _ = parse_reply(wire.StepFailed, message.data)
+    reply, _ = parse_reply(exchange.StepFailed, message.data)
     return HandleStepReply(
         step_id=reply.step_id,
         attempt=reply.attempt,
@@ -109,12 +109,12 @@ def _failed(message: Message) -> Command:
         purpose=_purpose(message, reply),
         error=error_of(reply.step_id, reply.error),
         performed=reply.performed,
-        execution_time_ms=reply.execution_time_ms or 0,
+        execution_time_ms=reply.duration_ms,
     )
 
 
 def _sealed(message: Message) -> Command:
-    answer, unusable = parse_reply(wire.Sealed, message.data)
+    answer, unusable = parse_reply(exchange.Sealed, message.data)
     key = _key(message, answer)
     if key is not None:
         require_same("the purpose", idempotencykey=key.purpose, sealed=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from conveyor.messages import Message
@@ -30,7 +30,6 @@ from domain.aggregate.kind import (
     Duplicate,
     Moment,
     Standing,
-    State,
     nothing_follows,
     settle,
 )
@@ -94,6 +93,16 @@ class Draft:
         if not self.entries:
             return None
         return Commit(self.aggregate_id, self.first_version, self.partition, tuple(self.entries))
+
+
+class Addition(NamedTuple):
+    """What one message does to an aggregate, not yet part of its draft."""
+
+    entry: Entry
+    messages: Sequence[Message]
+    #: Bytes that the document of the aggregate grows by, about.
+    kept: int
+    state: Any
 
 
 class Unloaded(Exception):
@@ -172,52 +181,41 @@ class Drafter:
     def _accept(
         self, draft: Draft, work: Work, decided: Decided[Any], command: Command, assumed_new: bool
     ) -> None:
-        entry = self._entry(draft, work, decided)
-        messages = entry_outputs(entry, self._sign)
-        size = sum(len(message.data) for message in messages)
-        too_large = self._too_large(draft, command, messages, kept_bytes(entry))
+        addition = self._addition(draft, work, decided)
+        too_large = self._too_large(draft, command, addition)
         if too_large is not None:
             if draft.state is None and assumed_new:
                 raise Unloaded
             self._refuse_size(draft, work, command, too_large)
             return
-        self._add(draft, work, entry, messages, size, decided.state)
+        self._add(draft, work, addition)
 
-    def _entry(self, draft: Draft, work: Work, decided: Decided[Any]) -> Entry:
+    def _addition(self, draft: Draft, work: Work, decided: Decided[Any]) -> Addition:
         version = draft.first_version + draft.events
-        recorded = tuple(
+        recorded = [
             record(draft.aggregate, event, decided.state, version + place)
             for place, event in enumerate(decided.events)
-        )
-        return Entry(work.position, work.message.message_id, recorded, decided.primary)
+        ]
+        entry = Entry(work.position, work.message.message_id, tuple(recorded), decided.primary)
+        messages = entry_outputs(entry, self._sign)
+        return Addition(entry, messages, kept_bytes(entry), decided.state)
 
-    def _add(
-        self,
-        draft: Draft,
-        work: Work,
-        entry: Entry,
-        messages: list[Message],
-        size: int,
-        state: State,
-    ) -> None:
-        draft.entries.append(entry)
-        draft.messages.extend(messages)
-        draft.bytes += size
-        draft.events += len(entry.events)
-        draft.state = state
+    def _add(self, draft: Draft, work: Work, addition: Addition) -> None:
+        draft.entries.append(addition.entry)
+        draft.messages.extend(addition.messages)
+        draft.bytes += sum([len(message.data) for message in addition.messages])
+        draft.events += len(addition.entry.events)
+        draft.state = addition.state
         command_id = work.message.message_id if work.is_command else None
         if command_id is not None:
             draft.answered.add(command_id)
-        draft.memory = draft.memory.after(work.position, command_id, work.at_ms, kept_bytes(entry))
+        draft.memory = draft.memory.after(work.position, command_id, work.at_ms, addition.kept)
 
     def _happen(self, draft: Draft, work: Work, events: Sequence[DomainEvent]) -> None:
         """Events that are taken as they are; nothing follows from them."""
         kind = draft.aggregate.kind
         decided = settle(draft.state, events, kind.evolve, nothing_follows, draft.aggregate_id)
-        entry = self._entry(draft, work, decided)
-        messages = entry_outputs(entry, self._sign)
-        size = sum(len(message.data) for message in messages)
-        self._add(draft, work, entry, messages, size, decided.state)
+        self._add(draft, work, self._addition(draft, work, decided))
 
     # Refusing ------------------------------------------------------------------------------------
 
@@ -269,16 +267,15 @@ class Drafter:
 
     # Sizes ---------------------------------------------------------------------------------------
 
-    def _too_large(
-        self, draft: Draft, command: Command, messages: Sequence[Message], kept: int
-    ) -> str | None:
-        unsendable = _unsendable(messages)
+    def _too_large(self, draft: Draft, command: Command, addition: Addition) -> str | None:
+        unsendable = _unsendable(addition.messages)
         if unsendable is not None or draft.aggregate.is_coordinator:
             return unsendable
         brings_data = type(command) in draft.aggregate.kind.bringing_data
-        if draft.memory.size + kept > INSTANCE_BYTES_MAX and brings_data:
+        size = draft.memory.size + addition.kept
+        if size > INSTANCE_BYTES_MAX and brings_data:
             return (
-                f"the workflow would hold {draft.memory.size + kept} bytes; "
+                f"the workflow would hold {size} bytes; "
                 f"at most {INSTANCE_BYTES_MAX}: pass references instead of data"
             )
         return None
@@ -290,13 +287,11 @@ class Drafter:
         if smaller is not None:
             decision = aggregate.kind.decide(draft.state, smaller, self._moment(work))
             assert isinstance(decision, Decided)  # answers of participants are never refused
-            entry = self._entry(draft, work, decision)
-            messages = entry_outputs(entry, self._sign)
-            size = sum(len(message.data) for message in messages)
+            addition = self._addition(draft, work, decision)
             # The aggregate's own limit does not count: it must come to its end.
-            still = _unsendable(messages)
+            still = _unsendable(addition.messages)
             if still is None:
-                self._add(draft, work, entry, messages, size, decision.state)
+                self._add(draft, work, addition)
                 return
             # What follows from the answer is too large by itself: an undo with all the data of its step.
             detail = still

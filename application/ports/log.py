@@ -93,7 +93,7 @@ class Commit(Value, kw_only=False):
 
     @property
     def last_version(self) -> int:
-        return self.first_version + sum(len(entry.events) for entry in self.entries) - 1
+        return self.first_version + sum([len(entry.events) for entry in self.entries]) - 1
 
 
 def commit_id(aggregate_id: str, first_version: int) -> str:

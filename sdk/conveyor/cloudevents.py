@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +19,7 @@ from cloudevents.core.v1.event import CloudEvent
 from conveyor.json_text import read_loosely, require_storable, utf8
 from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.times import parse_rfc3339
+from conveyor.values import replace
 
 _SPECVERSION = ("ce_specversion", b"1.0")
 _JSON_TYPE = b"application/json"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from conveyor import topics
 from conveyor.messages import Record
+from conveyor.values import replace
 
 #: The largest record that the dead-letter topic takes (its `max.message.bytes` after `conveyor init`).
 TOPIC_BYTES_MAX = 4 * 1024 * 1024

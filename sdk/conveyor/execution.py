@@ -8,9 +8,11 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any, cast
 
+import msgspec
 import orjson
 
 from conveyor.errors import RetryableError, StepError, TerminalError, UnknownOutcomeError
+from conveyor.exchange import CompensationRequest, StepRequest
 from conveyor.handlers import StepContext, UnusableOutput, encode_result
 from conveyor.keys import (
     LOST_CLAIM,
@@ -28,7 +30,6 @@ from conveyor.keys import (
     unknown,
 )
 from conveyor.requests import Request
-from conveyor.wire import CompensationRequest, StepRequest
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def _seal(request: Request, on_lost_claim: OnLostClaim) -> bool:
     request.records[request.key] = record
     if action is Action.RUN and record.request is not None:
         request.attempt = record.claimed
-        request.repeats = StepRequest.model_validate_json(record.request)
+        request.repeats = msgspec.json.decode(record.request, type=StepRequest)
         return True
     if action is Action.WITHHOLD:
         _withhold(request)

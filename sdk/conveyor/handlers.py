@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple, cast, get_type_hints
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from conveyor.errors import TerminalError
 from conveyor.json_text import NESTING_MAX, unstorable_in
 from conveyor.output_types import require_output
-from conveyor.values import value
+from conveyor.values import Value, field
 
 #: Codes of a step that was performed and whose output cannot be used.
 INVALID_OUTPUT = "INVALID_OUTPUT"
@@ -24,8 +24,7 @@ TOO_LARGE = "TOO_LARGE"
 MAX_OUTPUT_BYTES = 480 * 1024
 
 
-@value
-class StepContext:
+class StepContext(Value):
     """The circumstances of a request; a handler gets it through a parameter of this type."""
 
     workflow_id: str

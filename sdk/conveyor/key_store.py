@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Protocol
 
 from conveyor.keys import KeyRecord
+from conveyor.values import replace
 
 
 class KeyStore(Protocol):

@@ -9,13 +9,13 @@ A reply depends on the record alone, so the same request always gets the same re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from conveyor.values import value
+from conveyor.values import Value, replace
 
 UNDO_SUFFIX = "/undo"
 #: The key of the check that an undo held ends with this.
@@ -59,8 +59,7 @@ LOST_CLAIM = Failure(
 )
 
 
-@value
-class KeyRecord:
+class KeyRecord(Value):
     """The memory of one idempotency key; JSON values are kept as bytes."""
 
     state: KeyState = KeyState.NONE

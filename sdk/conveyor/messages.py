@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 
-from conveyor.values import value
+from conveyor.values import Value, field
 
 
-@value
-class Message:
+class Message(Value):
     """A CloudEvent 1.0 with the topic, key and plain headers that it travels with.
 
     `data` is the JSON document as bytes, `time` is RFC 3339 in UTC, `extensions` are the CloudEvents
@@ -40,8 +38,7 @@ class Message:
         return f"{self.source} {self.id}"
 
 
-@value
-class Record:
+class Record(Value):
     """A message as the broker stores it: for dead letters, and for messages sent on unread."""
 
     topic: str

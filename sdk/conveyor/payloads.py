@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from conveyor.exchange import Exchanged, Reply
 from conveyor.json_text import (
     NESTING_MAX,
     Fault,
@@ -29,11 +32,14 @@ __all__ = [
     "document_of",
     "faults_of",
     "parse",
+    "parse_exchanged",
     "parse_reply",
     "written",
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
+E = TypeVar("E", bound=Exchanged)
+R = TypeVar("R", bound=Reply)
 
 #: The fields of a reply that bring a participant's own data.
 _DATA_FIELDS = ("output", "snapshot")
@@ -70,8 +76,8 @@ def written(payload: BaseModel, without: set[str] | None = None) -> bytes:
     return data
 
 
-def parse(model: type[Model], data: bytes, nesting: int = NESTING_MAX) -> Model:
-    """The payload; empty data is an empty object. Raises MalformedEvent (NOT_JSON) or InvalidPayload."""
+def _storable(data: bytes, nesting: int) -> bytes:
+    """The text without a byte order mark, if all of it can be stored; empty data is an empty object."""
     data = utf8(data) or b"{}"
     try:
         unstorable = unstorable_in(data, nesting)
@@ -79,6 +85,12 @@ def parse(model: type[Model], data: bytes, nesting: int = NESTING_MAX) -> Model:
         raise MalformedEvent("NOT_JSON", str(error)) from error
     if unstorable:
         raise InvalidPayload(_of_data(unstorable))
+    return data
+
+
+def parse(model: type[Model], data: bytes, nesting: int = NESTING_MAX) -> Model:
+    """The payload; empty data is an empty object. Raises MalformedEvent (NOT_JSON) or InvalidPayload."""
+    data = _storable(data, nesting)
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -87,21 +99,44 @@ def parse(model: type[Model], data: bytes, nesting: int = NESTING_MAX) -> Model:
         raise InvalidPayload(faults_of(error)) from error
 
 
-def parse_reply(model: type[Model], data: bytes) -> tuple[Model, str | None]:
+def parse_exchanged(payload: type[E], data: bytes, nesting: int = NESTING_MAX) -> E:
+    """A request or a reply. Raises MalformedEvent (NOT_JSON) or InvalidPayload."""
+    data = _storable(data, nesting)
+    try:
+        return _decoder(payload).decode(data)
+    except msgspec.ValidationError as error:
+        raise InvalidPayload((_fault_in(error),)) from error
+    except msgspec.DecodeError as error:
+        raise MalformedEvent("NOT_JSON", why_not_json(data)) from error
+
+
+@lru_cache
+def _decoder(payload: type[E]) -> msgspec.json.Decoder[E]:
+    return msgspec.json.Decoder(payload)
+
+
+def _fault_in(error: msgspec.ValidationError) -> Fault:
+    """The one fault that msgspec names, as `Expected `int`, got `str` - at `$.attempt``."""
+    message, _, place = str(error).partition(" - at `$.")
+    return {"path": place.rstrip("`") or "data", "message": message}
+
+
+def parse_reply(reply: type[R], data: bytes) -> tuple[R, str | None]:
     """A participant's answer, and why its output or snapshot cannot be used, if so.
 
     A step that was performed must not be performed again because of its output: an answer that can be
     understood without its data is returned without it. Raises MalformedEvent (NOT_JSON) or InvalidPayload.
     """
     try:
-        return parse(model, data), None
+        return parse_exchanged(reply, data), None
     except (MalformedEvent, InvalidPayload) as fault:
-        return _without_data(model, data, fault)
+        return _without_data(reply, data, fault)
 
 
 def _without_data(
-    model: type[Model], data: bytes, fault: MalformedEvent | InvalidPayload
-) -> tuple[Model, str | None]:
+    reply: type[R], data: bytes, fault: MalformedEvent | InvalidPayload
+) -> tuple[R, str | None]:
+    """The answer read with goodwill: without data that cannot be used, and with numbers that came as texts."""
     try:
         document: Any = read_loosely(utf8(data), any_bytes=True)
     except NotJson:
@@ -121,9 +156,9 @@ def _without_data(
             fields[name] = value
         unusable += faults
     try:
-        answer = model.model_validate(cleaned(fields))
-    except ValidationError as error:
-        raise InvalidPayload(faults_of(error)) from error
+        answer = msgspec.convert(cleaned(fields), reply, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidPayload((_fault_in(error),)) from error
     return answer, str(InvalidPayload(tuple(unusable[:10]))) if unusable else None
 
 

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from conveyor.errors import ServerUnavailableError
 from conveyor.keys import KeyRecord, dumps, loads
+from conveyor.values import replace
 
 log = logging.getLogger(__name__)
 

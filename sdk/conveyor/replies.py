@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,6 +11,7 @@ from conveyor.handlers import TOO_LARGE
 from conveyor.keys import SEALED, Failure, KeyState
 from conveyor.messages import Message
 from conveyor.requests import Request
+from conveyor.values import replace
 
 
 def reply_to(request: Request, source: str, instance: str, time: str) -> Message:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from conveyor import types
+from conveyor.exchange import CompensationRequest, SealRequest, StepRequest
 from conveyor.keys import UNDO_SUFFIX, VERIFY_SUFFIX, Failure, KeyRecord
 from conveyor.messages import MalformedEvent, Message
 from conveyor.participant import Operation, Participant
-from conveyor.payloads import InvalidPayload, parse
+from conveyor.payloads import InvalidPayload, parse_exchanged
 from conveyor.transport import Taken
-from conveyor.wire import CompensationRequest, SealRequest, StepRequest
 
 #: A mapping of a definition puts values of up to `NESTING_MAX` levels deeper into each other.
 REQUEST_NESTING_MAX = 100
@@ -61,7 +61,7 @@ def read_request(taken: Taken, participant: Participant) -> Request:
     if model is None:
         raise MalformedEvent("UNKNOWN_TYPE", f"{message.type!r} is not a request to a participant")
     try:
-        body = parse(model, message.data, REQUEST_NESTING_MAX)
+        body = parse_exchanged(model, message.data, REQUEST_NESTING_MAX)
     except InvalidPayload as error:
         raise MalformedEvent("INVALID_DATA", str(error)) from None
     _require_one_identity(message, key, body)

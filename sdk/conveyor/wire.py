@@ -1,7 +1,7 @@
-"""The JSON payloads of commands, requests and replies; parse with `model_validate_json(data)`.
+"""The JSON payloads of what people and services write by hand: commands, and samples of load.
 
-Commands refuse unknown fields (a misspelt option must not be ignored); requests and replies ignore
-them, so that an older reader understands a newer writer. Times are strings in RFC 3339.
+Every fault of a payload is named. Commands refuse unknown fields (a misspelt option must not be ignored); times
+are strings in RFC 3339. What engine and participants exchange is in `exchange`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     model_validator,
@@ -31,14 +29,6 @@ COUNT_MAX = 2**31 - 1
 YEAR_SECONDS = 366 * 24 * 3600
 _LOCK_WAIT_SECONDS_MAX = 24 * 3600
 _RETRIES_MAX = 1_000_000
-#: Larger ones lose digits in many readers, and no step takes that long.
-_DURATION_MS_MAX = 2**53
-
-
-def _usable_duration(value: Any) -> int | None:
-    """A participant's own measurement is never a reason to refuse what it answers."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and 0 <= value <= _DURATION_MS_MAX else None
 
 
 #: An RFC 3339 time as it travels; normalised to UTC with milliseconds.
@@ -46,7 +36,6 @@ Timestamp = Annotated[str, AfterValidator(_to_utc)]
 JsonObject = dict[str, Any]
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=COUNT_MAX)]
-Duration = Annotated[int | None, BeforeValidator(_usable_duration)]
 Priority = Literal["HIGH", "NORMAL", "LOW"]
 
 
@@ -166,86 +155,6 @@ class ExecuteStepData(_Command):
         if self.input is not None and self.result is not None:
             raise ValueError("give input to dispatch the step, or result to record its outcome")
         return self
-
-
-# -- requests to participants --------------------------------------------------------------------
-
-
-class SealRequest(_Event):
-    """`seal-requested`: say whether the step was performed, and never perform it from now on."""
-
-    workflow_id: Name
-    step_id: Name
-    service: Name
-    operation: Name
-    round: Count = 1
-    context: JsonObject = Field(default_factory=dict)
-
-
-class StepRequest(SealRequest):
-    """`requested`: perform the step."""
-
-    input: JsonObject = Field(default_factory=dict)
-    attempt: Count = 1
-    #: Not begun any more after this time; None: no limit.
-    deadline: AwareDatetime | None = None
-
-
-class CompensationRequest(StepRequest):
-    """`compensation-requested`: undo the step."""
-
-    strategy: str = "REVERSE_OPERATION"
-    step_output: JsonObject | None = None
-    snapshot: JsonObject | None = None
-    reason: str | None = None
-
-
-# -- replies -------------------------------------------------------------------------------------
-
-
-class _StepReply(_Event):
-    workflow_id: Name
-    step_id: Name
-    attempt: Count
-    round: Count = 1
-    #: True: the answer to a compensation request.
-    compensation: bool = False
-    #: None also for what is not a duration.
-    execution_time_ms: Duration = None
-    #: Which instance of the service answered.
-    instance: str | None = None
-
-
-class StepCompleted(_StepReply):
-    """`completed`."""
-
-    output: JsonObject | None = None
-    snapshot: JsonObject | None = None
-
-
-class StepFailed(_StepReply):
-    """`failed`: unless the type is UNKNOWN, this attempt did nothing and never will (rule 3)."""
-
-    error: StepFailure
-    #: True: the step was performed all the same, and the error says why its output cannot be used.
-    performed: bool = False
-
-
-class Sealed(_Event):
-    """`sealed`: the step was `performed` with `output`, or never will be."""
-
-    workflow_id: Name
-    step_id: Name
-    round: Count = 1
-    performed: bool
-    output: JsonObject | None = None
-    #: Of a performed step, if its handler kept one.
-    snapshot: JsonObject | None = None
-    #: Why the output of a performed step cannot be used.
-    error: StepFailure | None = None
-    #: The attempt that performed.
-    attempt: Count | None = None
-    instance: str | None = None
 
 
 # -- samples -------------------------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from conveyor import topics, types
 from conveyor.messages import MalformedEvent, Message
+from conveyor.values import replace
 
 from application.aggregates.catalog import CATALOG
 from domain.workflow.commands import HandleSealAnswer, HandleStepReply, Purpose

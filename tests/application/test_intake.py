@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from conveyor import topics, types
 from conveyor.cloudevents import encode
 from conveyor.messages import Message, Record
+from conveyor.values import replace
 
 from application.aggregates.catalog import CATALOG
 from application.codec.internal import signed_with

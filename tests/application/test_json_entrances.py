@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import orjson
 import pytest
-from conveyor import topics, types, wire
+from conveyor import exchange, topics, types
 from conveyor.cloudevents import decode as decode_record
 from conveyor.json_text import NESTING_MAX, NotJson, UnstorableJson, read_json
 from conveyor.messages import MalformedEvent, Message, Record
-from conveyor.payloads import InvalidPayload, parse
+from conveyor.payloads import InvalidPayload, parse_exchanged
 from conveyor.requests import REQUEST_NESTING_MAX
 from typer.testing import CliRunner
 
@@ -167,7 +167,7 @@ def request(text: bytes) -> Verdict:
         b'{"workflowId":"wf-1","stepId":"a","service":"s","operation":"o","input":{"v":%b}}' % text
     )
     try:
-        parse(wire.StepRequest, data, REQUEST_NESTING_MAX)
+        parse_exchanged(exchange.StepRequest, data, REQUEST_NESTING_MAX)
     except MalformedEvent:
         return "not json"
     except InvalidPayload:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from conveyor import topics
 from conveyor.messages import Message, Record
+from conveyor.values import replace
 
 from application.ports import (
     Commit,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from conveyor import topics, types, wire
+from conveyor import exchange, topics, types, wire
 from msgspec.structs import fields
 from pydantic import BaseModel
 from typer.core import TyperGroup
@@ -28,7 +28,7 @@ from tests.docs.pages import ROOT, code_in, first_code, page, rows, section
 
 MESSAGES = page("docs/reference/messages.md")
 
-COMMAND_DATA: dict[str, type[BaseModel]] = {
+COMMAND_DATA: dict[str, type[BaseModel | exchange.Exchanged]] = {
     types.START: wire.StartData,
     types.PAUSE: wire.ReasonData,
     types.RESUME: wire.ReasonData,
@@ -39,15 +39,15 @@ COMMAND_DATA: dict[str, type[BaseModel]] = {
     types.SIGNAL: wire.SignalData,
     types.EXECUTE_STEP: wire.ExecuteStepData,
 }
-REQUEST_DATA: dict[str, type[BaseModel]] = {
-    types.STEP_REQUESTED: wire.StepRequest,
-    types.COMPENSATION_REQUESTED: wire.CompensationRequest,
-    types.SEAL_REQUESTED: wire.SealRequest,
+REQUEST_DATA: dict[str, type[BaseModel | exchange.Exchanged]] = {
+    types.STEP_REQUESTED: exchange.StepRequest,
+    types.COMPENSATION_REQUESTED: exchange.CompensationRequest,
+    types.SEAL_REQUESTED: exchange.SealRequest,
 }
-REPLY_DATA: dict[str, type[BaseModel]] = {
-    types.STEP_COMPLETED: wire.StepCompleted,
-    types.STEP_FAILED: wire.StepFailed,
-    types.STEP_SEALED: wire.Sealed,
+REPLY_DATA: dict[str, type[BaseModel | exchange.Exchanged]] = {
+    types.STEP_COMPLETED: exchange.StepCompleted,
+    types.STEP_FAILED: exchange.StepFailed,
+    types.STEP_SEALED: exchange.Sealed,
 }
 #: Of a start, what stands among the fields that every event has.
 IN_COMMON = {"definition", "tenant", "correlation_id"}
@@ -68,7 +68,9 @@ def documented(heading: str) -> dict[str, set[str]]:
     return found
 
 
-def wire_fields(model: type[BaseModel]) -> set[str]:
+def wire_fields(model: type[BaseModel | exchange.Exchanged]) -> set[str]:
+    if issubclass(model, exchange.Exchanged):
+        return {item.encode_name + ("*" if item.required else "") for item in fields(model)}
     return {
         (field.alias or name) + ("*" if field.is_required() else "")
         for name, field in model.model_fields.items()
@@ -90,7 +92,9 @@ def event_fields(event: type[DomainEvent]) -> set[str]:
         ("## Replies", REPLY_DATA),
     ],
 )
-def test_messages_have_their_fields(heading: str, models: dict[str, type[BaseModel]]) -> None:
+def test_messages_have_their_fields(
+    heading: str, models: dict[str, type[BaseModel | exchange.Exchanged]]
+) -> None:
     """Commands, requests and replies are listed with every field of their schemas."""
     assert documented(heading) == {name: wire_fields(model) for name, model in models.items()}
 

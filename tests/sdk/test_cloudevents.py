@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +19,7 @@ from cloudevents.core.v1.event import CloudEvent
 from conveyor.cloudevents import decode, encode
 from conveyor.json_text import INTEGER_MAX, INTEGER_MIN
 from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.values import replace
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from conveyor.keys import (
     EXPIRED,
@@ -20,6 +18,7 @@ from conveyor.keys import (
     performed,
     unknown,
 )
+from conveyor.values import replace
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule

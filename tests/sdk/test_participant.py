@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from math import inf, nan
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from conveyor.handlers import (
 from conveyor.participant import Participant
 from conveyor.requests import read_request
 from conveyor.transport import Taken
+from conveyor.values import replace
 from pydantic import BaseModel, ConfigDict, RootModel, field_serializer
 from pydantic.alias_generators import to_camel
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +24,7 @@ from conveyor.messages import Message, Record
 from conveyor.participant import Participant
 from conveyor.runner import ParticipantRunner
 from conveyor.transport import Taken
+from conveyor.values import replace
 
 from tests.sdk.requests_of import data_of, running, seal_request, step_request, undo_request
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from conveyor.keys import UNDO_SUFFIX, VERIFY_SUFFIX, KeyRecord, KeyState, perfo
 from conveyor.messages import Message, Record
 from conveyor.participant import Participant
 from conveyor.transport import Taken
+from conveyor.values import replace
 
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox

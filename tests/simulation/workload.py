@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 from conveyor.times import rfc3339
+from conveyor.values import replace
 
 from adapters.memory.broker import MemoryBroker
 from domain.aggregate.ids import derived_id

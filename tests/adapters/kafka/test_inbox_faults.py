@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from conveyor import topics
 from conveyor.messages import MalformedEvent, Message, Record
+from conveyor.values import replace as changed_message
 from structlog.testing import capture_logs
 
 from adapters.kafka.inbox import KafkaInbox
@@ -157,8 +158,8 @@ async def test_odd_headers_do_not_stop_a_partition(
 ) -> None:
     """A header without a value and one that is no UTF-8 come as a message or as malformed."""
     good = command(1)
-    no_value = replace(good, headers=(*good.headers, ("x", None)))  # type: ignore[arg-type]
-    no_text = replace(good, headers=(*good.headers, ("ce_subject", b"\xff")))
+    no_value = changed_message(good, headers=(*good.headers, ("x", None)))  # type: ignore[arg-type]
+    no_text = changed_message(good, headers=(*good.headers, ("ce_subject", b"\xff")))
     await broker_topics.put(no_value, no_text, command(2))
 
     await inbox.start(RecordingListener())

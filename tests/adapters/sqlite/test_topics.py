@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conveyor.messages import Message, Record
 from conveyor.topics import COMMANDS, EVENTS, REPLIES
+from conveyor.values import replace
 
 from adapters.sqlite.publisher import SqlitePublisher
 from adapters.sqlite.store import SqliteStore

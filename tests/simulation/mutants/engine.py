@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from conveyor.messages import Message, Record
+from conveyor.values import replace as changed_message
 
 from application import queries
 from application.codec import starts
@@ -17,7 +18,7 @@ from application.codec.internal import Sign
 from application.engine import batch, drafts, processor, projector, takeover, timekeeper
 from application.engine.batch import Batch
 from application.engine.claims import Claims
-from application.engine.drafts import Draft, Drafter
+from application.engine.drafts import Addition, Draft, Drafter
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
 from application.engine.hot import Hot
@@ -31,7 +32,7 @@ from application.engine.takeover import Taken, Takeover
 from application.engine.watchers import TimerHeap
 from application.engine.work import Work
 from application.outputs import outputs
-from application.ports import Commit, Document, Entry, InboxStart, LaneState
+from application.ports import Commit, Document, InboxStart, LaneState
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.position import Position
 from domain.definition.definition import WorkflowDefinition
@@ -59,7 +60,7 @@ def _nothing(_: Commit, __: Sign) -> list[Message]:
 def _in_other_words(commit: Commit, sign: Sign) -> list[Message]:
     """As a newer version of the code might say it."""
     return [
-        replace(message, data=orjson.dumps({**orjson.loads(message.data), "again": True}))
+        changed_message(message, data=orjson.dumps({**orjson.loads(message.data), "again": True}))
         for message in outputs(commit, sign)
     ]
 
@@ -104,17 +105,9 @@ def _no_ids(memory: Memory, position: Position, _: str | None, at_ms: int, size:
     return _after(memory, position, None, at_ms, size)
 
 
-def _add_changes_only(
-    drafter: Drafter,
-    draft: Draft,
-    work: Work,
-    entry: Entry,
-    messages: list[Message],
-    size: int,
-    state: Any,
-) -> None:
-    if any(event.type != StepReplyIgnored.TYPE for event in entry.events):
-        _add(drafter, draft, work, entry, messages, size, state)
+def _add_changes_only(drafter: Drafter, draft: Draft, work: Work, addition: Addition) -> None:
+    if any(event.type != StepReplyIgnored.TYPE for event in addition.entry.events):
+        _add(drafter, draft, work, addition)
 
 
 def _refuse_by_word(drafter: Drafter, draft: Draft, work: Work, rejection: Any) -> None:
