@@ -77,12 +77,14 @@ def _key(
     text = message.extensions.get("idempotencykey")
     if text is None:
         return None
+    named = StepKey(answer.workflow_id, answer.step_id, answer.round)
+    if text == str(named) and "/" not in answer.step_id:
+        return named
     try:
         key = StepKey.parse(text)
     except ValueError as fault:
         raise MalformedEvent(CONFLICTING_IDS, str(fault)) from None
-    named = StepKey(answer.workflow_id, answer.step_id, answer.round, purpose=key.purpose)
-    require_same("the step", idempotencykey=text, data=str(named))
+    require_same("the step", idempotencykey=text, data=str(named._replace(purpose=key.purpose)))
     return key
 
 

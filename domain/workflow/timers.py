@@ -48,6 +48,9 @@ def next_due(instance: WorkflowInstance) -> datetime | None:
     first = _timeout_of(instance)
     status = instance.status
     for step in instance.steps.values():
+        # Asked for every state, and most steps wait for nothing.
+        if step.status is StepStatus.PENDING or step.status is StepStatus.COMPLETED:
+            continue
         due_at, _ = _step_timer(step, status)
         if due_at is not None and (first is None or due_at < first):
             first = due_at
