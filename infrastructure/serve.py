@@ -46,7 +46,7 @@ def _check(settings: Settings, roles: Sequence[str], host: str, *, insecure: boo
     unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles:
         raise SetupError(
-            f"unknown role {', '.join(unknown) or '(none)'}; this version has {', '.join(ROLES)}"
+            f"--roles: unknown role {', '.join(unknown) or '(none)'}; this version has {', '.join(ROLES)}"
         )
     if settings.auth.is_configured:
         raise SetupError(

@@ -18,6 +18,7 @@ ADMIN = "/admin/workflows"
 DEFINITIONS = "/api/v1/definitions"
 HEALTH = "/health/workflow"
 
+_PORT_MAX = 65_535
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 
 AnyClient = TypeVar("AnyClient", httpx.Client, httpx.AsyncClient)
@@ -33,10 +34,19 @@ def new_client(kind: type[AnyClient], url: str, **options: Any) -> AnyClient:
     if key and not (key.isascii() and key.isprintable()):
         fail("CONVEYOR_API_KEY: has characters that no API key has", Exit.USAGE)
     headers = {"X-API-Key": key} if key else {}
+    return kind(base_url=_address(url), headers=headers, timeout=_TIMEOUT, **options)
+
+
+def _address(url: str) -> httpx.URL:
     try:
-        return kind(base_url=url, headers=headers, timeout=_TIMEOUT, **options)
+        address = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as fault:
         fail(f"--url {url}: {fault}", Exit.USAGE)
+    if address.scheme not in ("http", "https") or not address.host:
+        fail(f"--url {url}: must be http://HOST:PORT or https://HOST:PORT", Exit.USAGE)
+    if address.port is not None and not 0 < address.port <= _PORT_MAX:
+        fail(f"--url {url}: {address.port} is not a port; they go up to {_PORT_MAX}", Exit.USAGE)
+    return address
 
 
 def problem_of(response: httpx.Response) -> Json:
@@ -96,10 +106,8 @@ def request(
 
 
 def no_connection(url: str, fault: httpx.RequestError, more: str = "") -> NoReturn:
-    """End the command: nothing listens there, or it is not an address."""
+    """End the command: nothing listens there."""
     reason = str(fault) or type(fault).__name__
-    if isinstance(fault, httpx.UnsupportedProtocol):
-        fail(f"--url {url}: {reason}", Exit.USAGE)
     sentence = f"no connection to {url}: {reason}; is Conveyor running there? (--url, CONVEYOR_URL)"
     fail(f"{sentence}\n{more}".rstrip(), Exit.NO_CONNECTION)
 

@@ -11,7 +11,7 @@ import typer
 
 from infrastructure.cli.client import DEFINITIONS, Json, call, document_of, problem_of, request
 from infrastructure.cli.failures import Exit, exit_for, explained, fail
-from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url
+from infrastructure.cli.options import COUNT_MAX, DEFAULT_URL, Form, Output, Url
 from infrastructure.cli.output import write_json, write_table
 from infrastructure.printable import is_printable
 
@@ -140,7 +140,7 @@ def list_definitions(url: Url = DEFAULT_URL, output: Output = Form.TABLE) -> Non
 @app.command()
 def show(
     name: Annotated[str, typer.Argument()],
-    version: Annotated[int, typer.Argument()],
+    version: Annotated[int, typer.Argument(min=1, max=COUNT_MAX)],
     url: Url = DEFAULT_URL,
     output: Output = Form.TABLE,
 ) -> None:

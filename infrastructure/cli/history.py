@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from infrastructure.cli.client import Json, call, workflow_path
-from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url, WorkflowId
+from infrastructure.cli.options import COUNT_MAX, DEFAULT_URL, Form, Output, Url, WorkflowId
 from infrastructure.cli.output import note, write_json, write_table
 
 _PREFIX = "orchestration."
@@ -19,7 +19,9 @@ _PAGE = 1000
 
 def history(
     id: WorkflowId,
-    after: Annotated[int, typer.Option(min=0, help="Events above this version.")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, max=COUNT_MAX, help="Events above this version.")
+    ] = 0,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 200,
     type: Annotated[str | None, typer.Option(help="The CloudEvents type.")] = None,
     kind: Annotated[str | None, typer.Option(help="As SAGA_COMPENSATION.")] = None,

@@ -22,4 +22,7 @@ Url = Annotated[
 WorkflowId = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 Output = Annotated[Form, typer.Option("--output", "-o", help="For people or for programs.")]
 
+#: Versions, as the API bounds them.
+COUNT_MAX = 2**31 - 1
+
 DEFAULT_URL = "http://127.0.0.1:8080"

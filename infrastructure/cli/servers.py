@@ -33,7 +33,9 @@ def dev(
     host: Host = "127.0.0.1",
     port: Port = 8080,
     db: Annotated[Path, typer.Option(help="The database file.")] = Path("conveyor.db"),
-    orders_per_second: Annotated[float, typer.Option(min=0, help="Made-up orders; 0: none.")] = 1.0,
+    orders_per_second: Annotated[
+        float, typer.Option(min=0, max=10_000, help="Made-up orders; 0: none.")
+    ] = 1.0,
     no_warehouse: Annotated[
         bool, typer.Option("--no-warehouse", help="Without the simulated services.")
     ] = False,
@@ -84,10 +86,10 @@ def serve(
 
 def init(
     partitions: Annotated[
-        int, typer.Option(min=1, help="Of the inbox; fixed from the first time on.")
+        int, typer.Option(min=1, max=10_000, help="Of the inbox; fixed from the first time on.")
     ] = 12,
     replication_factor: Annotated[
-        int | None, typer.Option(min=1, help="Default: 3, or 1 where there is one broker.")
+        int | None, typer.Option(min=1, max=100, help="Default: 3, or 1 where there is one broker.")
     ] = None,
     insecure: Insecure = False,
     output: Output = Form.TABLE,
@@ -105,7 +107,9 @@ def warehouse(
     failure_rate: Annotated[
         float, typer.Option(min=0, max=1, help="Share of attempts that fail, for a retry.")
     ] = 0.0,
-    latency_ms: Annotated[int, typer.Option(min=0, help="What every step takes at least.")] = 0,
+    latency_ms: Annotated[
+        int, typer.Option(min=0, max=3_600_000, help="What every step takes at least.")
+    ] = 0,
     journal: Annotated[
         Path | None, typer.Option(help="A line of JSON for each effect really done.")
     ] = None,

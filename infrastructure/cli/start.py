@@ -16,7 +16,7 @@ from domain.workflow.status import WorkflowStatus
 from infrastructure.cli.client import WORKFLOWS, Json, document_of, request
 from infrastructure.cli.failures import Exit, fail
 from infrastructure.cli.inputs import read_input
-from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url
+from infrastructure.cli.options import COUNT_MAX, DEFAULT_URL, Form, Output, Url
 from infrastructure.cli.output import note, write, write_fields, write_json, write_table
 from infrastructure.cli.start_file import Summary, start_file
 
@@ -65,7 +65,9 @@ def start(
     ] = None,
     correlation_id: Annotated[str | None, typer.Option()] = None,
     priority: Annotated[Priority | None, typer.Option()] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, max=COUNT_MAX, help="Default: the newest.")
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(

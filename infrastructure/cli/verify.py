@@ -23,7 +23,8 @@ def verify(
         Path | None, typer.Option(help="A file of `conveyor dev` instead of Kafka and MongoDB.")
     ] = None,
     settle: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for projections that are behind.")
+        float,
+        typer.Option(min=0, max=86_400, help="Seconds to wait for projections that are behind."),
     ] = 0.0,
     output: Output = Form.TABLE,
 ) -> None:
