@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from conveyor import topics
 from conveyor.cloudevents import encode
 from conveyor.dead_letters import size_of
 from conveyor.messages import Message, Record
@@ -30,7 +31,8 @@ _WAIT_SECONDS_MAX = 60.0
 @dataclass(slots=True)
 class _Held:
     try_at: float
-    #: Written first when the topic is tried again: the largest that was left out, since a limit may refuse it.
+    #: Written first when the topic is tried again. Of events it is the first one that was left out, since they are
+    #: published in order; elsewhere the largest, since a limit may refuse it.
     sample: Message | Record | None = None
     takes_again: bool = False
 
@@ -76,10 +78,22 @@ class HeldTopics:
             raise Unavailable("kafka", f"{', '.join(again)}: messages are taken again")
         now = self._clock.monotonic()
         for topic, held in self._held.items():
-            if held.try_at <= now and held.sample is not None and self._repair is not None:
+            if held.sample is None:
+                # Beginning again tries it as well, but publishes everything once more.
+                held.takes_again = held.try_at + _WAIT_SECONDS_MAX <= now
+            elif held.try_at <= now and self._repair is not None:
                 attempt = self._try_again(self._repair, topic, held.sample)
                 self._attempt = asyncio.ensure_future(attempt)
                 return
+
+    def forget_samples(self) -> None:
+        """Partitions have gone: who has them next decides when their timers fire.
+
+        The first event that was left out is written by its next owner too, and may come again.
+        """
+        for topic, held in self._held.items():
+            if topic != topics.EVENTS:
+                held.sample = None
 
     def reopen(self) -> None:
         """Write again to the topics that take messages.
@@ -113,7 +127,9 @@ class HeldTopics:
             held = self._held.get(message.topic)
             if held is None:
                 going.append(message)
-            elif held.sample is None or _size(message) > _size(held.sample):
+            elif held.sample is None or (
+                message.topic != topics.EVENTS and _size(message) > _size(held.sample)
+            ):
                 held.sample = message
         return going
 

@@ -221,6 +221,7 @@ class Processor:
     def _forget(self, partitions: Iterable[int]) -> None:
         for number in partitions:
             self.partitions.pop(number, None)
+        self._held.forget_samples()
         log.info("partitions given up", partitions=list(partitions))
 
     # One batch -----------------------------------------------------------------------------------

@@ -133,3 +133,23 @@ async def test_dead_letters_are_held_back_too() -> None:
 
     assert site.written(topics.DEAD_LETTER) >= 1
     await stop(engine)
+
+
+async def test_events_are_published_in_order_when_their_topic_is_mended() -> None:
+    """The message that tries the topic is the first one that was left out, however large others are."""
+    site = Site(topics.EVENTS)
+    engine = await site.engine()
+    for number in range(3):
+        site.installation.start_workflow(f"m{number}", f"wf-{number}")
+    await until(lambda: site.publisher.attempts)
+
+    site.publisher.may_mend = True
+    await until(lambda: site.installation.is_done(3, partition=0))
+
+    log = site.installation.broker.topic(topics.EVENTS).logs[0]
+    read = (each.message for each in log.read(0, log.end))
+    published = [message.id for message in read if isinstance(message, Message)]
+    for number in range(3):
+        ids = dict.fromkeys(id for id in published if id.startswith(f"wf-{number}:"))
+        assert list(ids) == [f"wf-{number}:{version}" for version in range(1, len(ids) + 1)]
+    await stop(engine)
