@@ -20,7 +20,7 @@ from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowPriority, WorkflowStatus
-from domain.workflow.step import StepExecution, Undo
+from domain.workflow.step import NO_UNDO, StepExecution, Undo
 from domain.workflow.timers import next_due
 from domain.workflow.weight import held_by
 
@@ -220,7 +220,7 @@ def _internal(step: StepExecution) -> Document:
         document["sealed"] = True
     if step.performed:
         document["performed"] = True
-    if step.undo.attempt:
+    if step.undo != NO_UNDO:
         document["undo"] = _undo(step.undo)
     return document
 
