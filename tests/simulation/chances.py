@@ -44,12 +44,14 @@ class Kind(StrEnum):
     STORE_FAILS_OVER = "store-fails-over"
     INBOX_CUT = "inbox-cut"
     OFFSETS_EXPIRE = "offsets-expire"
+    TOPIC_REFUSES = "topic-refuses"
     # Participants.
     STEP_SLOW = "step-slow"
     STEP_BUSY = "step-busy"
     STEP_REFUSED = "step-refused"
     OUTCOME_UNKNOWN = "outcome-unknown"
     STEP_TOO_LARGE = "step-too-large"
+    UNDO_TOO_LARGE = "undo-too-large"
     DIES_AFTER_EFFECT = "dies-after-effect"
     # Producers.
     SENT_AGAIN = "sent-again"
@@ -57,6 +59,7 @@ class Kind(StrEnum):
     WRONG_PARTITION = "wrong-partition"
     KEY_REUSED = "key-reused"
     GARBAGE = "garbage"
+    RECORD_RAISES = "record-raises"
     POISON = "poison"
     TOO_LARGE = "too-large"
     # The engine itself.

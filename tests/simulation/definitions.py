@@ -100,6 +100,20 @@ PIVOT_HELD = _workflow(
     _step("parcels", "ship", kind="retriable", compensation=None),
     onFailure="hold",
 )
+#: The undo repeats what its step gave twice.
+HEAVY = _workflow(
+    "heavy",
+    _step(
+        "robots",
+        "haul",
+        compensation={
+            "operation": "undo-haul",
+            "input": {"all": "steps.haul.output", "note": "steps.haul.output.note"},
+        },
+    ),
+    _step("money", "charge"),
+    _step("parcels", "pack"),
+)
 
 
 class Shelf:
@@ -108,7 +122,7 @@ class Shelf:
     def __init__(self) -> None:
         compiled = [
             compile_definition(each)
-            for each in (CHAIN, CHAIN_2, DIAMOND, HELD, PIVOTED, PIVOT_HELD)
+            for each in (CHAIN, CHAIN_2, DIAMOND, HELD, PIVOTED, PIVOT_HELD, HEAVY)
         ]
         self._all = {(each.name, each.version): each for each in compiled}
         self.step_ids = frozenset(step.id for each in compiled for step in each.steps)

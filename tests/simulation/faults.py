@@ -74,6 +74,8 @@ class Weather:
     losing: float = 0.0
     #: component -> until when nothing of it answers
     outages: dict[str, float] = field(default_factory=dict[str, float])
+    #: Topics that refuse every message of an engine, in each attempt, until somebody permits it again.
+    refusing: set[str] = field(default_factory=set[str])
     is_clear: bool = False
 
     def clear(self) -> None:
@@ -81,6 +83,7 @@ class Weather:
         self.failing = self.duplicates = self.lagging = 0.0
         self.holding_up = self.cutting_off = self.losing = 0.0
         self.outages.clear()
+        self.refusing.clear()
 
 
 class Network:

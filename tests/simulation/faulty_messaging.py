@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from conveyor import topics
 from conveyor.cloudevents import encode
@@ -17,6 +18,7 @@ from application.ports import (
     LaneState,
     Received,
     RecordedEvent,
+    Refused,
     Unavailable,
 )
 from domain.aggregate.kind import State
@@ -25,6 +27,7 @@ from tests.simulation.chances import Kind
 from tests.simulation.faults import Network, Process
 from tests.simulation.loop import drive
 from tests.simulation.watch import Watch
+from tests.simulation.workload import RAISES
 
 
 class FaultyInbox:
@@ -54,7 +57,7 @@ class FaultyInbox:
         await self._network.reach(self._process, "kafka")
         await self._lose_one()
         limit = min(limit, self._network.dice.choice((1, 3, 10, 1000)))
-        taken = await self.inner.take(limit, wait_seconds)
+        taken = [_as_read(each) for each in await self.inner.take(limit, wait_seconds)]
         await self._process.checkpoint()
         if taken and self._network.trace.is_kept:
             told = " ".join(_told(received) for received in taken)
@@ -134,6 +137,20 @@ class _Told:
         await self._listener.lost(partitions)
 
 
+class Unreadable:
+    """A message of which every use raises, and not as readers expect it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise SystemError(f"a bug of the client: {name}")
+
+
+def _as_read(received: Received) -> Received:
+    if received.record.value != RAISES:
+        return received
+    unreadable: Any = Unreadable()
+    return Received(received.position, received.record, received.timestamp, unreadable)
+
+
 def _told(received: Received) -> str:
     message = received.message
     name = message.id if isinstance(message, Message) else "malformed"
@@ -166,12 +183,20 @@ class FaultyPublisher:
             if record.value is not None and len(record.value) > RECORD_BYTES_MAX:
                 raise RuntimeError(f"the broker refuses {len(record.value)} bytes for good")
 
-        def act(partly: bool) -> None:
+        def act(partly: bool) -> str | None:
             for record in self._beginnings(records) if partly else records:
+                if record.topic in self._network.weather.refusing:
+                    # What lies behind it is dropped, as the client does it.
+                    return record.topic
                 self.write(record)
+            return None
 
         try:
-            await self._network.write(self._process, "kafka", act, f"publish {len(records)}")
+            refused = await self._network.write(
+                self._process, "kafka", act, f"publish {len(records)}"
+            )
+            if refused is not None:
+                raise Refused("kafka", refused, "no permission")
         except Unavailable:
             self._process.has_unsent = True
             raise
@@ -211,6 +236,17 @@ class FaultyPublisher:
             Kind.RECORD_TWICE, weather.duplicates
         ):
             self._network.later(dice.uniform(0.0, 5.0), lambda: self._broker.append(record))
+
+
+class FaultyRepair:
+    """`TopicRepair` of one engine, which mends nothing: people do."""
+
+    def __init__(self, publisher: FaultyPublisher) -> None:
+        self._publisher = publisher
+
+    async def try_again(self, topic: str, sample: Message | Record) -> None:
+        """As the port says."""
+        await self._publisher.publish([sample])
 
 
 class CountingTelemetry:

@@ -274,14 +274,18 @@ class Manners:
     unknown: float = 0.0
     dying: float = 0.0
     too_large: float = 0.0
+    #: Of outputs that an undo repeats, that it could not be sent with them.
+    undo_too_large: float = 0.4
 
     def behave(self) -> None:
         self.slow = self.retryable = self.terminal = 0.0
-        self.unknown = self.dying = self.too_large = 0.0
+        self.unknown = self.dying = self.too_large = self.undo_too_large = 0.0
 
 
+#: Its undo repeats its output.
+HAUL = "haul"
 #: service -> its operations; each is undone by `undo-<operation>` of the same service.
-FLOOR = {"stock": ("reserve", "pick"), "robots": ("assign",)}
+FLOOR = {"stock": ("reserve", "pick"), "robots": ("assign", HAUL)}
 BANK = {"money": ("charge", "invoice"), "parcels": ("pack", "ship")}
 #: Undone by another participant, which never saw the step: `undo-weigh` of robots.
 ELSEWHERE = ("parcels", "weigh", "robots")
@@ -335,10 +339,20 @@ class Performer:
             deadline = context.deadline
             if deadline is not None and deadline < began and not context.recovered:
                 self.shared.watch.wrong(f"{context.idempotency_key} was begun past its deadline")
+            if operation == HAUL:
+                return {"did": operation, "note": self._note()}
             is_large = self.network.chances.strikes(Kind.STEP_TOO_LARGE, self.manners.too_large)
             return {"did": operation, "note": self.large} if is_large else {"did": operation}
 
         return perform
+
+    def _note(self) -> str:
+        """Its undo, which repeats it twice, could not be sent; or just so."""
+        chances = self.network.chances
+        if chances.is_over:
+            return ""
+        is_large = chances.strikes(Kind.UNDO_TOO_LARGE, self.manners.undo_too_large)
+        return "x" * (2_600 if is_large else chances.stream("notes").choice((10, 1_900)))
 
     async def _work(self) -> None:
         dice = self.network.dice

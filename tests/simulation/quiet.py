@@ -15,6 +15,7 @@ from conveyor import execution
 
 from application.engine import drafts, memory
 from domain.aggregate.kind import Moment
+from domain.workflow import backward, forward, weight
 from domain.workflow.commands import Command, SignalWorkflow
 from domain.workflow.decide import Decision, decide
 from domain.workflow.instance import WorkflowInstance
@@ -26,6 +27,8 @@ from tests.simulation.workload import POISON
 _UNTOLD = ("exc_info",)
 #: Longer data of a message is refused by engines; the simulated broker takes a little more.
 MESSAGE_BYTES_MAX = 6_000
+#: Of a request, what is weighed: with its envelope it is below the limit.
+_WEIGHT_MAX = 4_500
 #: Where engines are sent many commands; a batch has no more messages than that.
 COMMAND_IDS_KEPT = 8
 
@@ -65,7 +68,7 @@ def quiet(trace: Trace) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def limits(chances: Chances, *, many: bool) -> Iterator[Limits]:
+def limits(chances: Chances, *, many: bool, heavy: bool) -> Iterator[Limits]:
     """What the engine bounds is bounded more tightly, and deciding has a bug for whoever asks for it."""
     dice = chances.stream("limits")
     failing = dice.choice((0.0, 0.0, 0.02, 0.15))
@@ -86,6 +89,8 @@ def limits(chances: Chances, *, many: bool) -> Iterator[Limits]:
             (drafts, "COMMIT_BYTES_MAX", bounds.bytes),
         ):
             patched.enter_context(mock.patch.object(owner, name, value))
+        for module in (backward, forward, weight) if heavy else ():
+            patched.enter_context(mock.patch.object(module, "WEIGHT_MAX", _WEIGHT_MAX))
         yield Limits(bounds, decide_or_fail)
 
 

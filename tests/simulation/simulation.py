@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,9 @@ from tests.simulation.world import ENGINES, FAULT_SECONDS, SESSION_SECONDS, Part
 #: Virtual seconds in which a healed world must come to rest.
 REST_SECONDS = 240.0
 _LOOK_SECONDS = 1.0
+#: A workflow that is started while some topic refuses messages, and how often we look for an answer of its step.
+PROBE = "probe"
+GOING_ON_LOOKS = 90
 #: Of how many runs an inbox topic is deleted and made anew in the end.
 _RECREATING = 0.05
 #: After so long nobody is still busy with anything that began before the world healed.
@@ -74,11 +77,17 @@ def simulate(
     # Of a few seeds the engines keep few command ids, and are sent many commands.
     chances = Chances(seed, plan, trace)
     many = chances.stream("many").random() < MANY_COMMANDS
+    heavy = chances.stream("heavy").random() < HEAVY_UNDOS
     try:
-        with quiet(trace), limits(chances, many=many) as limited, contextlib.ExitStack() as patched:
+        with (
+            quiet(trace),
+            limits(chances, many=many, heavy=heavy) as limited,
+            contextlib.ExitStack() as patched,
+        ):
             for owner, name, value in parts.patches:
                 patched.enter_context(mock.patch.object(owner, name, value, create=True))
-            return loop.run(_run(seed, chances, parts, plan, limited, many=many))
+            world_of = partial(World, chances, trace, parts, plan, many=many, heavy=heavy)
+            return loop.run(_run(seed, world_of, plan, limited))
     except Exception as bug:  # noqa: BLE001 - a standstill, or a bug of the simulation itself
         return _broken_off(seed, chances, plan, bug)
 
@@ -104,13 +113,13 @@ def _broken_off(seed: int, chances: Chances, plan: Plan, bug: Exception) -> Outc
 
 #: How many of the seeds send more commands to a workflow than their engines keep the ids of.
 MANY_COMMANDS = 0.2
+#: How many of the seeds have workflows whose undos repeat much of what was done.
+HEAVY_UNDOS = 0.25
 
 
-async def _run(
-    seed: int, chances: Chances, parts: Parts, plan: Plan, limited: Limits, *, many: bool
-) -> Outcome:
-    trace = chances.trace
-    world = World(chances, trace, parts, plan, many=many)
+async def _run(seed: int, world_of: Callable[[], World], plan: Plan, limited: Limits) -> Outcome:
+    world = world_of()
+    chances, trace = world.chances, world.trace
     world.watch.bounds = limited.bounds
     world.decide = limited.decide
     asyncio.get_running_loop().set_exception_handler(partial(_note_crash, world))
@@ -121,12 +130,15 @@ async def _run(
     for name in ("floor", "floor", "bank"):
         world.start_worker(name)
     world.clients.schedule(workflows, FAULT_SECONDS, world.deployment.at)
+    world.refusals.schedule()
     await torment(world)
     world.heal()
-    restless = await _come_to_rest(world)
-    readers.stop()
     # What was found first ends a run; the rest of it may only follow from that.
-    found = world.watch.violations[:3] or _noted(trace, [*_at_the_end(world), *restless])
+    found = _noted(trace, await _go_on_without(world))
+    if not found:
+        restless = await _come_to_rest(world)
+        found = world.watch.violations[:3] or _noted(trace, [*_at_the_end(world), *restless])
+    readers.stop()
     ends: dict[str, int] = {}
     if not found:
         if world.dice.random() < _RECREATING:
@@ -172,6 +184,31 @@ async def _works_on_another_topic(world: World) -> list[str]:
     if task.done() and isinstance(task.exception(), SetupError):
         return []
     return ["an engine works on though the topic of commands was recreated"]
+
+
+async def _go_on_without(world: World) -> list[str]:
+    """While a topic still refuses everything, whatever does not need it goes on (ADR 24): a step is answered."""
+    refusing = world.refusals.lasting
+    if refusing is None:
+        return []
+    # Its first step is of another service.
+    definition = "heavy" if refusing == topics.step_requests("stock") else "held"
+    world.clients.start(PROBE, definition)
+    for _ in range(GOING_ON_LOOKS):
+        if _is_answered(world, PROBE) or world.watch.violations:
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    else:
+        return [f"nothing came of {PROBE} while {refusing} refused messages"]
+    await asyncio.sleep(world.refusals.lasting_seconds)
+    world.refusals.end(refusing)
+    return []
+
+
+def _is_answered(world: World, workflow_id: str) -> bool:
+    """A participant has done something for it, or refused to."""
+    instance = world.watch.instances.get(workflow_id)
+    return instance is not None and any(s.error or s.is_done for s in instance.steps.values())
 
 
 def _note_crash(world: World, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

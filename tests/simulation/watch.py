@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from conveyor import topics
 from conveyor.messages import Record
@@ -28,6 +29,7 @@ from domain.workflow.events import (
     CompensationStarted,
     IncidentRaised,
     StepCompensated,
+    StepCompensationFailed,
     StepExecuted,
     StepFailed,
     StepReplyIgnored,
@@ -47,6 +49,11 @@ OPERATOR = "operator"
 
 _TIMER = f"{TIMER_SOURCE} "
 _REPLY = "/request/reply"
+
+#: After so many retries there is a pause before each other one. Seals have it from the first, and it doubles.
+_QUICK_RETRIES = 3
+_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(minutes=5)
 
 #: What may still be noted of a workflow that has ended for good.
 _AFTER_THE_END = (StepReplyIgnored, CommandRejected, IncidentRaised)
@@ -224,8 +231,12 @@ class Watch:
         )
         if (ended or done) and not may_follow:
             self.wrong(f"{workflow_id} is {before.status}, and then came {event.NAME}")
+        if isinstance(event, StepFailed | StepCompensationFailed):
+            self._paced(before, event)
         if isinstance(event, StepScheduled):
             self._scheduled(before, event)
+        elif isinstance(event, StepUnresolved):
+            self._sealing(before, event)
         elif isinstance(event, StepCompensated):
             key = before.steps[event.step_id].key(workflow_id)
             self._closed.add(key)
@@ -233,6 +244,25 @@ class Watch:
                 self.told.add(key)
         elif isinstance(event, StepExecuted | StepFailed | StepReplyIgnored | StepSealed):
             self._answered(before, event)
+
+    def _paced(self, before: WorkflowInstance, event: StepFailed | StepCompensationFailed) -> None:
+        """A few retries may be quick; nothing is repeated for long without a pause."""
+        self.checks += 1
+        if event.next_attempt_at is None:
+            return
+        step = before.steps[event.step_id]
+        retries = step.retry_count if isinstance(event, StepFailed) else step.undo.retry_count
+        pause = event.next_attempt_at - event.occurred_at
+        if retries >= _QUICK_RETRIES and pause < _PAUSE:
+            self.wrong(f"{step.key(before.id)} is tried again in {pause}, after {retries} retries")
+
+    def _sealing(self, before: WorkflowInstance, event: StepUnresolved) -> None:
+        """It is asked for ever more seldom."""
+        self.checks += 1
+        pause = event.next_seal_at - event.occurred_at
+        if pause < min(_PAUSE * 2 ** (event.seal_attempt - 1), _LONGEST_PAUSE):
+            key = before.steps[event.step_id].key(before.id)
+            self.wrong(f"{key} is asked for a seal again in {pause}, after {event.seal_attempt}")
 
     def _scheduled(self, before: WorkflowInstance, event: StepScheduled) -> None:
         """Attempts of a key grow by one; a step waits for what it depends on, an undo for what depends on it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from conveyor import topics, types
-from conveyor.messages import Message
+from conveyor.messages import Message, Record
 from conveyor.times import rfc3339
 from conveyor.values import replace
 
@@ -47,6 +47,8 @@ _DEFINITIONS = (
     ("pivot-held", None),
     ("pivot-held", None),
 )
+#: What engines read.
+INBOXES = (topics.COMMANDS, topics.REPLIES)
 #: The name of the signal at which the engine has a bug.
 POISON = "poison"
 _COPIES = 0.25
@@ -60,8 +62,10 @@ _GARBAGE = (
     b'{"definition":"chain","dueAt":"0001-01-01T00:00:00+14:00"}',
     b'{"definition":"chain","input":' + b"[" * 300 + b"]" * 300 + b"}",
 )
+#: Reading this record raises what no reader expects.
+RAISES = b"raises"
 #: Those that nobody can read.
-UNREADABLE = frozenset((b"?",))
+UNREADABLE = frozenset((b"?", RAISES))
 #: Those that can be read and not be stored: they are refused, as a command is.
 UNSTORABLE = frozenset(_GARBAGE) - UNREADABLE
 
@@ -79,11 +83,25 @@ def garbage(value: bytes) -> Message:
     )
 
 
+#: Of how many seeds some records raise when they are read, and how many such records there are at most.
+_RAISING = 0.3
+_RAISING_MAX = 8
+#: Workflows whose undos repeat much of what was done.
+_HEAVY_MAX = 3
+
+
 class Clients:
     """Everybody who writes commands. A client whose broker did not answer sends its message once more."""
 
     def __init__(
-        self, broker: MemoryBroker, network: Network, chances: Chances, plan: Plan, *, many: bool
+        self,
+        broker: MemoryBroker,
+        network: Network,
+        chances: Chances,
+        plan: Plan,
+        *,
+        many: bool,
+        heavy: bool,
     ) -> None:
         self._broker = broker
         self._network = network
@@ -92,6 +110,8 @@ class Clients:
         self._dice = chances.stream("clients")
         #: Many commands to each workflow, all with their time, where engines keep few command ids.
         self.many = many
+        #: Workflows with undos that may be too large to be sent, where engines know how much that is.
+        self._heavy = heavy
         #: Every message that the topic accepted, by CloudEvent id.
         self.sent: dict[str, Message] = {}
         self._number = 0
@@ -125,6 +145,33 @@ class Clients:
                 self._network.later(
                     dice.uniform(0.0, seconds), partial(self._broker.append, garbage(value))
                 )
+        self._schedule_raising(seconds)
+        if self._heavy:
+            self._schedule_heavy(seconds)
+
+    def _schedule_raising(self, seconds: float) -> None:
+        dice = self._chances.stream("raising")
+        if dice.random() >= _RAISING:
+            return
+        for number in range(_RAISING_MAX):
+            moment, topic = dice.uniform(0.0, seconds), dice.choice(INBOXES)
+            if self._chances.strikes(Kind.RECORD_RAISES, 0.5):
+                record = Record(topic=topic, key=b"raises-%d" % number, value=RAISES)
+                self._network.later(moment, partial(self._broker.append, record))
+
+    def _schedule_heavy(self, seconds: float) -> None:
+        dice = self._chances.stream("heavy")
+        for number in range(dice.randint(1, _HEAVY_MAX)):
+            name = f"heavy-{number}"
+            self._at(dice.uniform(0.0, seconds / 2), self._start(name, "heavy"), name)
+
+    def start(self, workflow_id: str, definition: str) -> None:
+        """Begin one more workflow, now."""
+        self.send(self._start(workflow_id, definition))
+
+    def _start(self, workflow_id: str, definition: str) -> Message:
+        data = {"definition": definition, "input": {"order": workflow_id, "heavy": True}}
+        return self._message(workflow_id, types.START, data)
 
     def _when_deployed(self, deployed_at: float) -> list[float]:
         """Who names a new version waits for it, now and then not long enough, and asks again."""

@@ -38,7 +38,12 @@ from tests.simulation.chances import Chances, Plan
 from tests.simulation.clock import SimulatedClock, virtual_now
 from tests.simulation.definitions import SHELF, Deployment, FaultyDefinitions
 from tests.simulation.faults import MILLISECOND, Network, Process, Weather
-from tests.simulation.faulty_messaging import CountingTelemetry, FaultyInbox, FaultyPublisher
+from tests.simulation.faulty_messaging import (
+    CountingTelemetry,
+    FaultyInbox,
+    FaultyPublisher,
+    FaultyRepair,
+)
 from tests.simulation.faulty_stores import (
     FaultyEventLog,
     FaultyHotState,
@@ -55,6 +60,7 @@ from tests.simulation.participants import (
     participant,
 )
 from tests.simulation.quiet import COMMAND_IDS_KEPT
+from tests.simulation.refusals import Refusals
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 from tests.simulation.workload import Clients
@@ -111,7 +117,14 @@ class World:
     """Everything there is. To be made inside a running virtual loop."""
 
     def __init__(
-        self, chances: Chances, trace: Trace, parts: Parts, plan: Plan, *, many: bool = False
+        self,
+        chances: Chances,
+        trace: Trace,
+        parts: Parts,
+        plan: Plan,
+        *,
+        many: bool = False,
+        heavy: bool = False,
     ) -> None:
         self.chances = chances
         self.dice = dice = chances.stream("world")
@@ -142,7 +155,8 @@ class World:
         self.hot_state = parts.hot_state("engine")
         self.keys = {name: parts.keys(self.watch) for name in ("floor", "bank")}
         self.deployment = Deployment(at=dice.uniform(0.0, FAULT_SECONDS / 2))
-        self.clients = Clients(self.broker, network, chances, plan, many=many)
+        self.clients = Clients(self.broker, network, chances, plan, many=many, heavy=heavy)
+        self.refusals = Refusals(network, FAULT_SECONDS)
         self.telemetry = CountingTelemetry()
         self.engines: list[Engine] = []
         self.workers: list[Worker] = []
@@ -196,9 +210,11 @@ class World:
         dice, network, watch = self.dice, self.network, self.watch
         process, clock = self._process("engine", (-1.0, 0.0, 0.0, 1.7))
         inbox = self._parts.inbox(self.broker, ENGINES, member=process.name)
+        publisher = self._parts.publisher(self.broker, process, network, watch)
         ports = Ports(
             inbox=FaultyInbox(inbox, process, network, watch),
-            publisher=self._parts.publisher(self.broker, process, network, watch),
+            publisher=publisher,
+            topic_repair=FaultyRepair(publisher),
             event_log=self._parts.append(self.log, process, network),
             projections=FaultyProjections(self.projections, process, network, watch),
             hot_state=FaultyHotState(self.hot_state, process, network, watch),
@@ -310,6 +326,7 @@ class World:
         self.network.weather.clear()
         self.manners.behave()
         self.deployment.is_done = True
+        self.refusals.outlast()
         for each in (*self.engines, *self.workers):
             each.process.thaw()
         if not self.engines:

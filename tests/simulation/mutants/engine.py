@@ -13,6 +13,7 @@ from conveyor.messages import Message, Record
 from conveyor.values import replace as changed_message
 
 from application import queries
+from application.aggregates.aggregate import DefinitionKey
 from application.codec import starts
 from application.codec.internal import Sign
 from application.engine import batch, drafts, processor, projector, takeover, timekeeper
@@ -32,7 +33,7 @@ from application.engine.takeover import Taken, Takeover
 from application.engine.watchers import TimerHeap
 from application.engine.work import Work
 from application.outputs import outputs
-from application.ports import Commit, Document, InboxStart, LaneState
+from application.ports import Commit, Document, InboxStart, LaneState, Received
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.position import Position
 from domain.definition.definition import WorkflowDefinition
@@ -43,6 +44,7 @@ from domain.workflow.instance import WorkflowInstance
 from domain.workflow.timers import fire, timers_of
 from tests.simulation.definitions import SHELF
 from tests.simulation.mutants.mutant import patched
+from tests.simulation.workload import RAISES
 
 # -- rule 6 and 15: what is published ------------------------------------------------------------
 
@@ -252,6 +254,16 @@ def _raise(_: Drafter, __: Draft, ___: Work, bug: Exception, ____: bool) -> None
     raise bug
 
 
+def _hold_nothing(_: HeldTopics, __: str, ___: str) -> None:
+    """A topic that refuses messages is one that is away."""
+
+
+def _sort_up_to_what_raises(received: Sequence[Received], *others: Any) -> Any:
+    """A record that raises ends its batch: what comes behind it is passed over."""
+    end = next((n for n, each in enumerate(received, 1) if each.record.value == RAISES), None)
+    return _sort(received[:end], *others)
+
+
 # -- rule 17: identity ---------------------------------------------------------------------------
 
 _derived_id = starts.derived_id
@@ -286,8 +298,8 @@ class _ProjectionOnly(Loader):
         }
 
 
-async def _newest(*_: Any) -> Any:
-    return lambda name, _: SHELF.find(name, None, is_deployed=True)
+async def _newest(_: Loader, key: DefinitionKey) -> WorkflowDefinition | None:
+    return SHELF.find(key.name, None, is_deployed=True)
 
 
 MUTANTS = (
@@ -381,6 +393,18 @@ MUTANTS = (
         (Partition, "evict", _evict_anything),
     ),
     patched(
+        "refused-taken-for-sent",
+        7,
+        "offsets are committed though a topic refused messages of what came before",
+        (HeldTopics, "is_any", False),
+    ),
+    patched(
+        "refusing-topic-stops-all",
+        7,
+        "a topic that refuses messages is taken for a broker that is away",
+        (HeldTopics, "_hold", _hold_nothing),
+    ),
+    patched(
         "publications-overtake",
         7,
         "the next batch is published without waiting for the last one, nor asking how it ended",
@@ -453,6 +477,12 @@ MUTANTS = (
         (Drafter, "_refuse_internal", _raise),
     ),
     patched(
+        "raising-record-ends-batch",
+        15,
+        "what comes behind a record that raises is passed over",
+        (processor, "sort", _sort_up_to_what_raises),
+    ),
+    patched(
         "published-in-other-words",
         15,
         "another version of the code publishes a commit differently",
@@ -500,6 +530,6 @@ MUTANTS = (
         "instance-not-pinned",
         0,
         "an instance goes on with the newest version of its definition",
-        (Loader, "_definitions", _newest),
+        (Loader, "_definition", _newest),
     ),
 )

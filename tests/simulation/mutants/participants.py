@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor import execution, keys
 from conveyor.keys import Action, Decision, KeyRecord, KeyState
 
 from domain.aggregate.event import DomainEvent
+from domain.definition import retry
 from domain.definition.definition import StepDefinition
+from domain.definition.retry import RetryPolicy
 from domain.values import changed
-from domain.workflow import backward, decide, forward, replies, timers
+from domain.workflow import backward, decide, forward, replies, sealing, timers
 from domain.workflow.commands import HandleStepReply
-from domain.workflow.events import StepReplyIgnored, StepScheduled
+from domain.workflow.events import StepFailed, StepReplyIgnored, StepScheduled
 from domain.workflow.failure import WorkflowError
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus
@@ -76,6 +78,25 @@ def _is_busy(step: StepExecution) -> bool:
 def _promise(record: KeyRecord, _: Any) -> Decision:
     """It says "never", and does not write it down."""
     return Decision(Action.ANSWER, record)
+
+
+# -- what nobody can use, and what is repeated ----------------------------------------------------
+
+
+def _try_once_more(
+    step: StepDefinition,
+    execution: StepExecution,
+    reply: HandleStepReply,
+    error: WorkflowError,
+    now: datetime,
+) -> StepFailed:
+    """Done, and what came of it cannot be kept: so it is done again."""
+    failed = _performed_in_vain(step, execution, reply, error, now)
+    again = now + timedelta(seconds=1)
+    return changed(failed, performed=False, will_retry=True, next_attempt_at=again)
+
+
+_performed_in_vain = replies._performed_in_vain
 
 
 # -- rules 2 and 3 -------------------------------------------------------------------------------
@@ -222,6 +243,30 @@ MUTANTS = (
         rule=2,
         what="a process saves a key though its hold has passed to another one",
         parts=Parts(keys=_Possessive),
+    ),
+    patched(
+        "seals-without-back-off",
+        1,
+        "a seal without an answer is asked for every second",
+        (sealing, "_BACK_OFF", RetryPolicy(initial_delay_ms=1000, max_delay_ms=1000)),
+    ),
+    patched(
+        "unusable-output-performed-again",
+        1,
+        "a step whose output cannot be kept is tried again",
+        (replies, "_performed_in_vain", _try_once_more),
+    ),
+    patched(
+        "undo-not-weighed",
+        15,
+        "an output is accepted though the undo that repeats it could not be sent",
+        (replies, "_unusable", lambda *_: None),
+    ),
+    patched(
+        "retries-without-pause",
+        0,
+        "retries follow each other as fast as their policy says, however many",
+        (retry, "LATER_DELAY_MIN_MS", 0),
     ),
     patched(
         "expired-is-begun",
