@@ -67,7 +67,7 @@ class Assignment:
             self._consumer.assign([])
 
     def withdrawn(self, places: Iterable[Place]) -> None:
-        """To be called when the group revokes; who loses one topic is read in neither."""
+        """To be called when the group revokes; a partition lost in one topic is read in neither."""
         gone = {(place.topic, place.partition) for place in places}
         self._held -= gone
         closed = self._forget({partition for _, partition in gone})

@@ -175,7 +175,7 @@ class Cluster:
     def delete_below(
         self, places: Sequence[TopicPartition]
     ) -> dict[tuple[str, int], int | Unavailable]:
-        """Delete what lies below the offset of each place; answers where each partition begins now, or why
+        """Delete what lies below the offset of each place. Returns where each partition begins now, or why
         nothing is known to be deleted there."""
         answers: Mapping[TopicPartition, Future[DeletedRecords]]
         answers = self._admin.delete_records(

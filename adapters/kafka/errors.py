@@ -22,7 +22,7 @@ OBSTACLES: Mapping[int, str] = {
     KafkaError.MSG_SIZE_TOO_LARGE: _UNREADABLE,
     KafkaError.UNSUPPORTED_COMPRESSION_TYPE: _UNREADABLE,
 }
-#: The group has given the partitions away: whoever has them now decides what is done.
+#: The group has given the partitions away; their new owner decides what is done.
 COMMIT_TOO_LATE = (
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.UNKNOWN_MEMBER_ID,
@@ -62,7 +62,7 @@ class ClientErrors:
     """An `error_cb` that remembers what a client reports about its connections."""
 
     def __init__(self) -> None:
-        #: Set when the last connection is gone; only whoever asks a broker learns that one is back.
+        #: Set when the last connection is gone. Nothing reports that a broker is back: ask one.
         self.all_down = False
         self._cause: KafkaError | None = None
 

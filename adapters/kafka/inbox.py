@@ -5,7 +5,7 @@ rebalance, which blocks that thread until the listener on the event loop is done
 those that the listener makes meanwhile).
 
 A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that
-the listener answers. When it cannot answer, the partition waits and the next `take` asks again.
+the listener returns. If it fails, the partition waits and the next `take` asks again.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class KafkaInbox:
             self._on_consumer_error(error, message)
 
     def _look_for_brokers(self) -> None:
-        """The client tells when the last broker goes, and never when one comes back."""
+        """The client reports when the last broker goes, and never when one comes back."""
         try:
             self._cluster.brokers(_RECONNECT_PROBE_SECONDS)
         except Unavailable:

@@ -53,7 +53,7 @@ class KafkaPublisher:
             if self._session is session:
                 log.warning("producer replaced", action="publisher.replaced", detail=error.detail)
                 self._session = _Session(self._settings)
-                # What it still holds would otherwise go out beside what comes again.
+                # Otherwise its messages would be sent as well as their repetitions.
                 session.end(CLOSED)
             raise
 

@@ -68,7 +68,7 @@ class KafkaSettings:
             "enable.partition.eof": True,
             # A frozen broker is noticed within this time.
             "socket.timeout.ms": 10_000,
-            # What starts to be read anew waits for the fetch under way.
+            # A partition that begins to be read waits for the fetch under way.
             "fetch.wait.max.ms": 100,
         }
         if self.group_protocol == "classic":

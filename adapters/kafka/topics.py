@@ -42,7 +42,7 @@ async def init_topics(
 ) -> Mapping[str, str]:
     """Create what is missing, with the request topics of the services; may be repeated.
 
-    Without a replication factor it is 3, or the number of brokers if there are fewer. Answers the
+    Without a replication factor it is 3, or the number of brokers if there are fewer. Returns the
     topic id of every topic by name. Raises `TopicMismatchError` if an inbox topic exists with
     another number of partitions (and changes nothing then), `Unavailable`.
     """
@@ -61,7 +61,7 @@ async def ensure_request_topic(settings: KafkaSettings, service: str) -> None:
 async def restore_topic(settings: KafkaSettings, topic: str) -> None:
     """Create a topic of the contract as `init` does, or reset what a guarantee depends on, if it exists.
 
-    Leaves an inbox topic as it is: created anew, it would lack messages that were accepted. Raises
+    Leaves an inbox topic as it is: a new one would lack messages that were accepted. Raises
     `TopicMismatchError` before `init` ran, `Unavailable`.
     """
     cluster = Cluster(settings)

@@ -74,8 +74,8 @@ def deletable(
 
     Both the store and the group must be past a message. The store alone may be moved on by an engine
     that lost the partition while its successor still begins at an older start; the group refuses that
-    engine's commit. Whoever owns the partition stands at or above what the group has committed, and
-    so does everybody who takes it over, at the higher of the two.
+    engine's commit. The owner of the partition stands at or above the group's committed offset. So
+    does every later owner, which begins at the higher of the two.
     """
     bounds: dict[TopicPartition, int] = {}
     for start in starts:

@@ -126,7 +126,7 @@ class MemoryBroker:
         return found if found is not None else self._create(name)
 
     def recreate(self, name: str) -> Topic:
-        """The topic is deleted and made anew: empty, with another id. Readers must open it again."""
+        """The topic is deleted and created again: empty, with another id. Readers must open it again."""
         return self._create(name)
 
     def _create(self, name: str) -> Topic:

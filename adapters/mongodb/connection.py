@@ -54,7 +54,7 @@ def durable(database: Database, name: str) -> Collection:
 async def is_standalone(database: Database) -> bool:
     """Whether it is one server by itself, no replica set and no sharded cluster. Raises `Unavailable`."""
     with reaching_the_store():
-        # The driver asks a server what it is when it connects, and does so before it answers this.
+        # When it connects, the driver asks the server what it is before this command is answered.
         await database.client.is_primary
     servers = database.client.topology_description.server_descriptions().values()
     return any(server.server_type_name == "Standalone" for server in servers)

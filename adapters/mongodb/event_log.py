@@ -111,7 +111,7 @@ class MongoEventLog:
         return frozenset(aggregate_ids) - known
 
     async def _with_nothing_missed(self) -> MongoCollection:
-        """A primary that was replaced and does not know it yet answers no linearizable read.
+        """A primary that was replaced and does not know it yet cannot serve a linearizable read.
 
         A standalone server refuses such reads, and nobody replaces it: any of its reads misses nothing.
         """
@@ -129,7 +129,7 @@ class MongoEventLog:
 def _lengthened(
     chains: dict[str, list[Commit]], wanted: Mapping[str, int], found: Sequence[Commit]
 ) -> dict[str, int]:
-    """Each chain with what continues it; answers where those go on that were continued."""
+    """Add to each chain what continues it. Returns where the continued ones go on."""
     reached: dict[str, int] = {}
     for commit in found:
         aggregate_id = commit.aggregate_id

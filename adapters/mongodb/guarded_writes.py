@@ -1,4 +1,4 @@
-"""Documents written only over older ones, whoever writes at the same time (PROTOCOL rule 12)."""
+"""Documents written only over older ones, although others write at the same time (PROTOCOL rule 12)."""
 
 from __future__ import annotations
 

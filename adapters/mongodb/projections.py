@@ -1,6 +1,6 @@
 """States of instances in `workflows`; what belongs to the inbox itself in `inbox_positions`.
 
-`inbox_positions` holds three sorts of documents, told apart by `_id`:
+`inbox_positions` holds three sorts of documents, which `_id` distinguishes:
 
 - `inbox:<partition>`: the state of the aggregate that remembers refusals (PROTOCOL rule 8);
 - `start:<topic>:<partition>`: `{topic, partition, topicId, offset}`, see `InboxStart`;

@@ -51,5 +51,5 @@ class Api:
     definitions: WorkflowDefinitionRepository
     monitor: Monitor
     hosts: Hosts = field(default_factory=Hosts)
-    #: Who sends a request with these headers.
+    #: The sender of a request with these headers.
     identify: Callable[[Headers], Caller] = local_caller

@@ -16,7 +16,7 @@ from application.use_cases.refusal import refused_for
 from domain.aggregate.rejection import RejectionCode
 
 BODY_BYTES_MAX = 1024 * 1024
-#: So much of a body that is too large is read and forgotten, so that its sender gets to read the answer.
+#: So much of a body that is too large is read and dropped. Only then does its sender read the response.
 _DISCARDED_BYTES_MAX = 16 * BODY_BYTES_MAX
 JSON_TYPES = ("application/json",)
 

@@ -45,7 +45,7 @@ def _caller(
     _correlation_id: CorrelationId = None,
     traceparent: TraceParent = None,
 ) -> Caller:
-    """Whoever sends the request, with its correlation id and trace."""
+    """The sender of the request, with its correlation id and trace."""
     return changed(
         api.identify(request.headers),
         correlation_id=given_correlation_id(request.headers),

@@ -1,4 +1,4 @@
-"""Which names the service answers to, and which web pages may use it.
+"""Which host names the service accepts, and which web pages may use it.
 
 Without a login anything that a browser on this machine loads could reach a service on the loopback address: by a
 name that its own server resolves to 127.0.0.1, or by a request to another origin. Both are refused.

@@ -28,7 +28,7 @@ def _content(model: type[BaseModel], *media_types: str) -> JsonObject:
 
 
 def answers_of(route: Route) -> Answers:
-    """What the route answers, and what any route may answer."""
+    """The responses of the route, and those that every route may give."""
     answers: Answers = {}
     for status, answer in route.answers.items():
         text: JsonObject = {"text/plain": {"schema": {"type": "string"}}}

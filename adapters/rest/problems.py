@@ -94,7 +94,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
     }
     if problem.errors:
         document["errors"] = problem.errors
-    # The outermost handler answers outside of the middleware that adds the id.
+    # The outermost handler responds outside of the middleware that adds the id.
     headers = {HEADER: correlation_id(request), **(problem.headers or {})}
     content = orjson.dumps(document)
     return Response(content, problem.status, headers=headers, media_type=MEDIA_TYPE)

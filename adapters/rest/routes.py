@@ -18,7 +18,7 @@ from application.use_cases.start import StartWorkflowRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One status that a route answers with."""
+    """One status with which a route responds."""
 
     description: str
     #: None: a text.

@@ -1,4 +1,4 @@
-"""The answers of CONTRACT 6 as schemas, for OpenAPI; answers are not validated against them while serving."""
+"""The responses of CONTRACT 6 as schemas, for OpenAPI; none is validated against them while serving."""
 
 from __future__ import annotations
 

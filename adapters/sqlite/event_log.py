@@ -1,6 +1,6 @@
 """The event log of the embedded mode, and why a batch is one transaction.
 
-`SqliteEventLog.append` only keeps the commits in the engine's session and answers which of them
+`SqliteEventLog.append` only keeps the commits in the engine's session and returns which of them
 are new; `SqliteEnginePublisher.publish`, which follows in the same task, writes them and the
 messages as one group. When the process dies
 - before `publish`, or before its transaction is flushed: neither commits nor messages are there. The
@@ -135,9 +135,9 @@ class EngineSession:
             try:
                 await self.store.write(self._statements(commits, ids), messages, ids)
             except BaseException as error:
-                # Whoever comes next hears of it too, perhaps before the one who waits for this.
-                is_told = isinstance(error, Unavailable)
-                self._fault = error.detail if is_told else "a write was given up"
+                # The next caller sees the fault too, perhaps before the one that waits for this write.
+                is_known = isinstance(error, Unavailable)
+                self._fault = error.detail if is_known else "a write was given up"
                 raise
             for commit in commits:
                 self.unwritten.pop(commit.id, None)

@@ -13,10 +13,10 @@ from adapters.sqlite.writer import Statement
 
 #: Records kept of a topic that nobody consumes.
 KEPT_RECORDS = 10_000
-#: Records kept, whoever has consumed them, by topic.
+#: Records kept even if every consumer has read them, by topic.
 KEPT_ALWAYS: Mapping[str, int] = MappingProxyType({EVENTS: 100_000})
 
-#: What is sent to somebody waits for him, also when he has not begun to read.
+#: Messages for one receiver are kept for it, even if it has not begun to read.
 _ADDRESSED = (COMMANDS, REPLIES, SYSTEM_COMMANDS)
 
 #: One group deletes that many rows, so that trimming never holds up the others for long.
@@ -41,10 +41,10 @@ async def trim(
     kept_records: int = KEPT_RECORDS,
     kept_always: Mapping[str, int] = KEPT_ALWAYS,
 ) -> int:
-    """Delete what every consumer of its topic has done; answers the number of batches deleted.
+    """Delete what every consumer of its topic has done. Returns the number of deleted batches.
 
-    A topic without consumers keeps its newest `kept_records`. The newest batch of a topic stays in
-    any case, because it tells where the topic goes on.
+    A topic without consumers keeps its newest `kept_records`. The newest batch of a topic is
+    always kept, because it shows where the topic goes on.
     """
     deleted = 0
     for topic in list(store.topics.values()):

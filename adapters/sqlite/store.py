@@ -118,7 +118,7 @@ class SqliteStore:
         messages: Sequence[Message | Record] = (),
         instances: Collection[str] = (),
     ) -> list[int]:
-        """Commit statements and messages as one group; answers the rows changed by each statement.
+        """Commit statements and messages as one group. Returns the rows changed by each statement.
 
         `instances` are the ids whose numbers the statements use. The messages are on disk and their
         readers woken when this returns. Raises `Unavailable` when nothing was written.
@@ -139,7 +139,7 @@ class SqliteStore:
         return await done
 
     def go_on(self) -> None:
-        """Who reads ahead has forgotten what was taken back, and all that followed from it."""
+        """The reader that was ahead has dropped what was taken back, and everything that followed from it."""
         self.halted = None
 
     async def _pack(self, messages: Sequence[Message | Record]) -> list[PackedBatch]:
@@ -254,7 +254,7 @@ class SqliteStore:
             raise as_unavailable(error) from error
 
     async def scan(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """What `read` answers, run in the reading thread."""
+        """What `read` returns, run in the reading thread."""
         try:
             return await self._loop.run_in_executor(self._scanner, read, self._scans)
         except sqlite3.OperationalError as error:

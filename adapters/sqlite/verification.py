@@ -4,7 +4,7 @@ The connection is read-only, takes no lock that a writer waits for, and ends eve
 page: readers of a WAL file see the last commit before their statement and hold up nothing but, for that long,
 the reuse of the WAL. What a killed process left in the WAL is read from there and stays there.
 
-Rows whose number is no instance's are told as those of an instance `#<number>`.
+Rows whose number belongs to no instance are reported as those of an instance `#<number>`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ ORDER BY first_offset LIMIT ?
 
 
 class NoStoreError(Exception):
-    """There is no embedded store in that file; the text says what is there."""
+    """The file does not contain an embedded store; the text says what it contains."""
 
 
 class SqliteReader:

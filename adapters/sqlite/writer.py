@@ -191,7 +191,7 @@ def detail_of(error: Exception) -> str:
 
 
 def _place(packed: PackedBatch, ends: dict[int, int]) -> Row:
-    """Give the batch its offsets if it has none yet; answers its row."""
+    """Give the batch its offsets if it has none yet. Returns its row."""
     batch = packed.batch
     if not packed.is_shown:
         batch.first = ends.get(packed.topic, 0)
@@ -206,7 +206,7 @@ def _place(packed: PackedBatch, ends: dict[int, int]) -> Row:
 
 
 def _execute(database: sqlite3.Connection, statement: Statement) -> int:
-    """Run the statement for all its rows; answers how many rows changed."""
+    """Run the statement for all its rows. Returns how many rows changed."""
     sql, rows = statement
     if "{values}" not in sql:
         return database.executemany(sql, rows).rowcount
