@@ -40,7 +40,7 @@ _RANKS: Mapping[Role, int] = {role: rank for rank, role in enumerate(Role)}
 
 
 class Caller(Value):
-    """Who asks, and in which context."""
+    """The sender of a request, and its context."""
 
     #: As it stands in events and in the audit trail.
     actor: str
@@ -56,5 +56,5 @@ class Caller(Value):
         return any(_RANKS[role] >= least for role in self.roles)
 
 
-#: Whoever reaches a service without a login; it listens on the loopback address.
+#: The caller of a service without a login, which listens on the loopback address only.
 LOCAL_ACTOR = "local"

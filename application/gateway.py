@@ -1,6 +1,6 @@
-"""Commands in, outcomes out: for the ways in that wait for an answer (REST, in-process clients).
+"""Commands in, outcomes out: for entry points that wait for an outcome (REST, in-process clients).
 
-The engine answers a command with events that carry its id as `causationid`; whoever waits follows the
+The engine publishes events that carry the command's id as `causationid`; a waiter follows the
 event feed. A command whose outcome does not come in time is not lost: it is on the topic.
 """
 
@@ -60,7 +60,7 @@ class Outcome:
         return self.event["version"] if self.event is not None else 0
 
 
-#: What a waiter gets: an outcome, an ending, or None when nobody will hear of it here any more.
+#: What a waiter gets: an outcome, an ending, or None when no more events will be seen here.
 _Answer = Outcome | Document | None
 
 
@@ -72,7 +72,7 @@ class _Waiter:
 
 @dataclass(slots=True)
 class _Waiters:
-    """Who waits for events of which workflow."""
+    """The waiters for events, by workflow."""
 
     by_workflow: dict[str, list[_Waiter]] = field(default_factory=dict[str, list[_Waiter]])
     is_released: bool = False
@@ -116,7 +116,7 @@ class CommandGateway:
         self._waiters = _Waiters()
 
     def release(self) -> None:
-        """Let go of all who wait, and of those to come: the process ends, and what they know is their answer."""
+        """Release all waiters, and those to come: the process ends, so each must do with what it knows."""
         self._waiters.release()
 
     async def run(self) -> None:
@@ -186,7 +186,7 @@ class CommandGateway:
 
 
 def _take_note(publishing: asyncio.Future[None]) -> None:
-    """Nobody waits for it any more; its caller was told that it may or may not be sent."""
+    """Nobody waits for it any more; its caller knows that the command may or may not be sent."""
     if not publishing.cancelled():
         publishing.exception()
 

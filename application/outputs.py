@@ -1,6 +1,6 @@
 """What follows from a commit, as messages: a pure function of what the commit stores (PROTOCOL rule 15).
 
-The same commit gives the same messages with the same ids, whoever publishes it and however often.
+The same commit gives the same messages with the same ids, however often and by whichever engine.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def markdown(report: Report) -> str:
 
 
 def _taken(measured: Report) -> str:
-    """When, where, and beside what other work."""
+    """When, where, and during what other work."""
     machine = measured["machine"]
     return (
         f"Taken {measured['at'][:16].replace('T', ' ')} UTC on {machine['cpus']} cores ({machine['cpu']}),"
@@ -254,7 +254,7 @@ def pages(baseline: Report, growth: Report | None) -> dict[Path, str]:
 
 
 def _page_with(text: str, figures: str) -> str:
-    """The page with the figures between its marks written anew."""
+    """The page with new figures between its marks."""
     before, _, rest = text.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     return f"{before}{MARKS[0]}\n{figures}\n{MARKS[1]}{after}"

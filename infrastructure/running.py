@@ -1,4 +1,4 @@
-"""Parts of a process that run side by side until it is told to stop."""
+"""Parts of a process that run side by side until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def until_available(make: Callable[[], Awaitable[Made]], stop: asyncio.Eve
 
 
 async def run_gateway(gateway: CommandGateway, stop: asyncio.Event) -> None:
-    """Follow the events for those who wait, over every outage; at the stop let them all go."""
+    """Follow the events for all waiters, over every outage; release them at the stop."""
     stopped = asyncio.create_task(stop.wait())
     stopped.add_done_callback(lambda _: gateway.release())
     while not stop.is_set():

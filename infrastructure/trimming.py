@@ -1,4 +1,4 @@
-"""Topics are trimmed now and then, beside the engine (PROTOCOL rule 16)."""
+"""Topics are trimmed now and then while the engine works (PROTOCOL rule 16)."""
 
 from __future__ import annotations
 

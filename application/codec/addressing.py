@@ -63,5 +63,5 @@ def refused(error: InvalidPayload) -> Rejection:
 
 
 def actor_of(message: Message) -> str:
-    """Who asks, as far as the entrance believed it."""
+    """The sender of the message, as far as the entrance believed it."""
     return message.extensions.get("actor", "system")

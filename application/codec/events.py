@@ -209,7 +209,7 @@ def record(aggregate: Aggregate[S], event: DomainEvent, state: S, version: int) 
     if own.has_facts:
         _write(document, _FACTS, event.facts)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
     _write(document, own.fields, event)
-    # What one aggregate tells another bears the time of the event that it follows from (PROTOCOL rule 26).
+    # A message to another aggregate has the time of the event that it follows from (PROTOCOL rule 26).
     sends = tuple(
         {"to": send.to, "type": send.type, "data": {**send.data, "at": occurred_at}}
         for send in aggregate.kind.sends(state, event)

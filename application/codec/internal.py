@@ -71,7 +71,7 @@ def read_timer(message: Message) -> Inbound:
 
 
 def send_message(sign: Sign, send: Document, message_id: str) -> Message:
-    """A stored send as it goes out; the same send has the same id and bytes, whoever publishes it."""
+    """A stored send as it goes out; the same send has the same id and bytes, whichever engine publishes it."""
     type_ = f"{INTERNAL_PREFIX}{send['type']}"
     return _internal(sign, send["to"], type_, SOURCE, message_id, orjson.dumps(send["data"]))
 

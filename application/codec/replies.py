@@ -53,7 +53,7 @@ def _strict(decode_reply: Callable[[Message], Command]) -> Decode:
 
 
 def _purpose(message: Message, reply: exchange.StepCompleted | exchange.StepFailed) -> Purpose:
-    """What the reply answers. Raises MalformedEvent where its parts do not name the same request."""
+    """The purpose of the request. Raises MalformedEvent where the reply's parts do not name the same request."""
     key = _key(message, reply)
     attempt = message.extensions.get("attempt")
     if attempt is not None:

@@ -78,8 +78,8 @@ def definition_reference(data: wire.StartData) -> tuple[str, int | None]:
     return definition_named(reference, data.version) or (reference, data.version)
 
 
-#: These name the definition, which the derived id already holds, and a caller may let them out or resolve them;
-#: a correlation id may be given anew by whatever stands between caller and service.
+#: These name the definition, which the derived id already holds, and a caller may leave them out or resolve them;
+#: a proxy between caller and service may give another correlation id.
 _NOT_HASHED = ("definition", "definitionId", "version", "correlationId")
 
 

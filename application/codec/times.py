@@ -8,7 +8,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def parse_time(text: str) -> datetime:
-    """The moment in UTC, cut to milliseconds. Raises ValueError for what is no time with an offset."""
+    """The moment in UTC, cut to milliseconds. Raises ValueError unless it is a time with an offset."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"'{text}' has no offset; write it like 2026-11-21T02:30:00.123Z")

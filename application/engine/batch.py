@@ -202,7 +202,7 @@ class Batch:
         if not lost:
             return again
         self._ports.telemetry.counted("conflicts", len(lost))
-        # A start that finds its id taken is no sign of another engine; anything else is.
+        # A start whose id is taken does not show that there is another engine; anything else does.
         if any(draft.first_version > 1 for draft in lost):
             await self._back_off()
         for draft in lost:
@@ -247,7 +247,7 @@ class Batch:
             for aggregate_id, works in group.items():
                 hot = partition.touch(aggregate_id)
                 if hot is None:
-                    # Most starts are of new ids, and the fence tells those that are not: no look-up for them.
+                    # Most starts are of new ids, and the fence finds the others, so none is looked up.
                     draft = Draft.of_nothing(self._catalog.of(aggregate_id), aggregate_id, number)
                     try:
                         drafter.decide_all(draft, works, assumed_new=True)

@@ -247,7 +247,7 @@ class Drafter:
     def _refuse_internal(self, draft: Draft, work: Work, bug: Exception, assumed_new: bool) -> None:
         """This one message is refused, and somebody has to look (PROTOCOL rule 15)."""
         if draft.state is None and assumed_new:
-            # It may be a copy of a start that was accepted: only the aggregate, if there is one, tells.
+            # It may be a copy of an accepted start: only the aggregate, if there is one, can show that.
             raise Unloaded from bug
         detail = f"{type(bug).__name__}: {bug}"[:_DETAIL_CHARACTERS]
         rejection = Rejection(RejectionCode.INTERNAL, detail)

@@ -164,14 +164,14 @@ class Processor:
             except Unavailable as still:
                 self.health.troubles[still.component] = still.detail
                 continue
-            # The inbox knows them now, until the group assigns them anew.
+            # The inbox knows them now, until the group assigns them again.
             self._unreadable.clear()
             log.info("going on", component=trouble.component)
             return
         # Stopped before the servers came back: what was taken last is not decided, so nothing may pass it.
         self._forget(sorted(self.partitions))
 
-    # The inbox tells -----------------------------------------------------------------------------
+    # Called by the inbox --------------------------------------------------------------------------
 
     async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
         """Take partitions over: publish what the last owner may not have, load what is open (PROTOCOL rule 6).

@@ -44,7 +44,7 @@ class _Snapshot:
 
 
 class Projector:
-    """Runs one round at a time, beside the deciding of the next batches."""
+    """Runs one round at a time, while the next batches are decided."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """What was appended goes out while the next batch is decided.
 
-At most one publication is under way, so messages keep the order of their commits. Whatever needs to
-see in the stores what was decided, or tells others that it is done, waits for it first.
+At most one publication is under way, so messages keep the order of their commits. Code that needs to
+see in the stores what was decided, or reports that it is done, waits for it first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Publication:
             under_way.result()
 
     async def settle(self) -> None:
-        """Let it end, whatever its outcome, of which who comes next still hears.
+        """Wait for it to finish; the next caller still sees its error.
 
         It is not cancelled: a group that the embedded store still writes would collide with what its
         messages lead to when they come again.

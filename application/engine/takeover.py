@@ -89,7 +89,7 @@ class Takeover:
     ) -> None:
         """Every commit at or above the start is published again, in version order, before anything new.
 
-        First comes the claim: who had a partition before refuses nothing there from then on.
+        First comes the claim: the previous owner of a partition refuses nothing there from then on.
         """
         await self._project_inboxes(partitions, await self._claims.claim(partitions))
         positions = [

@@ -15,7 +15,7 @@ from domain.aggregate.timer import Firing, Timer
 
 #: The longest wait before a timer is sent again, in first waits.
 RESENDS_MAX_FACTOR = 64
-#: Entries of the timer heap that may be of no use before it is built anew.
+#: Useless entries that the timer heap may have before it is built again.
 _STALE_ENTRIES_KEPT = 1000
 
 

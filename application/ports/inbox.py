@@ -61,7 +61,7 @@ class Assigned:
 
     #: Where to read each lane from.
     starts: Mapping[TopicPartition, int]
-    #: Partitions that stay unread until the group assigns them anew, and why.
+    #: Partitions that stay unread until the group assigns them again, and why.
     stopped: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
@@ -93,7 +93,7 @@ class Inbox(Protocol):
     def stopped(self) -> Mapping[int, str]:
         """For the health document: partitions that stand still, and why; the others go on.
 
-        Each stands still until a restart names it or the group assigns it anew.
+        Each stands still until a restart names it or the group assigns it again.
         """
         ...
 

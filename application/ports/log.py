@@ -63,7 +63,7 @@ class RecordedEvent(Value, kw_only=False):
 
     @property
     def data(self) -> Document:
-        """The document. It is parsed anew each time."""
+        """The document. It is parsed again each time."""
         return orjson.loads(self.json)
 
 

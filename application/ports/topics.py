@@ -41,7 +41,7 @@ class RequestReaders(Protocol):
 
 
 class EventFeed(Protocol):
-    """Every workflow event from now on, for those who wait for outcomes (API, SDK)."""
+    """Every workflow event from now on, for waiters for outcomes (API, SDK)."""
 
     def follow(self) -> AsyncIterator[Message]:
         """Messages of `orchestration.workflow.events` published after the first iteration step began."""

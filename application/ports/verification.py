@@ -15,7 +15,7 @@ from application.ports.log import Commit
 
 @dataclass(frozen=True, slots=True)
 class StoredCommit:
-    """A commit, and what the store keeps beside it that could contradict it.
+    """A commit, and what the store keeps with it that could contradict it.
 
     One whose content cannot be read has no entries.
     """

@@ -1,1 +1,1 @@
-"""Every mutation passes here, whoever asks for it; each use case knows its caller."""
+"""Every mutation passes here, from every entry point; each use case knows its caller."""

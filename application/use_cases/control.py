@@ -52,7 +52,7 @@ class ControlWorkflow:
         try:
             resource = await self._reader.get(workflow_id)
         except Unavailable:
-            # The command was sent: that its outcome cannot be read is no reason to send another.
+            # The command was sent: an outcome that cannot be read does not justify another.
             resource = None
         return Controlled(
             workflow_id=workflow_id,

@@ -110,7 +110,7 @@ class StartWorkflow:
                     await asyncio.wait([end], timeout=max(0.0, wait_until - loop.time()))
                     resource = await self._reader.get(asked.workflow_id)
             except Unavailable:
-                # The command was sent: that its outcome cannot be read is no reason to send another.
+                # The command was sent: an outcome that cannot be read does not justify another.
                 resource = None
         return Started(
             workflow_id=asked.workflow_id,

@@ -38,7 +38,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-#: What the engine remembers of messages, of which `ExpectedMemory` judges what the log tells.
+#: What the engine remembers of messages; `ExpectedMemory` compares it with the log.
 _REMEMBERED = ("applied", "commandIds", "size")
 
 

@@ -41,7 +41,7 @@ class ExpectedMemory:
             self._command_ids.append(entry.message_id)
 
     def differences(self, engine: Document) -> Iterator[str]:
-        """The fields that are not as they should be; anything may be raised by what is no document."""
+        """The fields that are not as they should be. Raises any error for a value that is not such a document."""
         if _applied(engine) != self._applied:
             yield "engine.applied"
         if not self._has_command_ids([str(id) for id, _ in engine["commandIds"]]):

@@ -66,7 +66,7 @@ class Child:
         self._process.wait()
 
     def stop(self) -> str:
-        """Let it finish what it has begun and leave its group; answers the end of its log."""
+        """Let it finish what it has begun and leave its group. Returns the end of its log."""
         self._process.terminate()
         try:
             self._process.wait(_GRACE_SECONDS)

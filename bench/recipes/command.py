@@ -33,7 +33,7 @@ from infrastructure.cli.failures import Exit
 from infrastructure.logs import configure_logging
 from infrastructure.settings import LogSection, Settings, load_settings
 
-#: As a shell tells it.
+#: As a shell reports it.
 _INTERRUPTED = 130
 _PROGRESS_SECONDS = 0.5
 

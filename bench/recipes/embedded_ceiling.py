@@ -91,7 +91,7 @@ class EmbeddedCopies:
     async def _decided(
         self, store: SqliteStore, taken: Sequence[Taken], seen: Counter[str]
     ) -> Mapping[int, Row]:
-        """Write commits and messages as one group; answers the rows of `workflows` by number."""
+        """Write commits and messages as one group. Returns the rows of `workflows` by number."""
         places = list(_places(taken))
         numbers = store.instances.number({workflow_id for workflow_id, *_ in places})
         commits: list[Row] = []

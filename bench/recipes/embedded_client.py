@@ -75,7 +75,7 @@ class EmbeddedClient:
 
 
 def _end(phase: Phase, taken: Sequence[Taken]) -> int:
-    """Note the ends among the events; answers how many workflows have ended."""
+    """Note the ends among the events. Returns how many workflows have ended."""
     before, now = phase.ended, time.perf_counter()
     for _, batches in taken:
         for batch in batches:

@@ -1,6 +1,6 @@
 """`python -m bench.recipes.embedded_lives first|second FILE WORKFLOWS`: an engine around kill -9.
 
-In its first life it opens workflows, in its second it completes them. Each tells one line of JSON and
+In its first life it opens workflows, in its second it completes them. Each prints one line of JSON and
 waits to be killed. Its clock is the machine's, so that the parent can compare.
 """
 

@@ -40,7 +40,7 @@ def recover_embedded(workflows: int, options: Options) -> tuple[Document, bool]:
 
 
 def _live(life: str, file: Path, workflows: int) -> tuple[Any, float]:
-    """What the process tells in its one line, and when it was killed for it."""
+    """The line that the process printed, and when it was killed after that."""
     command = [sys.executable, "-m", _LIVES, life, str(file), str(workflows)]
     with subprocess.Popen(
         [*dying_with_its_parent(), *command], stdout=subprocess.PIPE, start_new_session=True

@@ -27,9 +27,9 @@ async def grow(
     options: Options,
     prefix: str = "",
 ) -> tuple[Document, bool]:
-    """Fill up to each size in turn and measure there; answers as the other recipes do.
+    """Fill up to each size in turn and measure there. Returns what the other recipes return.
 
-    `prefix` begins every workflow id; `stored_bytes` answers 0 where nobody knows. Raises BenchError.
+    `prefix` begins every workflow id; `stored_bytes` returns 0 where nobody knows. Raises BenchError.
     """
     stored = wrong = 0
 

@@ -101,7 +101,7 @@ def _headers(start: Start, now: bytes) -> list[tuple[str, str | bytes | None]]:
 
 
 def _end(phase: Phase, messages: Sequence[Message]) -> int:
-    """Note the ends among the events; answers how many workflows have ended."""
+    """Note the ends among the events. Returns how many workflows have ended."""
     before, now = phase.ended, time.perf_counter()
     marks = {event_type.encode() for event_type in phase.marks}
     for message in messages:

@@ -58,7 +58,7 @@ class KafkaSite:
         }
 
     def remove(self) -> list[str]:
-        """Remove all of it; answers a sentence for each part that could not be removed."""
+        """Remove all of it. Returns a sentence for each part that could not be removed."""
         parts: dict[str, Callable[[], None]] = {
             f"consumer groups {self._topic_prefix}*": self._remove_groups,
             f"topics {self._topic_prefix}*": self._remove_topics,

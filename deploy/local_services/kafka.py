@@ -42,7 +42,7 @@ def start_kafka(
     jars = kafka_jars()
     state = state_folder("kafka", folder)
     broker_port = port or free_port()
-    # Written anew for every start: the ports may differ from the last one.
+    # Written again for every start: the ports may differ from the last one.
     file = state / "server.properties"
     file.write_text(
         _server_properties(

@@ -152,7 +152,7 @@ class Morning:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _wrong_ends(self, started: list[str], undone: list[str]) -> int:
-        """How many workflows ended otherwise than they should, each told."""
+        """How many workflows did not end as they should; each is printed."""
         wrong = 0
         for order_id in started:
             expected = "COMPENSATED" if order_id in undone else "COMPLETED"

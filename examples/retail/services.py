@@ -20,7 +20,7 @@ class Commands(Protocol):
     """What this example asks of Conveyor."""
 
     async def start(self, order_id: str, order: dict[str, Any]) -> None:
-        """Start the order's workflow; once more is no harm. Raises RefusedError."""
+        """Start the order's workflow; repeating it does no harm. Raises RefusedError."""
         ...
 
     async def cancel(self, order_id: str, reason: str) -> bool:

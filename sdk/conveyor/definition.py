@@ -112,7 +112,7 @@ class DefinitionDocument(_Part):
     title: str = ""
     #: JSON Schema (draft 2020-12 unless `$schema` says otherwise) that every start input must fit.
     input_schema: JsonObject | None = None
-    #: JSON Schema of the output; tells readers, is not enforced.
+    #: JSON Schema of the output, for readers; it is not enforced.
     output_schema: JsonObject | None = None
     output: InputMapping | None = None
     waveless: bool = False

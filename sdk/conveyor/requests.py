@@ -115,7 +115,7 @@ _ENDINGS: Mapping[str, tuple[str, ...]] = {
 
 def _perform(taken: Taken, body: StepRequest, key: str, participant: Participant) -> Request:
     if key.endswith(VERIFY_SUFFIX):
-        # A check looks anew each time it is asked for: its record is of one attempt only.
+        # A check looks again each time it is asked for: its record is of one attempt only.
         key = f"{key}/{body.attempt}"
     operation = participant.steps.get((body.service, body.operation))
     claims = {key: _claim(operation, body.attempt)}

@@ -60,6 +60,9 @@ FORBIDDEN_TEXTS = {
 #: Phrases that need two readings, and what to write instead.
 FORBIDDEN_PHRASES = {
     r"\bAnswers (?:the|a|an|whether|which|what|every|each|None|all|how|with|of)\b": "Returns ...",
+    r"[;,] answers (?:a|an|as|how|its|the|what|where|whether|which|why)\b": "Returns ...",
+    r"\btells\b(?! (?:operators|you)\b)": "says, shows, reports",
+    r"\banew\b": "again",
     r"\bnone such\b": "None if there is no such ...",
     r"\bhow manieth\b": "which one",
     r"\b(?:is|are|was|were|be|been) told\b": "is reported, logged, recognised",
