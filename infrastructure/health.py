@@ -73,7 +73,7 @@ class ServiceHealth:
         return {"status": "HEALTHY", "detail": None}
 
     async def _ask_again(self) -> None:
-        """If it is time. Who asks meanwhile waits for the same answer, but not for long."""
+        """If it is time. A caller that comes meanwhile waits for the same answer, but not for long."""
         now = self._clock.monotonic()
         if self._asked_at is None or now - self._asked_at >= _ASK_AGAIN_SECONDS:
             self._asked_at = now

@@ -1,4 +1,4 @@
-"""Who reads the requests of services: members of consumer groups, and what groups have committed."""
+"""The readers of services' requests: members of consumer groups, and what groups have committed."""
 
 from __future__ import annotations
 

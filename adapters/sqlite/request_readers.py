@@ -1,4 +1,4 @@
-"""Who reads the requests of services in the embedded store."""
+"""The readers of services' requests in the embedded store."""
 
 from __future__ import annotations
 
