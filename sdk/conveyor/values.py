@@ -9,7 +9,7 @@ import msgspec
 #: A copy of a value with some fields changed.
 replace = msgspec.structs.replace
 
-#: A field's default that must be made anew for each value: `field(default_factory=dict[str, str])`.
+#: A field's default that is made again for each value: `field(default_factory=dict[str, str])`.
 field = msgspec.field
 
 
