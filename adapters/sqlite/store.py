@@ -47,6 +47,10 @@ T = TypeVar("T")
 #: Topics that nobody reads but the engine's inbox, which reads them ahead.
 _AHEAD = frozenset({COMMANDS, REPLIES})
 
+#: A group is handed to the writer that many turns of the event loop later. What is decided from records that
+#: it shows ahead comes within them, and is written with the same flush.
+_TURNS = 4
+
 #: More keys than that are looked up in the reading thread, so as not to hold up the event loop.
 _LOOK_UPS_AT_ONCE = 200
 
@@ -93,6 +97,8 @@ class SqliteStore:
         self._by_number = {topic.number: topic for topic in self._topics.values()}
         self._creating = asyncio.Lock()
         self._is_closing = False
+        #: Groups on their way to the writer.
+        self._collected: list[Group] = []
         #: How many times records that were shown had to be taken back.
         self._epoch = 0
         #: Why records were taken back that somebody may have read; None while all is well.
@@ -104,6 +110,7 @@ class SqliteStore:
     async def close(self) -> None:
         """Write what was submitted and let go of the file."""
         self._is_closing = True
+        self._hand_over()
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._scanner.shutdown)
         self._lookups.close()
@@ -135,8 +142,21 @@ class SqliteStore:
             if packed.is_shown:
                 self._by_number[packed.topic].show_ahead(packed.batch)
         done: asyncio.Future[list[int]] = self._loop.create_future()
-        self._writer.submit(Group(statements, batches, numbering, self._epoch, done))
+        self._collect(Group(statements, batches, numbering, self._epoch, done))
         return await done
+
+    def _collect(self, group: Group) -> None:
+        self._collected.append(group)
+        if len(self._collected) == 1:
+            self._loop.call_soon(self._hand_over, _TURNS)
+
+    def _hand_over(self, turns: int = 0) -> None:
+        """Give the writer what was collected, after so many turns of the event loop."""
+        if turns > 0:
+            self._loop.call_soon(self._hand_over, turns - 1)
+        elif self._collected:
+            groups, self._collected = self._collected, []
+            self._writer.submit(groups)
 
     def go_on(self) -> None:
         """The reader that was ahead has dropped what was taken back, and everything that followed from it."""

@@ -99,12 +99,12 @@ class Writer:
         self._fault = ""
         self._is_closing = False
         self._report = report
-        self._queue: SimpleQueue[Group | None] = SimpleQueue()
+        self._queue: SimpleQueue[Sequence[Group] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, group: Group) -> None:
-        self._queue.put(group)
+    def submit(self, groups: Sequence[Group]) -> None:
+        self._queue.put(groups)
 
     def close(self) -> None:
         """Write what was submitted, then end the thread and close the connection."""
@@ -122,12 +122,12 @@ class Writer:
     def _gather(self, groups: list[Group], *, wait: bool = False) -> None:
         """Add those that are submitted; with `wait` at least one, or the end of all."""
         while wait or not self._queue.empty():  # nobody else takes from it
-            group = self._queue.get()
+            submitted = self._queue.get()
             wait = False
-            if group is None:
+            if submitted is None:
                 self._is_closing = True
             else:
-                groups.append(group)
+                groups.extend(submitted)
 
     def _write(self, groups: list[Group]) -> Outcome:
         try:

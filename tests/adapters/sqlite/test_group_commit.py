@@ -50,6 +50,32 @@ async def test_groups_that_wait_share_a_transaction(
     assert store.topics[EVENTS].end == 200
 
 
+async def test_what_follows_at_once_is_written_with_its_cause(
+    store: SqliteStore, transactions: list[str]
+) -> None:
+    """A reply and what is decided from it share one flush, also when nothing else is going on."""
+
+    async def decide() -> None:
+        await asyncio.sleep(0)  # the turn in which the engine takes the reply
+        await asyncio.sleep(0)
+        await store.write([setting("decided")])
+
+    await asyncio.gather(store.write([setting("reply")]), decide())
+
+    assert transactions == ["COMMIT"]
+
+
+async def test_closing_writes_what_was_handed_in_last(path: Path) -> None:
+    """Nothing that was accepted before is lost."""
+    store = SqliteStore(path)
+    writing = asyncio.ensure_future(store.write([setting("last")]))
+    await asyncio.sleep(0)
+
+    await store.close()
+
+    assert await writing == [1]
+
+
 async def test_a_group_that_fails_does_not_fail_the_others(store: SqliteStore) -> None:
     """Of the groups of one transaction only the wrong one is refused, with its messages."""
     await store.topic(EVENTS)
