@@ -86,6 +86,8 @@ _OUTLINE = bytes(
     for code in range(128)
 ) + bytes([32] * 128)
 _LONG_NUMBER = b"0" * len(str(INTEGER_MAX))
+#: Where a number may begin, one of 19 digits or with an exponent of three.
+_LARGE_NUMBER = re.compile(rb"(?:\A|[\[,:\s])-?(?:\d{19}|[\d.]+[eE]\+?\d{3})")
 
 
 def _is_suspicious(data: bytes, nesting: int) -> bool:
@@ -95,7 +97,9 @@ def _is_suspicious(data: bytes, nesting: int) -> bool:
     if b"\\ud" in data or b"\\uD" in data or b"NaN" in data or b"Infinity" in data:
         return True
     outline = data.translate(_OUTLINE)
-    return _LONG_NUMBER in outline or b"0e000" in outline or b"0e+000" in outline
+    has_such_digits = _LONG_NUMBER in outline or b"0e000" in outline or b"0e+000" in outline
+    # Ids such as UUIDs have them within their texts.
+    return has_such_digits and _LARGE_NUMBER.search(data) is not None
 
 
 def unstorable_in(data: bytes, nesting: int = NESTING_MAX) -> tuple[Fault, ...]:
