@@ -59,7 +59,7 @@ class Processor:
         # Only for waiting times after a conflict, so that two engines do not collide in step.
         self._rng = rng or random.Random()  # noqa: S311 - spreads waits, no secret depends on it
         self.partitions: dict[int, Partition] = {}
-        #: Partitions that the next `assigned` stops, and why.
+        #: Met while the partition was at work: the restart that follows stops it, and this is why.
         self._unreadable: dict[int, str] = {}
         self._stopping = False
         self._catalog = catalog
@@ -100,7 +100,8 @@ class Processor:
             except Fenced:
                 trouble = Unavailable("engine", "another engine works on this partition")
             except UnreadablePartition as fault:
-                self._stop_partition(fault)
+                _raise_alarm(fault)
+                self._unreadable[fault.partition] = str(fault)
                 trouble = Unavailable("engine", f"partition {fault.partition} stands still")
         if trouble is not None:
             # What is in memory may be ahead of the log, so it must not be projected when the group is left.
@@ -186,21 +187,12 @@ class Processor:
                 )
                 break
             except UnreadablePartition as fault:
-                self._stop_partition(fault)
+                _raise_alarm(fault)
                 stopped[fault.partition] = str(fault)
         for partition in taken.partitions:
             self.partitions[partition.number] = partition
         log.info("partitions assigned", partitions=[p.number for p in taken.partitions])
         return Assigned(taken.starts, stopped)
-
-    def _stop_partition(self, fault: UnreadablePartition) -> None:
-        self._unreadable[fault.partition] = str(fault)
-        log.error(
-            "ALARM: a partition stands still until an operator has looked at it; the others go on",
-            action="partition.unreadable",
-            partition=fault.partition,
-            detail=str(fault),
-        )
 
     async def revoked(self, partitions: Sequence[int]) -> None:
         """Project and commit what is decided; the next owner begins there."""
@@ -271,6 +263,15 @@ class Processor:
     async def _back_off(self) -> None:
         """After a conflict: another engine may be about to step down (PROTOCOL rule 21)."""
         await self._ports.clock.sleep(self._rng.uniform(0.010, 0.200))
+
+
+def _raise_alarm(fault: UnreadablePartition) -> None:
+    log.error(
+        "ALARM: a partition stands still until an operator has looked at it; the others go on",
+        action="partition.unreadable",
+        partition=fault.partition,
+        detail=str(fault),
+    )
 
 
 def _has(lanes: Sequence[LaneState], partition: int) -> bool:

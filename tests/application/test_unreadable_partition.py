@@ -25,7 +25,7 @@ from domain.values import changed
 from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
 from infrastructure.clock import SystemClock
-from tests.application.installation import DEFINITION, Engine, Installation, until
+from tests.application.installation import DEFINITION, GROUP, Engine, Installation, until
 from tests.batons import BATON, start_gun
 from tests.contracts.samples import recorded
 
@@ -242,7 +242,21 @@ async def test_a_stopped_partition_is_offered_again_after_a_rebalance(
     installation.catalog = NEWER
     newer = installation.engine("newer")
     if STUCK not in newer.processor.partitions:
-        installation.broker.group("engines").expel("older")
+        installation.broker.group(GROUP).expel("older")
     await until(lambda: installation.decided_for("p1") == [OLD])
     await ended(newer)
     await ended(older)
+
+
+async def test_what_was_put_right_is_read_after_a_rebalance(installation: Installation) -> None:
+    """A definition was missing and is registered again; the same engine takes the partition over."""
+    definition, installation.registered = installation.registered, None
+    engine = installation.engine("engine")
+    await until(lambda: len(engine.processor.ports.inbox.stopped) == 2)
+
+    installation.registered = definition
+    installation.broker.group(GROUP).expel("engine")
+
+    await until(lambda: len(engine.processor.partitions) == 2)
+    assert not engine.processor.ports.inbox.stopped
+    await ended(engine)
