@@ -19,7 +19,7 @@ from application.gateway import CommandGateway
 from application.ports import SetupError, Unavailable
 from infrastructure.initialise import initialise_embedded
 from infrastructure.orders import order_stream
-from infrastructure.roles import ROLES, Role, Site, run_roles
+from infrastructure.roles import ROLES, Addresses, Role, Site, run_roles
 from infrastructure.running import announce, stop_on_signals
 from infrastructure.serve import refuse_open_host
 from infrastructure.settings import Settings
@@ -54,7 +54,8 @@ async def run_dev(
         if orders_per_second > 0:
             roles.append(_orders(orders_per_second))
         announce(f"http://{host}:{port}", db=str(db))
-        await run_roles(Site.on(mode.backbone, settings), roles, host, [port], stop)
+        addresses = Addresses(host=host, http=port)
+        await run_roles(Site.on(mode.backbone, settings), roles, addresses, stop)
 
 
 def _warehouse(store: SqliteStore) -> Role:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from adapters.rest.api import Api
 from adapters.rest.app import create_app
 from adapters.rest.hosts import Hosts
+from adapters.rest.routes import HEALTH_ROUTES
 from application.gateway import CommandGateway
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.definitions import RegisterDefinition
@@ -101,18 +102,28 @@ def need_http(roles: Sequence[Role]) -> bool:
     return any(HTTP in role.needs for role in roles)
 
 
-async def run_roles(
-    site: Site, roles: Sequence[Role], host: str, ports: Sequence[int], stop: asyncio.Event
-) -> None:
-    """Run them, with the API, health and metrics on these ports, until `stop` is set.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where a process is reached."""
 
-    When one part ends, all do. Raises SetupError.
-    """
-    app = create_app(site.api(with_engine=ENGINE in roles))
-    parts: list[Coroutine[Any, Any, None]] = [
-        report_outages(site.backbone.probes, stop),
-        *(run_http(app, host, port, stop) for port in ports),
-    ]
+    host: str
+    #: Used if a role needs it.
+    http: int
+    #: Health and metrics only.
+    health: int | None = None
+
+
+async def run_roles(
+    site: Site, roles: Sequence[Role], addresses: Addresses, stop: asyncio.Event
+) -> None:
+    """Run them until `stop` is set. When one part ends, all do. Raises SetupError."""
+    api = site.api(with_engine=ENGINE in roles)
+    parts: list[Coroutine[Any, Any, None]] = [report_outages(site.backbone.probes, stop)]
+    if need_http(roles):
+        parts.append(run_http(create_app(api), addresses.host, addresses.http, stop))
+    if addresses.health is not None:
+        app = create_app(api, HEALTH_ROUTES)
+        parts.append(run_http(app, addresses.host, addresses.health, stop))
     async with asyncio.TaskGroup() as group:
         for role in roles:
             group.create_task(_ending_all(role.run(site, stop), stop))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from application.ports import SetupError
-from infrastructure.roles import ROLES, Site, need_http, run_roles
+from infrastructure.roles import ROLES, Addresses, Site, need_http, run_roles
 from infrastructure.running import announce, stop_on_signals
 from infrastructure.settings import Settings
 from infrastructure.wiring import production
@@ -30,16 +30,14 @@ async def run_serve(
     _check(settings, roles, host, insecure=insecure)
     stop = stop_on_signals()
     chosen = [role for name, role in ROLES.items() if name in roles]
-    ports = [port] if need_http(chosen) else []
-    if health_port is not None:
-        ports.append(health_port)
+    addresses = Addresses(host=host, http=port, health=health_port)
     async with production(settings) as backbone:
         announce(
             f"http://{host}:{port}" if need_http(chosen) else None,
             roles=[role.name for role in chosen],
             kafka=settings.kafka.bootstrap_servers,
         )
-        await run_roles(Site.on(backbone, settings), chosen, host, ports, stop)
+        await run_roles(Site.on(backbone, settings), chosen, addresses, stop)
 
 
 def _check(settings: Settings, roles: Sequence[str], host: str, *, insecure: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
@@ -17,7 +19,7 @@ from adapters.rest.routes import ROUTES, Route
 __all__ = ["Api", "create_app"]
 
 
-def create_app(api: Api) -> FastAPI:
+def create_app(api: Api, routes: Sequence[Route] = ROUTES) -> FastAPI:
     """The application; it keeps nothing between requests, so several may stand side by side."""
     # `/docs` shows the API without the internet.
     app = FastAPIOffline(
@@ -39,7 +41,7 @@ def create_app(api: Api) -> FastAPI:
         )
     app.add_middleware(CorrelationIds)
     answer_with_problems(app)
-    for route in ROUTES:
+    for route in routes:
         _add(app, route)
     document_schemas(app)
     return app

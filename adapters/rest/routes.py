@@ -197,3 +197,6 @@ ROUTES: tuple[Route, ...] = (
         {200: Answer(description="Prometheus' text format", model=None)},
     ),
 )
+
+#: What a process without the API serves: nothing that changes a workflow, or waits for one.
+HEALTH_ROUTES = tuple(route for route in ROUTES if route.tag == "health" and route.path != "/")

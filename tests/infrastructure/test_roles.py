@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from application.ports import SetupError
 from infrastructure.cli import app
 from infrastructure.initialise import initialise_embedded
-from infrastructure.roles import API, ENGINE, ROLES, Role, Site, need_http, run_roles
+from infrastructure.roles import API, ENGINE, ROLES, Addresses, Role, Site, need_http, run_roles
 from infrastructure.serve import run_serve
 from infrastructure.settings import Settings
 from infrastructure.trimming import Trimming
 from infrastructure.wiring import embedded
+from tests.infrastructure.commands import free_port
 
 
 @pytest.fixture
@@ -26,6 +28,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with embedded(tmp_path / "conveyor.db", settings) as mode:
         await initialise_embedded(mode.backbone, mode.store)
         yield Site.on(mode.backbone, settings)
+
+
+def ports(health: int | None = None) -> Addresses:
+    return Addresses(host="127.0.0.1", http=free_port(), health=health)
 
 
 def test_the_command_line_names_every_role() -> None:
@@ -52,12 +58,42 @@ async def test_the_end_of_one_part_is_the_end_of_all(site: Site) -> None:
         await ended.wait()
 
     roles = [*ROLES.values(), Role(name="short", run=end)]
-    running = asyncio.create_task(run_roles(site, roles, "127.0.0.1", [], stop))
+    running = asyncio.create_task(run_roles(site, roles, ports(), stop))
     ended.set()
 
     await asyncio.wait_for(running, 10)
 
     assert stop.is_set()
+
+
+async def test_the_health_port_serves_health_only(site: Site) -> None:
+    """A process without the API waits for no workflow, so it takes no commands."""
+    stop = asyncio.Event()
+    served = ports(health=free_port())
+    running = asyncio.create_task(run_roles(site, [ENGINE], served, stop))
+
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.health}") as client:
+        async with asyncio.timeout(30):
+            while not await is_ready(client):
+                assert not running.done()
+        health = await client.get("/health/workflow")
+        metrics = await client.get("/metrics")
+        start = await client.post("/api/v1/workflows", json={"definition": "order-fulfillment"})
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.http}") as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/health/live")
+
+    assert (health.json()["status"], metrics.status_code, start.status_code) == ("UP", 200, 404)
+    stop.set()
+    await running
+
+
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health/ready")).is_success
+    except httpx.ConnectError:
+        await asyncio.sleep(0.01)
+        return False
 
 
 async def test_the_engine_trims_as_its_run_mode_does(site: Site) -> None:
@@ -74,7 +110,7 @@ async def test_the_engine_trims_as_its_run_mode_does(site: Site) -> None:
     trimming = Trimming(trim=trim, interval_seconds=0.01)
     site = replace(site, backbone=replace(site.backbone, trimming=trimming))
 
-    await asyncio.wait_for(run_roles(site, [ENGINE], "127.0.0.1", [], stop), 10)
+    await asyncio.wait_for(run_roles(site, [ENGINE], ports(), stop), 10)
 
     assert rounds == 2
 
