@@ -15,8 +15,11 @@ from domain.aggregate.position import Position, TopicPartition
 from domain.values import Value
 
 
-class Received(Value, kw_only=False):
-    """One inbox message: where it stood, as it stood there, and what it decodes to."""
+class Received(Value, kw_only=False, gc=True):
+    """One inbox message: where it stood, as it stood there, and what it decodes to.
+
+    The collector watches it: an exception that is raised holds the frames that hold the record.
+    """
 
     position: Position
     #: As the broker has it; a broker in the same process may have kept the message itself.

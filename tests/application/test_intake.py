@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import UTC, datetime
 
 import pytest
 from conveyor import topics, types
 from conveyor.cloudevents import encode
-from conveyor.messages import Message, Record
+from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.values import replace
 
 from application.aggregates.catalog import CATALOG
@@ -43,6 +45,18 @@ def sorted_here(item: Received) -> Intake:
 
 def reasons(intake: Intake) -> list[bytes]:
     return [dict(letter.headers)["dlq-reason"] for letter in intake.dead_letters]
+
+
+def test_a_malformed_record_does_not_stay_in_memory() -> None:
+    """What is raised holds the frames that it passed, and they the record: a cycle that must be found."""
+    fault = MalformedEvent("NOT_JSON", "no event")
+    letter = weakref.ref(fault)
+    sorted_here(Received(Position("id", topics.COMMANDS, 0, 0, 7), encode(pause()), NOW, fault))
+
+    del fault
+    gc.collect()
+
+    assert letter() is None
 
 
 @pytest.mark.parametrize(("too_much", "letters"), [(0, []), (1, [b"TOO_LARGE"])])
