@@ -12,7 +12,7 @@ import msgspec
 
 AnyValue = TypeVar("AnyValue", bound="Value")
 
-#: A field's default that must be made anew for each value: `field(default_factory=dict[str, Any])`.
+#: A field's default that is made again for each value: `field(default_factory=dict[str, Any])`.
 field = msgspec.field
 
 

@@ -1,4 +1,4 @@
-"""What every event has in common, whichever aggregate it happens to."""
+"""What the events of all aggregates have in common."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ RESERVED_PREFIXES = ("inbox:", "lock:", "queue:", "share:", "schedule:", "batch:
 
 
 def id_fault(workflow_id: str) -> str | None:
-    """Why this is no workflow id, or None."""
+    """Why this is not a valid workflow id, or None."""
     if not _ID.fullmatch(workflow_id):
         return (
             f"'{workflow_id[:60]}' is no workflow id: 1 to 36 characters, letters, digits and . _ : -,"
@@ -78,7 +78,7 @@ class StepKey(NamedTuple):
 
     @staticmethod
     def parse(key: str) -> StepKey:
-        """The parts of a key. Raises ValueError for what no step key looks like."""
+        """The parts of a key. Raises ValueError for a text that is not a step's key."""
         parts = key.split("/")
         purpose = parts.pop() if parts[-1] in ("undo", "verify") else None
         if len(parts) not in (3, 4) or not all(_KEY_PART.fullmatch(part) for part in parts):

@@ -1,7 +1,7 @@
-"""A kind of aggregate: everything that the engine has to know of it, as functions.
+"""A kind of aggregate: everything that the engine has to know about it, as functions.
 
-The engine takes messages, decides them, appends what happened and publishes what follows; it does so for any
-kind. A new kind is one module that fills in a `Kind`.
+For every kind, the engine takes messages, decides them, appends what happened and publishes what follows. A
+new kind is one module that fills in a `Kind`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Kind(Generic[S]):
     #: Nothing more is expected: it may leave the memory once it is projected.
     is_done: Callable[[S], bool] = _never
     standing: Callable[[S], Standing] = _no_standing
-    #: Records that somebody has to look: time, code, detail. None where it has no such event.
+    #: Makes an event that asks a person to look: time, code, detail. None if the kind has no such event.
     incident: Callable[[datetime, str, str], DomainEvent] | None = None
 
     @property

@@ -108,7 +108,7 @@ class WorkflowDefinition:
         return self.steps[0]
 
     def next_step(self, step_id: str) -> StepDefinition | None:
-        """The one after it in execution order, None after the last."""
+        """The next step in execution order, None after the last."""
         following = self.execution_order[step_id]
         return self.steps[following] if following < len(self.steps) else None
 

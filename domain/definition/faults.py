@@ -14,9 +14,9 @@ class Rule(StrEnum):
     SCHEMA = "SCHEMA"
     #: Part of the format, but not of this version of the service.
     NOT_SUPPORTED = "NOT_SUPPORTED"
-    #: No JMESPath, an unknown function, or a wrong number of arguments.
+    #: Not valid JMESPath, an unknown function, or a wrong number of arguments.
     EXPRESSION = "EXPRESSION"
-    #: `inputSchema` or `outputSchema` is no JSON Schema.
+    #: `inputSchema` or `outputSchema` is not a valid JSON Schema.
     INPUT_SCHEMA = "INPUT_SCHEMA"
     NAME = "NAME"
     LIMIT = "LIMIT"

@@ -36,7 +36,7 @@ _VERSION_SUFFIX = re.compile(r".*-v[0-9]+")
 
 
 def size_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
-    """More than can be proved safe in a moment, or run: nothing else is looked at then."""
+    """Too many steps to run, or to prove safe quickly; nothing else is checked then."""
     steps = len(definition.steps)
     if steps > MAX_STEPS:
         message = f"has {steps} steps; at most {MAX_STEPS} are possible: split the workflow"
@@ -123,7 +123,7 @@ def _nested(template: Template, path: str, step: str | None = None) -> Iterator[
 
 
 def _depth(shape: Any) -> int:
-    """How many objects and lists stand within each other."""
+    """How deep objects and lists are nested."""
     if isinstance(shape, dict):
         values = cast("dict[str, Any]", shape).values()
         return 1 + max(map(_depth, values), default=0)

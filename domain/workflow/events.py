@@ -262,7 +262,7 @@ class StepSealed(DomainEvent):
 
 
 class StepReplyIgnored(DomainEvent):
-    """A reply or timer that changes nothing but, where `resolves` is set, answers an old attempt."""
+    """A reply or timer that changes nothing. If `resolves` is set, it says how that old attempt ended."""
 
     TYPE = "orchestration.workflow.step.reply-ignored"
     NAME = "WorkflowStepReplyIgnoredEvent"

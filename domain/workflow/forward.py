@@ -81,7 +81,7 @@ def _begin_step(
 def _attempt(
     instance: WorkflowInstance, step: StepDefinition, now: datetime
 ) -> StepScheduled | WorkflowFailed:
-    """The next attempt; none if its input cannot be made or sent, or its undo could not be."""
+    """The next attempt. The workflow fails if its input cannot be made or sent, or its undo could not be."""
     try:
         event = schedule_step(instance, step, now)
     except ExpressionError as fault:
@@ -101,7 +101,7 @@ def retry_step(
 def attempt_fault(
     instance: WorkflowInstance, step: StepDefinition, request: StepRequest, now: datetime
 ) -> str | None:
-    """Why this attempt must not begin: it could not be sent, or its undo could not be."""
+    """Why this attempt must not begin: its request or its undo would be too large."""
     if is_light(instance.held, step):
         return None
     size = request_bytes(instance.facts, request)

@@ -84,7 +84,7 @@ class WorkflowInstance(Value):
 
     @property
     def open_pivot(self) -> str | None:
-        """A pivot that may have happened without our knowing, if any."""
+        """The pivot, if it may have happened and the outcome is unknown."""
         for step_id in self.definition.pivots:
             if self.steps[step_id].unanswered:
                 return step_id
@@ -217,7 +217,7 @@ class WorkflowInstance(Value):
         }
 
     def request_context(self) -> dict[str, Any]:
-        """What every request tells its participant about the workflow."""
+        """What every request says about the workflow."""
         facts = self.facts
         return {
             "correlationId": facts.correlation_id,

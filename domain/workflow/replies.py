@@ -137,7 +137,7 @@ def _performed_in_vain(
     error: WorkflowError,
     now: datetime,
 ) -> StepFailed:
-    """Done, and never to be done again; but what came of it cannot be kept, so nothing can build on it."""
+    """It was performed and never is again, but its output cannot be kept, so no step can use it."""
     return StepFailed(
         occurred_at=now,
         actor=reply.actor or step.service,
@@ -164,7 +164,7 @@ def _failed(
     error: WorkflowError,
     now: datetime,
 ) -> Sequence[DomainEvent]:
-    """Only the running attempt can fail the step; an older one is answered and, that apart, ignored."""
+    """Only the running attempt can fail the step. The failure of an older one is recorded and ignored."""
     answered = not error.leaves_outcome_open
     if execution.status is StepStatus.EXECUTING and reply.attempt == execution.attempt:
         return fail_attempt(
@@ -319,7 +319,7 @@ def _undo_answered(
     action = step.compensation
     assert action is not None
     actor = reply.actor or action.service_name
-    # What an undo gives back is not kept, so nothing of it can be wrong.
+    # The output of an undo is not kept, so it cannot be unusable.
     error = None if reply.performed and not verifying else reply.error
     if error is None and verifying and _says_no(reply.output):
         error = WorkflowError.create(

@@ -79,7 +79,7 @@ class StepExecution(Value):
     seal_attempt: int = 0
     seal_due_at: datetime | None = None
     sealed: bool = False
-    #: It failed, and its effect is there all the same: what came of it could not be kept.
+    #: It is FAILED although it was performed, because its output could not be kept.
     performed: bool = False
     #: Place in the order of completion over the whole instance, from 1.
     completion_order: int = 0
@@ -95,7 +95,7 @@ class StepExecution(Value):
 
     @property
     def is_unresolved(self) -> bool:
-        """Nobody knows whether its effect happened, and it is not running any more by our account."""
+        """Its outcome is unknown, and no attempt is running."""
         return self.status is StepStatus.FAILED and bool(self.unanswered)
 
     @property
@@ -107,7 +107,7 @@ class StepExecution(Value):
 
     @property
     def may_be_done(self) -> bool:
-        """Its effect happened, or may have happened without our knowing."""
+        """Its effect happened, or may have happened."""
         return self.is_done or bool(self.unanswered)
 
     @property
@@ -182,7 +182,7 @@ class StepExecution(Value):
         )
 
     def mark_unusable(self, error: WorkflowError, now: datetime, order: int) -> StepExecution:
-        """Its effect happened, and what came of it cannot be kept: failed, never performed again, to be undone."""
+        """It was performed, but its output cannot be kept: it is FAILED, never performed again, and can be undone."""
         return changed(
             self,
             status=StepStatus.FAILED,
@@ -221,7 +221,7 @@ class StepExecution(Value):
         return changed(self, unanswered=(), sealed=True, seal_due_at=None)
 
     def reset_retries(self, now: datetime) -> StepExecution:
-        """An operator's retry: due now, with the policy's retries anew; attempt numbers go on."""
+        """An operator's retry: due now, with all retries of the policy again; attempt numbers go on."""
         return changed(self, retry_count=0, next_attempt_at=now)
 
     def compensate(self, *, attempt: int, verifying: bool, deadline: datetime) -> StepExecution:

@@ -1,6 +1,6 @@
 """Time as part of the saga: which timers a state has, and what their firing means (PROTOCOL rules 12 and 13).
 
-A timer is no object that somebody keeps: it follows from the state, so it can neither be lost nor leak.
+Timers are not stored. They follow from the state, so none can be lost or left over.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def held_by(facts: StartFacts, steps: Iterable[StepExecution], signals: Mapping[
 def request_bytes(facts: StartFacts, request: StepRequest) -> int:
     """Bytes of what the event of this request carries besides its envelope."""
     parts = [request.input, request.step_output, request.snapshot, request.context]
-    # The event repeats these beside the request.
+    # The event repeats these, besides the request.
     around = [facts.correlation_id, facts.tenant, facts.traceparent]
     return json_bytes(parts) + json_bytes(around)
 
@@ -68,7 +68,7 @@ def _growth(step: StepDefinition) -> tuple[int | None, int]:
         templates += (
             [action.input] if action.verify is None else [action.input, action.verify.input]
         )
-    # Output, snapshot and context stand beside the mapped input.
+    # The request has output, snapshot and context besides the mapped input.
     return _most(templates, beside=3)
 
 

@@ -11,16 +11,6 @@ from pathlib import Path
 
 from tests.architecture.repository import SOURCE, name_of, python_files, syntax, texts
 
-#: Source whose prose is checked; the domain follows.
-_SOURCE = (
-    "sdk/",
-    "application/",
-    "adapters/",
-    "infrastructure/",
-    "bench/",
-    "deploy/",
-    "examples/",
-)
 #: Decisions stay in the words of their day, and the mutants' rows are written by the simulator's hunt.
 _KEPT_PAGES = re.compile(r"docs/adr/\d+")
 _MUTANT_ROW = re.compile(r"^\|.*tests\.simulation --seed.*\|$", re.MULTILINE)
@@ -36,9 +26,8 @@ def passages() -> Iterator[tuple[str, Passage]]:
         if name.endswith(".md") and not _KEPT_PAGES.match(name):
             yield name, (1, _without_code(text))
     for file in python_files(*SOURCE):
-        if name_of(file).startswith(_SOURCE):
-            for passage in (*_docstrings(syntax(file)), *_comments(file)):
-                yield name_of(file), passage
+        for passage in (*_docstrings(syntax(file)), *_comments(file)):
+            yield name_of(file), passage
 
 
 def _without_code(text: str) -> str:
