@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,10 +50,17 @@ def _fields(workflow: Json) -> Json:
         "input": workflow["inputParameters"],
         "output": workflow["output"],
     }
-    for number, error in enumerate(workflow["errors"], start=1):
-        fields["error" if number == 1 else f"error {number}"] = _error(error)
+    fields |= error_fields(workflow["errors"])
     fields["possible now"] = ", ".join(workflow["allowedCommands"])
     return fields
+
+
+def error_fields(errors: Sequence[Json]) -> Json:
+    """A line for each error of a workflow."""
+    return {
+        "error" if number == 1 else f"error {number}": _error(error)
+        for number, error in enumerate(errors, start=1)
+    }
 
 
 def _unread(url: str, workflow: Json) -> Json:

@@ -18,6 +18,7 @@ from infrastructure.cli.failures import Exit, fail
 from infrastructure.cli.inputs import read_input
 from infrastructure.cli.options import COUNT_MAX, DEFAULT_URL, Form, Output, Url
 from infrastructure.cli.output import note, write, write_fields, write_json, write_table
+from infrastructure.cli.show import error_fields
 from infrastructure.cli.start_file import Summary, start_file
 
 #: Between two looks at a workflow that somebody waits for: short at first, most end soon.
@@ -143,8 +144,9 @@ def _ended(url: str, document: Json, until: float) -> Json:
 
 
 def _write_workflow(document: Mapping[str, Any], output: Form) -> None:
-    shown = ("id", "definition", "status", "progress", "correlationId", "errors", "output")
-    write(output, document, {name: document.get(name) for name in shown})
+    shown = ("id", "definition", "status", "progress", "correlationId", "output")
+    fields = {name: document.get(name) for name in shown}
+    write(output, document, fields | error_fields(document.get("errors") or ()))
 
 
 def _write_summary(summary: Summary, output: Form) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -28,6 +29,7 @@ from conveyor.messages import Record
 
 from application.aggregates.catalog import CATALOG
 from application.codec.starts import StartIntent
+from application.definitions.compilation import compile_definition
 from deploy.local_services.process import free_port
 from tests.docs.pages import ROOT, page, snippets
 
@@ -209,6 +211,10 @@ def test_the_participant_and_its_test() -> None:
     exec(compile(code, "participants.md", "exec", dont_inherit=True), names)  # noqa: S102 - our own page
 
     asyncio.run(names["test_reserve_twice_is_reserve_once"]())
+    [text] = snippets("docs/howto/participants.md", "reservation")
+    definition = compile_definition(yaml.safe_load(text))
+    handlers = names["inventory"].steps
+    assert {(step.service, step.operation) for step in definition.steps} <= handlers.keys()
 
 
 def test_the_consumer_drops_what_comes_again() -> None:

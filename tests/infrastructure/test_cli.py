@@ -69,8 +69,11 @@ def test_not_completed(server: str) -> None:
     start = ["workflow", "start", "order-fulfillment", "--input", json.dumps(order)]
 
     workflow = told(server, *start, "--wait", exit_code=1)
+    shown = conveyor(server, *start, "--wait").stdout
 
     assert workflow["status"] == "COMPENSATED"
+    assert "pick-items, attempt 1: SIMULATED_FAILURE: pick-items fails as asked" in shown
+    assert "{" not in shown
 
 
 def test_wait_is_over(server: str) -> None:
