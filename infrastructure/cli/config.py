@@ -13,7 +13,7 @@ from infrastructure.cli.output import write, write_json, write_table
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="The settings in force here.")
+app = typer.Typer(no_args_is_help=True, help="Show and check the settings that are in force here.")
 
 
 @app.command()

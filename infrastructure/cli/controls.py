@@ -11,7 +11,7 @@ from infrastructure.cli.inputs import read_input
 from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url, WorkflowId
 from infrastructure.cli.output import note, write
 
-Reason = Annotated[str | None, typer.Option(help="Stands in the history.")]
+Reason = Annotated[str | None, typer.Option(help="Recorded in the history.")]
 
 
 def pause(
@@ -35,7 +35,7 @@ def cancel(
         bool | None,
         typer.Option(
             "--compensate/--leave",
-            help="Undo what was done, or not. Default: as the definition says.",
+            help="Undo what was done, or leave it. Default: as the definition says.",
         ),
     ] = None,
     url: Url = DEFAULT_URL,
@@ -69,7 +69,7 @@ def force_compensate(
 
 def signal(
     id: WorkflowId,
-    name: Annotated[str, typer.Argument(help="The name that steps read it by.")],
+    name: Annotated[str, typer.Argument(help="The name under which steps read it.")],
     payload: Annotated[
         str | None, typer.Option("--payload", "-p", help="JSON, @FILE, or - for stdin.")
     ] = None,

@@ -20,11 +20,13 @@ _PAGE = 1000
 def history(
     id: WorkflowId,
     after: Annotated[
-        int, typer.Option(min=0, max=COUNT_MAX, help="Events above this version.")
+        int, typer.Option(min=0, max=COUNT_MAX, help="Only events after this version.")
     ] = 0,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 200,
-    type: Annotated[str | None, typer.Option(help="The CloudEvents type.")] = None,
-    kind: Annotated[str | None, typer.Option(help="As SAGA_COMPENSATION.")] = None,
+    type: Annotated[str | None, typer.Option(help="Only events of this CloudEvents type.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only events of this kind, for example SAGA_COMPENSATION.")
+    ] = None,
     url: Url = DEFAULT_URL,
     output: Output = Form.TABLE,
 ) -> None:

@@ -17,10 +17,12 @@ class Form(StrEnum):
 
 Url = Annotated[
     str,
-    typer.Option("--url", envvar="CONVEYOR_URL", help="Where Conveyor serves its API."),
+    typer.Option("--url", envvar="CONVEYOR_URL", help="Address of the API."),
 ]
 WorkflowId = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
-Output = Annotated[Form, typer.Option("--output", "-o", help="For people or for programs.")]
+Output = Annotated[
+    Form, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
+]
 
 #: Versions, as the API bounds them.
 COUNT_MAX = 2**31 - 1

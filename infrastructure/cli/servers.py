@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Host = Annotated[str, typer.Option(help="The address to bind to.")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Accept a warning instead of a refusal.")
+    bool, typer.Option("--insecure", help="Warn of what is insecure instead of refusing it.")
 ]
 
 
@@ -34,7 +34,7 @@ def dev(
     port: Port = 8080,
     db: Annotated[Path, typer.Option(help="The database file.")] = Path("conveyor.db"),
     orders_per_second: Annotated[
-        float, typer.Option(min=0, max=10_000, help="Made-up orders; 0: none.")
+        float, typer.Option(min=0, max=10_000, help="Made-up orders per second; 0 for none.")
     ] = 1.0,
     no_warehouse: Annotated[
         bool, typer.Option("--no-warehouse", help="Without the simulated services.")
@@ -86,10 +86,16 @@ def serve(
 
 def init(
     partitions: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Of the inbox; fixed from the first time on.")
+        int,
+        typer.Option(min=1, max=10_000, help="Partitions of the inbox; fixed by the first init."),
     ] = 12,
     replication_factor: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Default: 3, or 1 where there is one broker.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Copies of each message. Default: 3, or fewer if there are fewer brokers.",
+        ),
     ] = None,
     insecure: Insecure = False,
     output: Output = Form.TABLE,
@@ -100,18 +106,18 @@ def init(
 
     layout = run_to_end(run_init(settings, partitions, replication_factor, insecure=insecure))
     document = {"partitions": layout.partitions, "topics": dict(layout.topic_ids)}
-    write(output, document, {"partitions": layout.partitions, "inbox": list(layout.topic_ids)})
+    write(output, document, {"partitions": layout.partitions, "inbox": ", ".join(layout.topic_ids)})
 
 
 def warehouse(
     failure_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of attempts that fail, for a retry.")
+        float, typer.Option(min=0, max=1, help="Share of attempts that fail and are retried.")
     ] = 0.0,
     latency_ms: Annotated[
-        int, typer.Option(min=0, max=3_600_000, help="What every step takes at least.")
+        int, typer.Option(min=0, max=3_600_000, help="How long every step takes at least.")
     ] = 0,
     journal: Annotated[
-        Path | None, typer.Option(help="A line of JSON for each effect really done.")
+        Path | None, typer.Option(help="A file that gets a line of JSON for each effect.")
     ] = None,
 ) -> None:
     """Run the simulated services over Kafka."""

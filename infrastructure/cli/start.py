@@ -72,12 +72,12 @@ def start(
     file: Annotated[
         Path | None,
         typer.Option(
-            help="JSON lines: each an input, or a start with an `input` object. Repeating it starts nothing twice."
+            help="A file of JSON lines: inputs, or starts with an `input` object. Repeating it starts nothing twice."
         ),
     ] = None,
     wait: Annotated[
         float | None,
-        typer.Option(min=0, metavar="[SECONDS]", help="Until the end, at most so long."),
+        typer.Option(min=0, metavar="[SECONDS]", help="Wait for the end, at most this long."),
     ] = None,
     url: Url = DEFAULT_URL,
     output: Output = Form.TABLE,

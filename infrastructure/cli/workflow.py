@@ -29,10 +29,11 @@ class Sort(StrEnum):
 def list_workflows(
     status: Annotated[
         list[WorkflowStatus] | None,
-        typer.Option(help="Any of these; repeatable."),
+        typer.Option(help="Only workflows in this status; repeatable."),
     ] = None,
     active: Annotated[
-        bool | None, typer.Option("--active/--ended", help="Not ended, or ended.")
+        bool | None,
+        typer.Option("--active/--ended", help="Only workflows that have not ended, or that have."),
     ] = None,
     type: Annotated[str | None, typer.Option()] = None,
     definition: Annotated[str | None, typer.Option()] = None,
@@ -40,7 +41,9 @@ def list_workflows(
     user_id: Annotated[str | None, typer.Option()] = None,
     wallet: Annotated[str | None, typer.Option()] = None,
     label: Annotated[list[str] | None, typer.Option(help="name:value; repeatable.")] = None,
-    started_after: Annotated[str | None, typer.Option(help="As 2026-11-21T02:30:00Z.")] = None,
+    started_after: Annotated[
+        str | None, typer.Option(help="For example 2026-11-21T02:30:00Z.")
+    ] = None,
     started_before: Annotated[str | None, typer.Option()] = None,
     sort: Annotated[Sort | None, typer.Option()] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
