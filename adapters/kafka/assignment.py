@@ -27,6 +27,8 @@ class Lane:
     #: Where the client last came to the lane's end. Markers of transactions take offsets as well, and are never
     #: handed on.
     end_seen: int = 0
+    #: Where the lane ended when its last messages came; there may be more by now.
+    end: int = 0
 
     @property
     def read_to(self) -> int:

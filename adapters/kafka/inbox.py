@@ -97,14 +97,9 @@ class KafkaInbox:
 
     @property
     def lag(self) -> int:
-        """By the ends that came with the last fetches; a lane that was not fetched yet counts as read."""
-        if self._is_closed:
-            return 0
-        behind = len(self._ready)
-        for (topic, partition), lane in self._assignment.lanes.items():
-            _, end = self._consumer.get_watermark_offsets(Place(topic, partition), cached=True)
-            behind += max(0, end - lane.read_to)
-        return behind
+        """By the ends that came with each lane's last messages."""
+        lanes = self._assignment.lanes.values()
+        return len(self._ready) + sum(max(0, lane.end - lane.read_to) for lane in lanes)
 
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         if next_offsets:
@@ -166,6 +161,7 @@ class KafkaInbox:
     def _accept(self, messages: Sequence[BrokerMessage]) -> None:
         lanes = self._assignment.lanes
         failed: list[tuple[KafkaError, BrokerMessage]] = []
+        moved: dict[tuple[str, int], Lane] = {}
         for message in messages:
             error = message.error()
             lane = lanes.get((message.topic() or "", message.partition() or 0))
@@ -180,7 +176,12 @@ class KafkaInbox:
             if lane is None or offset < lane.next_offset:
                 continue
             lane.next_offset = offset + 1
+            moved[lane.topic, lane.partition] = lane
             self._ready.append(received(message, lane, offset, self._settings))
+        for (topic, partition), lane in moved.items():
+            # Only in this thread: the client lets a call from another one wait for the poll.
+            place = Place(self._settings.on_broker(topic), partition)
+            _, lane.end = self._consumer.get_watermark_offsets(place, cached=True)
         for error, message in failed:
             self._on_consumer_error(error, message)
 

@@ -11,6 +11,8 @@ from conveyor.topics import step_requests
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.settings import KafkaSettings
 
+_TIMEOUT_SECONDS = 2.0
+
 
 class KafkaRequestReaders:
     """`RequestReaders` by all groups that this service may see.
@@ -30,6 +32,8 @@ class KafkaRequestReaders:
         return frozenset(self._read.intersection(services))
 
     def _find(self, services: Sequence[str]) -> set[str]:
+        # Fails soon where no broker answers; the questions below would wait longer, and a stop for them.
+        self._cluster.brokers(_TIMEOUT_SECONDS)
         topics = {self._settings.on_broker(step_requests(each)): each for each in services}
         layouts = self._cluster.layouts(list(topics))
         groups = self._cluster.groups()
