@@ -5,7 +5,7 @@ Undos run in parallel only where the graph allows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,7 @@ from domain.workflow.step import StepExecution, deadline_after, elapsed_ms
 from domain.workflow.weight import (
     REASON_CHARACTERS_MAX,
     WEIGHT_MAX,
+    Requests,
     is_light,
     request_bytes,
     too_large,
@@ -58,7 +59,9 @@ def start_compensation(
     )
 
 
-def backward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
+def backward(
+    instance: WorkflowInstance, now: datetime, requests: Requests
+) -> Sequence[DomainEvent]:
     seals = _give_up_seals(instance, now) if instance.forced else seal_open_steps(instance, now)
     if seals:
         return seals
@@ -68,20 +71,39 @@ def backward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
         if step.undo.status is CompensationStatus.FAILED and step.status is StepStatus.COMPENSATING
     ]
     if instance.forced:
-        hurried = [*_take_as_undone(instance, failed, now), *_do_not_wait(instance, now)]
+        hurried = [*_take_as_undone(instance, failed, now), *_do_not_wait(instance, now, requests)]
         if hurried:
             return hurried
     if not failed:
-        undos = [
-            schedule_undo(instance, step, now)
-            for step in instance.definition.steps
-            if _may_be_undone(instance, step)
-        ]
+        undos = _schedule_undos(
+            instance,
+            ((s, Purpose.UNDO) for s in instance.definition.steps if _may_be_undone(instance, s)),
+            now,
+            requests,
+        )
         if undos:
             return undos
     if any(_is_busy(step) for step in instance.steps.values()):
         return ()
     return _end_compensation(instance, failed, now)
+
+
+def _schedule_undos(
+    instance: WorkflowInstance,
+    attempts: Iterable[tuple[StepDefinition, Purpose]],
+    now: datetime,
+    requests: Requests,
+) -> list[DomainEvent]:
+    """The next attempts, as many as one commit holds; the others follow when these are answered."""
+    events: list[DomainEvent] = []
+    for step, purpose in attempts:
+        if requests.is_full:
+            break
+        event = schedule_undo(instance, step, now, purpose)
+        if isinstance(event, StepScheduled):
+            requests.add(instance.facts, instance.held, step, event.request)
+        events.append(event)
+    return events
 
 
 def _may_be_undone(instance: WorkflowInstance, step: StepDefinition) -> bool:
@@ -262,18 +284,19 @@ def _take_as_undone(
     return events
 
 
-def _do_not_wait(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:
+def _do_not_wait(
+    instance: WorkflowInstance, now: datetime, requests: Requests
+) -> list[DomainEvent]:
     """Forced: an undo that waits for its retry is tried now, and for the last time."""
-    return [
-        schedule_undo(
-            instance,
+    waiting = (
+        (
             instance.definition.step(step.step_id),
-            now,
             Purpose.VERIFY if step.undo.verifying else Purpose.UNDO,
         )
         for step in instance.steps.values()
         if step.status is StepStatus.COMPENSATING and step.undo.next_attempt_at is not None
-    ]
+    )
+    return _schedule_undos(instance, waiting, now, requests)
 
 
 def _end_compensation(

@@ -50,6 +50,7 @@ from domain.workflow.forward import TOO_LARGE, attempt_fault, forward, schedule_
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
+from domain.workflow.weight import Requests
 
 Handled = Sequence[DomainEvent] | Rejection
 
@@ -74,21 +75,28 @@ def _settled(
     now: datetime,
     workflow_id: str = "",
 ) -> Decided[WorkflowInstance]:
+    requests = Requests()
+
     def follow(after: WorkflowInstance, last: Sequence[DomainEvent]) -> Sequence[DomainEvent]:
         # Sending attempts out enables nothing else: everything that was ready is among them.
         if all(type(event) is StepScheduled for event in last):
             return ()
-        return next_events(after, now)
+        return next_events(after, now, requests)
 
     return settle(instance, primary, evolve, follow, workflow_id)
 
 
-def next_events(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
-    """What follows now; nothing while the instance waits for answers, timers or people."""
+def next_events(
+    instance: WorkflowInstance, now: datetime, requests: Requests
+) -> Sequence[DomainEvent]:
+    """What follows now; nothing while the instance waits for answers, timers or people.
+
+    `requests`: those of this decision so far.
+    """
     if instance.status is WorkflowStatus.EXECUTING:
-        return forward(instance, now)
+        return forward(instance, now, requests)
     if instance.status is WorkflowStatus.COMPENSATING:
-        return backward(instance, now)
+        return backward(instance, now, requests)
     return ()
 
 

@@ -26,6 +26,7 @@ from domain.workflow.status import StepStatus
 from domain.workflow.step import deadline_after, elapsed_ms
 from domain.workflow.weight import (
     WEIGHT_MAX,
+    Requests,
     is_light,
     is_light_template,
     json_bytes,
@@ -37,7 +38,8 @@ from domain.workflow.weight import (
 TOO_LARGE = "TOO_LARGE"
 
 
-def forward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
+def forward(instance: WorkflowInstance, now: datetime, requests: Requests) -> Sequence[DomainEvent]:
+    """Everything that is ready begins, as far as one commit holds its requests; the rest follows with the answers."""
     scheduled: list[DomainEvent] = []
     satisfied = 0
     for step in instance.definition.steps:
@@ -45,23 +47,30 @@ def forward(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
         status = execution.status
         if status is StepStatus.COMPLETED or status is StepStatus.SKIPPED:
             satisfied += 1
-        elif status is StepStatus.PENDING:
-            if instance.dependencies_hold(step):
-                event = _begin_step(instance, step, now)
-                if isinstance(event, WorkflowFailed):
-                    return fail(instance, event.error, now)
-                scheduled.append(event)
-        elif status is StepStatus.FAILED:
-            if execution.next_attempt_at is None and execution.error is not None:
-                return fail(instance, execution.error, now)
-            if execution.next_attempt_at is not None and execution.next_attempt_at <= now:
-                event = _attempt(instance, step, now)
-                if isinstance(event, WorkflowFailed):
-                    return fail(instance, event.error, now)
-                scheduled.append(event)
+            continue
+        has_failed = status is StepStatus.FAILED and execution.next_attempt_at is None
+        if has_failed and execution.error is not None:
+            return fail(instance, execution.error, now)
+        if requests.is_full or not _is_due(instance, step, now):
+            continue
+        event = (_begin_step if status is StepStatus.PENDING else _attempt)(instance, step, now)
+        if isinstance(event, WorkflowFailed):
+            return fail(instance, event.error, now)
+        if isinstance(event, StepScheduled):
+            requests.add(instance.facts, instance.held, step, event.request)
+        scheduled.append(event)
     if scheduled:
         return scheduled
     return complete(instance, now) if satisfied == len(instance.steps) else ()
+
+
+def _is_due(instance: WorkflowInstance, step: StepDefinition, now: datetime) -> bool:
+    """Its first attempt, or the next one."""
+    execution = instance.steps[step.id]
+    if execution.status is StepStatus.PENDING:
+        return instance.dependencies_hold(step)
+    retry_at = execution.next_attempt_at
+    return execution.status is StepStatus.FAILED and retry_at is not None and retry_at <= now
 
 
 def _begin_step(

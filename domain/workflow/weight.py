@@ -24,6 +24,8 @@ REASON_CHARACTERS_MAX: Final = 4000
 _ENVELOPE_BYTES: Final = 50_000
 #: Bytes of what is weighed, of everything that is sent.
 WEIGHT_MAX: Final = MESSAGE_BYTES_MAX - _ENVELOPE_BYTES
+#: Of the requests that follow from one message; a commit holds them all, and MongoDB takes 16 MB of it.
+REQUESTS_BYTES_MAX: Final = 4_000_000
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -79,10 +81,43 @@ def _most(templates: list[Template], beside: int) -> tuple[int | None, int]:
     return (beside + max(known) if len(known) == len(copies) else None), fixed
 
 
-def is_light(held: int, step: StepDefinition) -> bool:
-    """No request of the step can be too large, whatever of the held data it repeats."""
+def request_at_most(held: int, step: StepDefinition) -> int | None:
+    """Bytes of any request of the step, at most, whatever of the held data it repeats; None without a bound."""
     copies, fixed = _growth(step)
-    return copies is not None and held * copies + fixed < WEIGHT_MAX
+    return None if copies is None else held * copies + fixed
+
+
+def is_light(held: int, step: StepDefinition) -> bool:
+    """No request of the step can be too large."""
+    most = request_at_most(held, step)
+    return most is not None and most < WEIGHT_MAX
+
+
+class Requests:
+    """The requests of one decision, as many as one commit may hold. Those left out follow when these are answered."""
+
+    def __init__(self) -> None:
+        self._requests: list[StepRequest] = []
+        #: Bounds, until they add up to too much; then what the requests really have.
+        self._bytes = 0
+        self._is_measured = False
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= REQUESTS_BYTES_MAX
+
+    def add(self, facts: StartFacts, held: int, step: StepDefinition, request: StepRequest) -> None:
+        """`held`: what its workflow holds by now."""
+        self._requests.append(request)
+        if self._is_measured:
+            self._bytes += request_bytes(facts, request)
+            return
+        most = request_at_most(held, step)
+        if most is not None and self._bytes + most < REQUESTS_BYTES_MAX:
+            self._bytes += most
+            return
+        self._is_measured = True
+        self._bytes = sum(request_bytes(facts, each) for each in self._requests)
 
 
 def is_light_template(held: int, template: Template) -> bool:

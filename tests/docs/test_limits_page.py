@@ -75,6 +75,9 @@ def test_sizes() -> None:
         "Data of a request: mapped input, and of an undo also output and snapshot": (
             f"{weight.WEIGHT_MAX:,} bytes"
         ),
+        "Data of the requests that follow from one message": (
+            f"about {weight.REQUESTS_BYTES_MAX:,} bytes"
+        ),
         "Data that a workflow keeps": f"{drafts.INSTANCE_BYTES_MAX:,} bytes",
         "Steps of a definition": f"{limits.MAX_STEPS:,}",
         "Dependencies of a definition": f"{limits.MAX_DEPENDENCIES:,}",

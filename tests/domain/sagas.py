@@ -116,6 +116,11 @@ class Saga:
             self.succeeds(step_id)
         return self
 
+    def succeed_with(self, output: Any, *step_ids: str) -> Self:
+        for step_id in step_ids:
+            self.succeeds(step_id, output)
+        return self
+
     def fails(
         self, step_id: str, error_type: str = "BUSINESS_RULE_VIOLATION", **facts: Any
     ) -> Self:
