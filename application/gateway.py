@@ -18,17 +18,11 @@ from conveyor import topics, types
 from conveyor.messages import Message
 from conveyor.times import rfc3339
 
+from application.codec.endings import MAY_END, status_at_end
 from application.codec.starts import payload_hash
 from application.ports import Clock, Document, EventFeed, PublishEventPort, Unavailable
 from domain.aggregate.event import CommandRejected
-from domain.workflow.events import (
-    CompensationCompleted,
-    WorkflowAccepted,
-    WorkflowCancelled,
-    WorkflowCompleted,
-    WorkflowFailed,
-    WorkflowStarted,
-)
+from domain.workflow.events import WorkflowAccepted, WorkflowStarted
 
 SOURCE = "/conveyor/api"
 #: How long a topic may take to acknowledge a command.
@@ -205,12 +199,8 @@ def _outcome(command: Message, hashed: str, message: Message) -> Outcome | None:
     return None
 
 
-_ENDS = (WorkflowCompleted.TYPE, CompensationCompleted.TYPE)
-_MAY_END = (WorkflowFailed.TYPE, WorkflowCancelled.TYPE)
-
-
 def _end(message: Message) -> Document | None:
-    if message.type not in _ENDS and message.type not in _MAY_END:
+    if message.type not in MAY_END:
         return None
     event: Document = orjson.loads(message.data)
-    return None if event.get("willCompensate") else event
+    return None if status_at_end(message.type, event) is None else event

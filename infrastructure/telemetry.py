@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from application.codec.endings import MAY_END, status_at_end
 from application.codec.times import parse_time
 from application.ports import Document, RecordedEvent
 from domain.aggregate.event import CommandRejected
@@ -89,11 +90,12 @@ class EngineTelemetry:
     def recorded(self, events: Sequence[RecordedEvent], state: State) -> None:
         for event in events:
             tell = self._tell.get(event.type)
-            if tell is not None:
-                tell(event.data)
-            status_at_end = _STATUS_AT_END.get(event.type)
-            if status_at_end is not None and isinstance(state, WorkflowInstance):
-                self._on_end(event.data, status_at_end(event.data), state)
+            if tell is None:
+                continue
+            data = event.data
+            tell(data)
+            if event.type in MAY_END and isinstance(state, WorkflowInstance):
+                self._on_end(data, status_at_end(event.type, data), state)
 
     def counted(self, what: str, amount: int = 1) -> None:
         self._counted.labels(what).inc(amount)
@@ -195,22 +197,7 @@ class EngineTelemetry:
         )
 
 
-def _unless_undone(status: WorkflowStatus) -> Callable[[Document], WorkflowStatus | None]:
-    return lambda data: None if data["willCompensate"] else status
-
-
-#: Event type -> the status of a workflow that does not go on by itself after the event; None if it does.
-_STATUS_AT_END: Mapping[str, Callable[[Document], WorkflowStatus | None]] = {
-    WorkflowCompleted.TYPE: lambda _: WorkflowStatus.COMPLETED,
-    WorkflowFailed.TYPE: _unless_undone(WorkflowStatus.FAILED),
-    WorkflowCancelled.TYPE: _unless_undone(WorkflowStatus.CANCELLED),
-    CompensationCompleted.TYPE: lambda data: (
-        WorkflowStatus.COMPENSATED if data["success"] else WorkflowStatus.FAILED
-    ),
-}
-
-
 def _ended(event_type: str, data: Document) -> Document:
     """What a line says of a workflow that does not go on by itself."""
-    status = _STATUS_AT_END[event_type](data)
+    status = status_at_end(event_type, data)
     return {} if status is None else {"definition": data["definition"], "status": str(status)}

@@ -12,15 +12,11 @@ from enum import StrEnum
 
 import orjson
 
+from application.codec import endings
 from bench.recipes.errors import BenchError
 from domain.aggregate.event import CommandRejected
-from domain.workflow.events import (
-    CompensationCompleted,
-    WorkflowCancelled,
-    WorkflowCompleted,
-    WorkflowFailed,
-    WorkflowStarted,
-)
+from domain.workflow.events import WorkflowStarted
+from domain.workflow.status import WorkflowStatus
 from infrastructure.orders import order
 
 #: Workflows that run before the clock does.
@@ -44,27 +40,20 @@ class Ending(StrEnum):
     FAILED = "failed"
 
 
-#: Events that may be the last of a workflow.
-MAY_END = frozenset(
-    event.TYPE
-    for event in (
-        WorkflowCompleted,
-        CompensationCompleted,
-        WorkflowFailed,
-        WorkflowCancelled,
-        CommandRejected,
-    )
-)
+#: Events that may be the last of a workflow; one that was refused never begins.
+MAY_END = endings.MAY_END | {CommandRejected.TYPE}
+_ENDINGS = {
+    WorkflowStatus.COMPLETED: Ending.COMPLETED,
+    WorkflowStatus.COMPENSATED: Ending.COMPENSATED,
+}
 
 
 def ending(event_type: str, data: bytes) -> Ending | None:
     """What an event of `MAY_END` says; None if the workflow goes on."""
-    if event_type == WorkflowCompleted.TYPE:
-        return Ending.COMPLETED
-    document = orjson.loads(data)
-    if event_type == CompensationCompleted.TYPE:
-        return Ending.COMPENSATED if document["success"] else Ending.FAILED
-    return None if document.get("willCompensate") else Ending.FAILED
+    if event_type == CommandRejected.TYPE:
+        return Ending.FAILED
+    status = endings.status_at_end(event_type, orjson.loads(data))
+    return None if status is None else _ENDINGS.get(status, Ending.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,10 +145,6 @@ class WorkflowInstance(Value):
     def has_timed_out(self, now: datetime) -> bool:
         return self.timeout_at is not None and now >= self.timeout_at
 
-    def is_ready(self, step: StepDefinition) -> bool:
-        """Its turn has come: it has not begun and everything that it depends on is satisfied."""
-        return self.steps[step.id].status is StepStatus.PENDING and self.dependencies_hold(step)
-
     def dependencies_hold(self, step: StepDefinition) -> bool:
         for dependency in step.depends_on:  # noqa: SIM110 - asked at every event: a generator costs twice as much
             if not self.steps[dependency].status.is_satisfied:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.definition.definition import OnFailure
-from tests.domain.definitions import Path, chain, diamond, step, workflow
+from tests.domain.definitions import Path, chain, step, workflow
 from tests.domain.sagas import Saga
 
 
@@ -70,14 +70,6 @@ def test_a_workflow_whose_steps_are_done_but_that_is_held_has_no_current_step() 
 
     assert saga.instance.current_step_id == "reserve"
     assert saga.succeeds("reserve").instance.current_step_id is None
-
-
-def test_ready_steps() -> None:
-    """A step is ready when everything before it is satisfied and it has not begun."""
-    saga = Saga(diamond()).starts().pauses().succeeds("reserve")
-    ready = [s.id for s in saga.definition.steps if saga.instance.is_ready(s)]
-
-    assert ready == ["pick", "charge"]
 
 
 def test_active_and_terminal() -> None:
