@@ -74,6 +74,8 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
         300,
     ),
     "unresolved": ("Steps of which nobody knows yet whether they were performed.", []),
+    "incidents": ("The open incidents: a person has to look.", []),
+    "raisedAt": ("When it was raised.", _TIME),
     "cancelReason": ("Why it was cancelled.", None),
     "idempotencyKey": ("The same key with the same payload is the same start.", "order-4711"),
     "allowedCommands": ("Commands that are possible now.", ["pause", "cancel", "signal"]),

@@ -30,6 +30,17 @@ class WorkflowErrorResponse(_Answer):
     occurred_at: Time | None
 
 
+class IncidentResponse(_Answer):
+    """An incident that is open."""
+
+    code: str
+    step_id: str | None
+    #: Of the event that raised it.
+    version: int
+    raised_at: Time
+    detail: str
+
+
 class RetryPolicyResponse(_Answer):
     """Retries after the first attempt."""
 
@@ -119,6 +130,8 @@ class WorkflowListItem(_Answer):
     errors: list[WorkflowErrorResponse]
     #: Steps of which is not known yet whether they were performed.
     unresolved: list[str]
+    #: What somebody has to look at; each leaves the list when what it names has passed.
+    incidents: list[IncidentResponse]
     cancel_reason: str | None
     idempotency_key: str | None
     allowed_commands: list[str]

@@ -56,6 +56,10 @@ class DefinitionKey(NamedTuple):
     version: int
 
 
+def _has_all(_: Document) -> bool:
+    return True
+
+
 def _no_definition(_: Document) -> DefinitionKey | None:
     return None
 
@@ -83,6 +87,8 @@ class Aggregate(Generic[S]):
     #: holds the whole state.
     to_document: Callable[[S, int, Document], Document]
     from_document: Callable[[Document, DefinitionOf], S]
+    #: Whether a stored document has the whole state; what an older release wrote may lack a part of it.
+    is_whole: Callable[[Document], bool] = _has_all
     #: The definition that a stored document, or the data of a first event, needs to be read.
     definition_key: Callable[[Document], DefinitionKey | None] = _no_definition
     #: The command without data that cannot be kept, with code and detail; None where it has no such form.

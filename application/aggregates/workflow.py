@@ -8,7 +8,7 @@ from conveyor import types
 
 from application.aggregates.aggregate import Aggregate, Command, DefinitionKey
 from application.codec.commands import COMMANDS
-from application.codec.instances import from_document, to_document
+from application.codec.instances import from_document, is_whole, to_document
 from application.codec.replies import REPLIES, without_data
 from application.codec.starts import read_start
 from application.ports import Document
@@ -73,6 +73,7 @@ WORKFLOW: Aggregate[WorkflowInstance] = Aggregate(
     common=_common,
     to_document=to_document,
     from_document=from_document,
+    is_whole=is_whole,
     definition_key=_definition_key,
     shrink=_shrink,
     unfinished=_unfinished,

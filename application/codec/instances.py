@@ -18,6 +18,7 @@ from domain.definition.expression import Template
 from domain.definition.retry import RetryPolicy
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
+from domain.workflow.incident import Incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowPriority, WorkflowStatus
 from domain.workflow.step import NO_UNDO, StepExecution, Undo
@@ -58,6 +59,7 @@ def to_document(instance: WorkflowInstance, partition: int, applied: Document) -
         "retryCount": instance.retry_count,
         "errors": [error_document(error) for error in instance.errors],
         "unresolved": list(instance.unresolved),
+        "incidents": [_incident_document(incident) for incident in instance.incidents],
         "cancelReason": instance.cancel_reason,
         "allowedCommands": list(instance.allowed_commands),
         "createdAt": rfc3339(instance.created_at),
@@ -79,6 +81,16 @@ def to_document(instance: WorkflowInstance, partition: int, applied: Document) -
             "steps": {step.step_id: _internal(step) for step in instance.steps.values()},
             **applied,
         },
+    }
+
+
+def _incident_document(incident: Incident) -> Document:
+    return {
+        "code": incident.code,
+        "stepId": incident.step_id,
+        "version": incident.version,
+        "raisedAt": rfc3339(incident.raised_at),
+        "detail": incident.detail,
     }
 
 
@@ -274,7 +286,18 @@ def from_document(document: Document, definition_of: DefinitionOf) -> WorkflowIn
         compensated_steps=tuple(document["compensatedSteps"]),
         forced=engine["forced"],
         signals=engine["signals"],
+        incidents=tuple(_incident(each) for each in document.get("incidents", ())),
         held=held_by(facts, steps.values(), engine["signals"]),
+    )
+
+
+def _incident(document: Document) -> Incident:
+    return Incident(
+        code=document["code"],
+        step_id=document["stepId"],
+        version=document["version"],
+        raised_at=parse_time(document["raisedAt"]),
+        detail=document["detail"],
     )
 
 
@@ -342,10 +365,15 @@ def _error(document: Document | None) -> WorkflowError | None:
     return error_from(document) if document is not None else None
 
 
+def is_whole(document: Document) -> bool:
+    """Older releases left out what has become part of the state since."""
+    return "incidents" in document
+
+
 def resource(document: Document) -> Document:
     """The resource that the API shows: the document without what is internal, `id` for `_id`."""
     shown = {key: value for key, value in document.items() if key not in INTERNAL_FIELDS}
-    return {"id": document["_id"], **shown}
+    return {"id": document["_id"], "incidents": [], **shown}
 
 
 def listed(document: Document) -> Document:

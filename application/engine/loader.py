@@ -85,7 +85,10 @@ class Loader:
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
         """Those of the aggregates that exist. Raises Unavailable, UnreadablePartition."""
-        documents = await self._projections.load(ids)
+        projected = await self._projections.load(ids)
+        documents = {
+            id_: each for id_, each in projected.items() if self._catalog.of(id_).is_whole(each)
+        }
         versions = {id_: documents[id_]["version"] if id_ in documents else 0 for id_ in ids}
         tails = await self._log.read(versions)
         definitions: dict[tuple[str, int], WorkflowDefinition] = {}
@@ -108,6 +111,9 @@ class Loader:
                 raise UnreadablePartition(
                     stored.partition, f"{aggregate_id} cannot be read: {detail}"
                 ) from fault
+        for aggregate_id in (projected.keys() - documents.keys()) & loaded.keys():
+            version = projected[aggregate_id]["version"]
+            loaded[aggregate_id] = _projected_at(loaded[aggregate_id], version)
         return loaded
 
     async def _read(
@@ -141,6 +147,12 @@ class Loader:
                 " register it again: `conveyor definitions apply`"
             )
         return definition
+
+
+def _projected_at(loaded: Loaded, version: int) -> Loaded:
+    """Its document lacks a part of the state, so all of its log was read; only what came later is a tail."""
+    loaded.hot.projected = version
+    return Loaded(loaded.hot, [each for each in loaded.tail if each.last_version > version])
 
 
 def replayed(

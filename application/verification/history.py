@@ -220,10 +220,12 @@ class History:
         expected: Document = orjson.loads(
             orjson.dumps(self.aggregate.to_document(self._state, partition, taken), default=dict)
         )
-        names = sorted(expected.keys() | document.keys())
+        is_whole = self.aggregate.is_whole(document)
+        names = sorted(expected.keys() | document.keys() if is_whole else document.keys())
         different = [name for name in names if expected.get(name) != document.get(name)]
         if (
             not different
+            and is_whole
             and self.aggregate.from_document(document, self.definition_of) != self._state
         ):
             return ["what is read from it"]

@@ -18,7 +18,6 @@ from domain.workflow.commands import Purpose
 from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
-    IncidentRaised,
     StepCompensated,
     StepCompensationFailed,
     StepRequest,
@@ -26,6 +25,8 @@ from domain.workflow.events import (
     StepSealed,
 )
 from domain.workflow.failure import ErrorType
+from domain.workflow.incident import IncidentCode
+from domain.workflow.incidents import raise_incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import ask_seal, close_read_only, seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus
@@ -251,14 +252,9 @@ def _give_up_seals(instance: WorkflowInstance, now: datetime) -> list[DomainEven
                 forced=True,
             )
         )
-        events.append(
-            IncidentRaised(
-                occurred_at=now,
-                step_id=step.step_id,
-                code="UNRESOLVED",
-                detail=f"{step.step_id} was given up without an answer; look at its service",
-            )
-        )
+        detail = f"{step.step_id} was given up without an answer; look at its service"
+        code = IncidentCode.UNRESOLVED
+        events.extend(raise_incident(instance, now, code, step.step_id, detail))
     return events
 
 
@@ -309,14 +305,10 @@ def _end_compensation(
         failed_steps=tuple(step.step_id for step in failed),
         duration_ms=elapsed_ms(instance.compensation_started_at, now),
     )
-    incidents = [
-        IncidentRaised(
-            occurred_at=now,
-            step_id=step.step_id,
-            code="COMPENSATION_FAILED",
-            detail=f"the undo of {step.step_id} failed: {step.undo.error.message if step.undo.error else ''};"
-            " compensate again or force it",
-        )
-        for step in failed
-    ]
+    incidents: list[DomainEvent] = []
+    for step in failed:
+        reason = step.undo.error.message if step.undo.error else ""
+        detail = f"the undo of {step.step_id} failed: {reason}; compensate again or force it"
+        code = IncidentCode.COMPENSATION_FAILED
+        incidents.extend(raise_incident(instance, now, code, step.step_id, detail))
     return (ended, *incidents)

@@ -47,6 +47,7 @@ from domain.workflow.events import (
 )
 from domain.workflow.evolve import evolve
 from domain.workflow.forward import TOO_LARGE, attempt_fault, forward, schedule_step
+from domain.workflow.incidents import resolve_incidents
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
@@ -93,6 +94,9 @@ def next_events(
 
     `requests`: those of this decision so far.
     """
+    resolved = resolve_incidents(instance, now) if instance.incidents else ()
+    if resolved:
+        return resolved
     if instance.status is WorkflowStatus.EXECUTING:
         return forward(instance, now, requests)
     if instance.status is WorkflowStatus.COMPENSATING:

@@ -38,6 +38,7 @@ from domain.workflow.events import (
     WorkflowStarted,
 )
 from domain.workflow.failure import WorkflowError
+from domain.workflow.incident import Incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import (
     CompensationStatus,
@@ -302,6 +303,28 @@ def _reply_ignored(instance: WorkflowInstance, event: StepReplyIgnored) -> Workf
     return _with_step(instance, event, step)
 
 
+# -- incidents -----------------------------------------------------------------------------------
+
+
+def _incident_raised(instance: WorkflowInstance, event: IncidentRaised) -> WorkflowInstance:
+    if instance.open_incident(event.code, event.step_id) is not None:
+        return _next(instance, event)
+    incident = Incident(
+        code=event.code,
+        step_id=event.step_id,
+        version=instance.version + 1,
+        raised_at=event.occurred_at,
+        detail=event.detail,
+    )
+    return _next(instance, event, incidents=(*instance.incidents, incident))
+
+
+def _incident_resolved(instance: WorkflowInstance, event: IncidentResolved) -> WorkflowInstance:
+    passed = instance.open_incident(event.code, event.step_id)
+    left = tuple(incident for incident in instance.incidents if incident is not passed)
+    return _next(instance, event, incidents=left)
+
+
 # -- compensation --------------------------------------------------------------------------------
 
 
@@ -389,7 +412,7 @@ _APPLY: dict[type[DomainEvent], Callable[[WorkflowInstance, Any], WorkflowInstan
     StepCompensationFailed: _step_compensation_failed,
     CompensationStarted: _compensation_started,
     CompensationCompleted: _compensation_completed,
-    IncidentRaised: _unchanged,
-    IncidentResolved: _unchanged,
+    IncidentRaised: _incident_raised,
+    IncidentResolved: _incident_resolved,
     CommandRejected: _unchanged,
 }

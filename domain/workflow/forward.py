@@ -20,6 +20,8 @@ from domain.workflow.events import (
     WorkflowFailed,
 )
 from domain.workflow.failure import ErrorType, WorkflowError
+from domain.workflow.incident import IncidentCode
+from domain.workflow.incidents import raise_incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import ask_seal
 from domain.workflow.status import StepStatus
@@ -200,15 +202,9 @@ def fail(instance: WorkflowInstance, error: WorkflowError, now: datetime) -> Seq
     if will_compensate:
         return (failed, start_compensation(instance, now, error.message, "FAILURE"))
     if past_pivot:
-        return (
-            failed,
-            IncidentRaised(
-                occurred_at=now,
-                step_id=error.step_id,
-                code="PAST_PIVOT",
-                detail=f"{error.message}; past its pivot the workflow can only go forward: retry it",
-            ),
-        )
+        detail = f"{error.message}; past its pivot the workflow can only go forward: retry it"
+        code = IncidentCode.PAST_PIVOT
+        return (failed, *raise_incident(instance, now, code, error.step_id, detail))
     return (failed,)
 
 
@@ -228,9 +224,7 @@ def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
     try:
         output = _output(instance, template) if template is not None else None
     except ExpressionError as fault:
-        incidents = (
-            IncidentRaised(occurred_at=now, step_id=None, code="OUTPUT_MAPPING", detail=str(fault)),
-        )
+        incidents = raise_incident(instance, now, IncidentCode.OUTPUT_MAPPING, None, str(fault))
     completed = WorkflowCompleted(
         occurred_at=now, output=output, duration_ms=elapsed_ms(instance.started_at, now)
     )

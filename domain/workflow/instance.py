@@ -10,6 +10,7 @@ from domain.definition.definition import StepDefinition, WorkflowDefinition
 from domain.values import Value, field, fields_of
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
+from domain.workflow.incident import Incident
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
 
@@ -54,6 +55,8 @@ class WorkflowInstance(Value):
     #: What cannot be undone is taken as undone (force-compensate).
     forced: bool = False
     signals: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    #: Those that are open, in the order of their raising.
+    incidents: tuple[Incident, ...] = ()
     #: Bytes that its expressions and requests can read, at most (`weight`). An estimate: how it came about
     #: may make it differ between equal states.
     held: int = 0
@@ -88,6 +91,12 @@ class WorkflowInstance(Value):
         for step_id in self.definition.pivots:
             if self.steps[step_id].unanswered:
                 return step_id
+        return None
+
+    def open_incident(self, code: str, step_id: str | None) -> Incident | None:
+        for incident in self.incidents:
+            if incident.code == code and incident.step_id == step_id:
+                return incident
         return None
 
     @property

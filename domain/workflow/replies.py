@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.rejection import Rejection, RejectionCode
@@ -12,7 +13,6 @@ from domain.values import changed
 from domain.workflow.backward import schedule_undo, undo_fault
 from domain.workflow.commands import ExecuteStep, HandleSealAnswer, HandleStepReply, Purpose
 from domain.workflow.events import (
-    IncidentRaised,
     StepCompensated,
     StepCompensationFailed,
     StepExecuted,
@@ -23,11 +23,15 @@ from domain.workflow.events import (
 )
 from domain.workflow.failure import ErrorType, WorkflowError
 from domain.workflow.forward import TOO_LARGE
+from domain.workflow.incident import IncidentCode
+from domain.workflow.incidents import raise_incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
 from domain.workflow.weight import at_most, is_light
 
+#: Failures in a row, past the pivot, before somebody has to look; more if the policy of the step allows more.
+FAILURES_MAX: Final = 5
 _RETRYING = (WorkflowStatus.EXECUTING, WorkflowStatus.PAUSED)
 
 
@@ -83,14 +87,12 @@ def _succeeded(
     if execution.sealed or instance.status is WorkflowStatus.COMPENSATED:
         if step.kind is StepKind.READ_ONLY:
             return (ignored,)
-        incident = IncidentRaised(
-            occurred_at=now,
-            step_id=step.id,
-            code="PERFORMED_AFTER_ALL",
-            detail=f"{step.service} performed {step.id}, which the workflow took as not done and does not undo"
-            " any more: look at the service, undo it there",
+        detail = (
+            f"{step.service} performed {step.id}, which the workflow took as not done and does not undo"
+            " any more: look at the service, undo it there"
         )
-        return (ignored, incident)
+        code = IncidentCode.PERFORMED_AFTER_ALL
+        return (ignored, *raise_incident(instance, now, code, step.id, detail))
     unusable = reply.error or _unusable(instance, step, reply, now)
     if unusable is not None:
         return (_performed_in_vain(step, execution, reply, unusable, now),)
@@ -226,7 +228,22 @@ def fail_attempt(
             round=execution.round,
             due_at=retry_at,
         ),
+        *_still_failing(instance, step, error, now),
     )
+
+
+def _still_failing(
+    instance: WorkflowInstance, step: StepDefinition, error: WorkflowError, now: datetime
+) -> Sequence[DomainEvent]:
+    """Past the pivot there is no last retry, so the workflow only says that it gets nowhere."""
+    failures = instance.steps[step.id].retry_count + 1
+    if failures < max(FAILURES_MAX, step.retry.max_retries + 1):
+        return ()
+    detail = (
+        f"{step.id} failed {failures} times: {error.message}; past its pivot the workflow tries it again until"
+        f" {step.service} performs it: look at the service"
+    )
+    return raise_incident(instance, now, IncidentCode.STILL_FAILING, step.id, detail)
 
 
 def record_result(

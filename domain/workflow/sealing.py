@@ -10,13 +10,14 @@ from domain.aggregate.event import DomainEvent
 from domain.definition.definition import StepDefinition, StepKind
 from domain.definition.retry import RetryPolicy
 from domain.workflow.events import (
-    IncidentRaised,
     SealRequest,
     StepFailed,
     StepSealed,
     StepUnresolved,
 )
 from domain.workflow.failure import ErrorType
+from domain.workflow.incident import IncidentCode
+from domain.workflow.incidents import raise_incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus
 
@@ -57,16 +58,16 @@ def ask_seal_again(
     if step.kind is StepKind.READ_ONLY:
         return close_read_only(instance, step, now)
     asked = ask_seal(instance, step, now)
-    if asked.seal_attempt != UNANSWERED_MAX + 1:
+    if asked.seal_attempt <= UNANSWERED_MAX:
         return (asked,)
-    incident = IncidentRaised(
-        occurred_at=now,
-        step_id=step.id,
-        code="SEAL_UNANSWERED",
-        detail=f"{step.service} was asked {UNANSWERED_MAX} times whether it performed {step.id} and does not answer:"
-        " check that the name of the service is right, and that a participant of it is running",
+    detail = (
+        f"{step.service} was asked {UNANSWERED_MAX} times whether it performed {step.id} and does not answer:"
+        " check that the name of the service is right, and that a participant of it is running"
     )
-    return (asked, incident)
+    return (
+        asked,
+        *raise_incident(instance, now, IncidentCode.SEAL_UNANSWERED, step.id, detail),
+    )
 
 
 def seal_open_steps(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:

@@ -50,6 +50,7 @@ def _fields(workflow: Json) -> Json:
         "input": workflow["inputParameters"],
         "output": workflow["output"],
     }
+    fields |= _numbered("incident", [_incident(each) for each in workflow["incidents"]])
     fields |= error_fields(workflow["errors"])
     fields["possible now"] = ", ".join(workflow["allowedCommands"])
     return fields
@@ -57,10 +58,11 @@ def _fields(workflow: Json) -> Json:
 
 def error_fields(errors: Sequence[Json]) -> Json:
     """A line for each error of a workflow."""
-    return {
-        "error" if number == 1 else f"error {number}": _error(error)
-        for number, error in enumerate(errors, start=1)
-    }
+    return _numbered("error", [_error(error) for error in errors])
+
+
+def _numbered(name: str, lines: Sequence[str]) -> Json:
+    return {name if n == 1 else f"{name} {n}": line for n, line in enumerate(lines, start=1)}
 
 
 def _unread(url: str, workflow: Json) -> Json:
@@ -85,6 +87,11 @@ def _unread(url: str, workflow: Json) -> Json:
 
 def _unless(value: Any, *usual: Any) -> Any:
     return None if value in usual else value
+
+
+def _incident(incident: Json) -> str:
+    step = f"{incident['stepId']}: " if incident["stepId"] else ""
+    return f"{step}{incident['code']} since {incident['raisedAt']}: {incident['detail']}"
 
 
 def _error(error: Json) -> str:

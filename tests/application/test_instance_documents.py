@@ -21,3 +21,10 @@ def test_an_undo_that_failed_before_its_first_attempt_keeps_its_error() -> None:
     assert saga.instance.steps["reserve"].undo.error is not None
 
     assert stored(saga.instance) == saga.instance
+
+
+def test_open_incidents_are_part_of_the_state() -> None:
+    saga = stored_by_an_older_version().fails("charge")
+    assert saga.instance.incidents
+
+    assert stored(saga.instance).incidents == saga.instance.incidents

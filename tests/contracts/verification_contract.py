@@ -238,7 +238,7 @@ class VerificationContract(VerifiedMemoryContract):
                 .succeeds("reserve")
                 .cancels(compensate=False)
                 .history,
-                "wf-stuck": SAGAS["cancelled"]()[:13],
+                "wf-stuck": SAGAS["forced"]()[:13],
             }
         )
 

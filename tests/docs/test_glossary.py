@@ -11,6 +11,7 @@ from domain.aggregate.rejection import RejectionCode
 from domain.definition.compensation import CompensationStrategy
 from domain.definition.faults import Rule
 from domain.workflow.failure import ErrorType
+from domain.workflow.incident import IncidentCode
 from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.docs.pages import ROOT, code_in, first_code, page, rows, section
 
@@ -23,20 +24,13 @@ _SETTING = re.compile(r"(?:CONVEYOR|NO|SASL|TEST)_")
 _FENCED = re.compile(r"^```.*?^```|^    .*$", re.DOTALL | re.MULTILINE)
 _CAPITALS = re.compile(r"(?<![\w./-])[A-Z]+(?:_[A-Z]+)+(?![\w/-])")
 
-_INCIDENT = re.compile(r'IncidentRaised\([^()]*code="([A-Z_]+)"')
-
 ENUMS: Mapping[str, set[str]] = {
     "state of a workflow": set(WorkflowStatus),
     "state of a step": set(StepStatus),
     "refusal of a command": set(RejectionCode),
     "fault of a definition": set(Rule),
     "strategy of a compensation": set(CompensationStrategy),
-    "incident": {
-        code
-        for file in (ROOT / "domain" / "workflow").glob("*.py")
-        for code in _INCIDENT.findall(file.read_text(encoding="utf-8"))
-    }
-    | {RejectionCode.INTERNAL},
+    "incident": {*IncidentCode, RejectionCode.INTERNAL},
     "type of an error": {value for name, value in vars(ErrorType).items() if name.isupper()},
 }
 

@@ -25,7 +25,7 @@ from application.use_cases import control, start
 from domain.aggregate.ids import id_fault
 from domain.definition import limits, retry
 from domain.definition.faults import Rule
-from domain.workflow import sealing, weight
+from domain.workflow import replies, sealing, weight
 from tests.docs.pages import ROOT, first_code, page, rows, section
 
 PAGE = page("docs/reference/limits.md")
@@ -170,6 +170,7 @@ def test_seals_and_late_retries() -> None:
     assert sealing._BACK_OFF.initial_delay_ms == 1000
     assert f"at most {sealing._BACK_OFF.max_delay_ms // 1000} seconds" in text
     assert f"After {sealing.UNANSWERED_MAX} of them without an answer" in text
+    assert f"after {replies.FAILURES_MAX} failures in a row" in text
 
 
 # -- numbers of a definition ---------------------------------------------------------------------

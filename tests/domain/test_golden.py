@@ -17,6 +17,9 @@ from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
 from tests.domain.goldens import FOLDER, SAGAS, changes, read, written
 
+#: Written before open incidents were part of the state.
+WITHOUT_INCIDENTS = ("cancelled", "retried")
+
 
 def lines_of(name: str) -> list[str]:
     return (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -47,7 +50,10 @@ def test_history_is_read_as_before(name: str) -> None:
 
         after = evolve(instance, read(line), "wf-1")
 
-        assert changes(instance, after) == line["changes"]
+        changed = changes(instance, after)
+        if name in WITHOUT_INCIDENTS:
+            changed.pop("incidents", None)
+        assert changed == line["changes"]
         instance = after
 
 

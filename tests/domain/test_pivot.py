@@ -35,7 +35,8 @@ def test_past_the_pivot_a_step_is_repeated_until_it_succeeds() -> None:
     saga = past_pivot()
 
     for attempt in range(2, 12):
-        saga.unavailable("ship").says(StepFailed, StepRetryScheduled)
+        incident = (IncidentRaised,) if attempt == 6 else ()
+        saga.unavailable("ship").says(StepFailed, StepRetryScheduled, *incident)
         saga.retry_is_due("ship").asks_for(f"ship#{attempt}")
 
     saga.succeeds("ship").is_now("COMPLETED")

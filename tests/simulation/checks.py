@@ -19,6 +19,7 @@ from application.ports import Commit, Entry
 from domain.aggregate.event import CommandRejected
 from domain.aggregate.ids import derived_id
 from domain.workflow.evolve import evolve
+from domain.workflow.incident import IncidentCode
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.simulation.definitions import SHELF
@@ -104,6 +105,7 @@ def violations(world: World) -> list[str]:
     found.extend(_effects_once(world.watch.effects))
     for workflow_id, instance in ledger.instances.items():
         found.extend(_end(instance))
+        found.extend(_incidents(instance))
         found.extend(_truth(instance, effects[workflow_id], world.watch.told))
         found.extend(_order(instance, effects[workflow_id], world.watch.told))
     return found
@@ -354,6 +356,20 @@ _ENDS = frozenset(
         WorkflowStatus.FAILED,
     }
 )
+
+
+#: Incidents that only people resolve.
+_STANDING = (IncidentCode.UNRESOLVED, IncidentCode.PERFORMED_AFTER_ALL, IncidentCode.OUTPUT_MAPPING)
+
+
+def _incidents(instance: WorkflowInstance) -> Iterator[str]:
+    """Of what had gone wrong before a workflow ended nothing is left to look at."""
+    end = instance.completed_at
+    if not instance.is_terminal or instance.unresolved or end is None:
+        return
+    for incident in instance.incidents:
+        if incident.code not in _STANDING and incident.raised_at <= end:
+            yield f"{instance.id} is {instance.status}, and {incident.code} is still open"
 
 
 def _effects_once(effects: Sequence[Effect]) -> Iterator[str]:

@@ -28,6 +28,7 @@ from domain.workflow.commands import Purpose
 from domain.workflow.events import (
     CompensationStarted,
     IncidentRaised,
+    IncidentResolved,
     StepCompensated,
     StepCompensationFailed,
     StepExecuted,
@@ -38,6 +39,7 @@ from domain.workflow.events import (
     StepUnresolved,
 )
 from domain.workflow.evolve import evolve
+from domain.workflow.incident import IncidentCode
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.timers import timers_of
@@ -54,9 +56,11 @@ _REPLY = "/request/reply"
 _QUICK_RETRIES = 3
 _PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=5)
+#: What was tried so often in vain is an incident.
+_TRIES_UNSAID = 5
 
 #: What may still be noted of a workflow that has ended for good.
-_AFTER_THE_END = (StepReplyIgnored, CommandRejected, IncidentRaised)
+_AFTER_THE_END = (StepReplyIgnored, CommandRejected, IncidentRaised, IncidentResolved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,21 @@ class Watch:
                 data = recorded.data
                 self._rounds[data["eventId"]] = (data["stepId"], data["round"])
             self._evolved(workflow_id, restore(WORKFLOW.kind, recorded, self._definition_of))
+        if any(event.type in (StepUnresolved.TYPE, StepFailed.TYPE) for event in entry.events):
+            self._is_said(self.instances[workflow_id])
+
+    def _is_said(self, instance: WorkflowInstance) -> None:
+        """Who repeats something and gets nowhere says so."""
+        self.checks += 1
+        for step in instance.steps.values():
+            if step.unanswered and step.seal_attempt > _TRIES_UNSAID:
+                code = IncidentCode.SEAL_UNANSWERED
+            elif step.next_attempt_at is not None and step.retry_count >= _TRIES_UNSAID:
+                code = IncidentCode.STILL_FAILING
+            else:
+                continue
+            if instance.open_incident(code, step.step_id) is None:
+                self.wrong(f"{step.key(instance.id)} is asked for again and again, without {code}")
 
     def _caused(self, workflow_id: str, entry: Entry, is_inbox: bool) -> None:
         """A position causes one entry, and of one lane positions are decided in order."""
@@ -237,6 +256,8 @@ class Watch:
             self._scheduled(before, event)
         elif isinstance(event, StepUnresolved):
             self._sealing(before, event)
+        elif isinstance(event, IncidentRaised):
+            self._raised(before, event)
         elif isinstance(event, StepCompensated):
             key = before.steps[event.step_id].key(workflow_id)
             self._closed.add(key)
@@ -255,6 +276,13 @@ class Watch:
         pause = event.next_attempt_at - event.occurred_at
         if retries >= _QUICK_RETRIES and pause < _PAUSE:
             self.wrong(f"{step.key(before.id)} is tried again in {pause}, after {retries} retries")
+
+    def _raised(self, before: WorkflowInstance, event: IncidentRaised) -> None:
+        """Once while it is open; but each message that could not be decided leaves its own."""
+        self.checks += 1
+        is_open = before.open_incident(event.code, event.step_id) is not None
+        if is_open and event.code in set(IncidentCode):
+            self.wrong(f"{before.id}: {event.code} of {event.step_id} was raised again")
 
     def _sealing(self, before: WorkflowInstance, event: StepUnresolved) -> None:
         """It is asked for ever more seldom."""

@@ -257,6 +257,24 @@ MUTANTS = (
         (replies, "_performed_in_vain", _try_once_more),
     ),
     patched(
+        "unanswered-seals-unsaid",
+        1,
+        "a service that never answers its seal is no incident",
+        (sealing, "UNANSWERED_MAX", 1_000_000),
+    ),
+    patched(
+        "failures-unsaid",
+        0,
+        "a step that fails again and again past the pivot is no incident",
+        (replies, "_still_failing", lambda *_: ()),
+    ),
+    patched(
+        "incidents-stay-open",
+        0,
+        "an incident whose cause has passed is not resolved",
+        (decide, "resolve_incidents", lambda *_: ()),
+    ),
+    patched(
         "undo-not-weighed",
         15,
         "an output is accepted though the undo that repeats it could not be sent",
