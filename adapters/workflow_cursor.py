@@ -33,4 +33,6 @@ def decode_cursor(cursor: str) -> Place:
 
 
 def _foreign(cursor: str) -> ValueError:
-    return ValueError(f"'{cursor}' is no cursor of this list; take the page's nextCursor as it is")
+    return ValueError(
+        f"'{cursor}' is not a cursor of this list; take the page's nextCursor as it is"
+    )

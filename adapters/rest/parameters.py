@@ -22,7 +22,7 @@ def _normalised(text: str) -> str:
 def _label(text: str) -> str:
     name, colon, _ = text.partition(":")
     if not name or not colon:
-        raise ValueError(f"'{text}' is no label; write name:value")
+        raise ValueError(f"'{text}' is not a label; write name:value")
     return text
 
 

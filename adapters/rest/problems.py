@@ -39,8 +39,8 @@ _TITLES: Mapping[str, str] = {
     RejectionCode.INTERNAL: "An error of the service",
     "NOT_FOUND": "No such resource",
     "METHOD_NOT_ALLOWED": "This method is not possible here",
-    "NOT_JSON": "The body is no JSON",
-    "NOT_YAML": "The body is no YAML",
+    "NOT_JSON": "The body is not JSON",
+    "NOT_YAML": "The body is not YAML",
     "UNAVAILABLE": "Not possible at the moment",
     "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not possible here",
     "FORBIDDEN": "Not allowed",
@@ -175,7 +175,7 @@ def _on_disconnect(request: Request, error: Exception) -> Response:
 
 def _on_bug(request: Request, error: Exception) -> Response:
     log.error("request failed", path=request.url.path, exc_info=error)
-    detail = "the service met an error of its own; its log tells more under this correlation id"
+    detail = "the service met an error of its own; its log says more under this correlation id"
     return problem_response(request, Problem(500, RejectionCode.INTERNAL, detail))
 
 

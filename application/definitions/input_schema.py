@@ -29,7 +29,7 @@ class InputSchema:
         except jsonschema_rs.ValidationError as fault:
             place = ".".join(str(part) for part in fault.instance_path)
             detail = f"{place}: {fault.message}" if place else fault.message
-            raise InvalidSchema(f"is no JSON Schema: {detail}") from fault
+            raise InvalidSchema(f"is not a valid JSON Schema: {detail}") from fault
 
     def faults(self, value: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
         """`{path, message}` of each fault, at most MAX_FAULTS; empty when the input fits."""

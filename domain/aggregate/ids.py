@@ -42,7 +42,7 @@ def id_fault(workflow_id: str) -> str | None:
     """Why this is not a valid workflow id, or None."""
     if not _ID.fullmatch(workflow_id):
         return (
-            f"'{workflow_id[:60]}' is no workflow id: 1 to 36 characters, letters, digits and . _ : -,"
+            f"'{workflow_id[:60]}' is not a valid workflow id: 1 to 36 characters, letters, digits and . _ : -,"
             " beginning with a letter or digit"
         )
     if workflow_id in RESERVED_IDS or workflow_id.startswith(RESERVED_PREFIXES):
@@ -82,8 +82,10 @@ class StepKey(NamedTuple):
         parts = key.split("/")
         purpose = parts.pop() if parts[-1] in ("undo", "verify") else None
         if len(parts) not in (3, 4) or not all(_KEY_PART.fullmatch(part) for part in parts):
-            raise ValueError(f"'{key}' is no step key: <workflow>/<step>[/<item>]/<round>")
+            raise ValueError(f"'{key}' is not a step's key: <workflow>/<step>[/<item>]/<round>")
         if not parts[-1].isascii() or not parts[-1].isdigit() or int(parts[-1]) < 1:
-            raise ValueError(f"'{key}' is no step key: the round '{parts[-1]}' is no number from 1")
+            raise ValueError(
+                f"'{key}' is not a step's key: the round '{parts[-1]}' is not a number from 1"
+            )
         item = parts[2] if len(parts) == 4 else None
         return StepKey(parts[0], parts[1], int(parts[-1]), item, purpose)

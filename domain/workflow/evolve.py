@@ -64,7 +64,7 @@ def evolve(
         raise HistoryError(f"{event.TYPE} before the workflow began")
     apply = _APPLY.get(type(event))
     if apply is None:
-        raise HistoryError(f"{event.TYPE} is no event of a running workflow")
+        raise HistoryError(f"{event.TYPE} is not an event of a running workflow")
     return apply(instance, event)
 
 

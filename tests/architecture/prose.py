@@ -1,4 +1,4 @@
-"""What people read: the prose of pages without code, and the docstrings and comments of the source."""
+"""What people read: the prose of pages without code, and the docstrings, texts and comments of the source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def passages() -> Iterator[tuple[str, Passage]]:
         if name.endswith(".md") and not _KEPT_PAGES.match(name):
             yield name, (1, _without_code(text))
     for file in python_files(*SOURCE):
-        for passage in (*_docstrings(syntax(file)), *_comments(file)):
+        for passage in (*_texts(syntax(file)), *_comments(file)):
             yield name_of(file), passage
 
 
@@ -36,12 +36,11 @@ def _without_code(text: str) -> str:
     return _CODE.sub(lambda code: "\n" * code[0].count("\n") or " ", text)
 
 
-def _docstrings(module: ast.Module) -> Iterator[Passage]:
+def _texts(module: ast.Module) -> Iterator[Passage]:
+    """Docstrings, messages and help texts: every string of more than one word."""
     for node in ast.walk(module):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node, clean=False)
-            if text is not None:
-                yield node.body[0].lineno, text
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value
 
 
 def _comments(file: Path) -> Iterator[Passage]:

@@ -58,7 +58,7 @@ def test_the_form_of_an_idempotency_key(key: StepKey, text: str) -> None:
 )
 def test_a_malformed_idempotency_key_is_refused(text: str) -> None:
     """What is no key is refused and named."""
-    with pytest.raises(ValueError, match="is no step key"):
+    with pytest.raises(ValueError, match="is not a step's key"):
         StepKey.parse(text)
 
 
@@ -71,7 +71,7 @@ def test_a_workflow_id(workflow_id: str) -> None:
 @pytest.mark.parametrize("workflow_id", ["", "a" * 37, "-a", "a b", "a/b", "ä", "a\n"])
 def test_no_workflow_id(workflow_id: str) -> None:
     """Anything else is refused with what an id looks like."""
-    assert "is no workflow id" in (id_fault(workflow_id) or "")
+    assert "is not a valid workflow id" in (id_fault(workflow_id) or "")
 
 
 @pytest.mark.parametrize(

@@ -91,5 +91,5 @@ def test_an_event_of_another_aggregate_is_no_part_of_a_history() -> None:
     )
 
     for event in strange:
-        with pytest.raises(HistoryError, match="no event of a running workflow"):
+        with pytest.raises(HistoryError, match="not an event of a running workflow"):
             evolve(saga.instance, event)
