@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -132,6 +133,21 @@ async def test_a_stopped_partition_goes_on_after_a_restart(
 
     assert ids(await take_exactly(inbox, 1)) == ["cmd-1"]
     assert not inbox.stopped
+
+
+async def test_the_lag_is_known_at_once_while_a_take_waits(inbox: KafkaInbox) -> None:
+    """Health asks for it on the event loop, which must not stand still for the client's poll."""
+    await inbox.start(RecordingListener())
+    waiting = asyncio.create_task(inbox.take(100, 3.0))
+    await asyncio.wait([waiting], timeout=1.0)
+    assert not waiting.done()
+
+    began = time.monotonic()
+    for _ in range(20):
+        assert inbox.lag == 0
+
+    assert time.monotonic() - began < 0.5
+    await waiting
 
 
 async def test_a_structured_event_is_read(inbox: KafkaInbox, broker_topics: Topics) -> None:
