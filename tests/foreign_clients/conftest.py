@@ -93,7 +93,8 @@ def report(request: pytest.FixtureRequest, site: RunningSite) -> Iterator[Report
 
 
 def definition(language: str) -> Document:
-    """One step, performed by the client of the language."""
+    """One step, performed and undone by the client of the language."""
+    input = {"order": "input.order", "reply": "input.reply"}
     return {
         "name": f"foreign-{language}",
         "version": 1,
@@ -103,9 +104,9 @@ def definition(language: str) -> Document:
                 "id": "pack",
                 "service": f"foreign-{language}",
                 "operation": "pack",
-                "kind": "read-only",
                 "timeoutMs": 60_000,
-                "input": {"order": "input.order", "reply": "input.reply"},
+                "input": input,
+                "compensation": {"operation": "unpack", "input": input},
             }
         ],
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.sites import EVENTS
+from tests.acceptance.sites import COMMANDS, EVENTS
 from tests.foreign_clients.conftest import Report
 from tests.foreign_clients.variants import COMPLETED, variants
 
@@ -28,7 +28,11 @@ def test_every_variant_has_its_verdict(report: Report) -> None:
 
 def test_requests_are_valid_for_the_sdk(report: Report) -> None:
     """The participant's SDK reads each request whole: ids, idempotency key, attempt and input."""
-    by_workflow = {each["attributes"]["subject"]: each for each in report.requests}
+    by_workflow = {
+        each["attributes"]["subject"]: each
+        for each in report.requests
+        if each["attributes"]["type"] == "orchestration.step.requested"
+    }
     workflows = {
         report.workflow_of(name): order
         for name, order in report.orders.items()
@@ -38,10 +42,36 @@ def test_requests_are_valid_for_the_sdk(report: Report) -> None:
     assert by_workflow.keys() == workflows.keys()
     for workflow_id, order in workflows.items():
         request = by_workflow[workflow_id]
-        assert request["attributes"]["type"] == "orchestration.step.requested"
         assert request["attributes"]["idempotencykey"] == f"{workflow_id}/pack/1"
         assert request["data"]["workflowId"] == workflow_id
         assert request["data"]["input"]["order"] == order
+
+
+def test_an_undo_is_valid_for_the_sdk(report: Report) -> None:
+    """The client orders an undo, reads the request for it and replies; its own step is undone."""
+    site, client = report.site, report.client
+    workflow_id = str(report.workflow_of("binary, compression none"))
+    event = {
+        "id": f"undo-{workflow_id}",
+        "source": f"/foreign/{client.language}",
+        "type": "orchestration.workflow.compensate",
+        "subject": workflow_id,
+        "data": {"reason": "sent back"},
+    }
+    order = {"topic": site.prefix + COMMANDS, "mode": "structured", "key": workflow_id}
+
+    [sent] = client.send([{**order, "event": event}])
+    site.courses.until_event(workflow_id, "compensation.completed")
+
+    [request] = [
+        each
+        for each in report.requests
+        if each["attributes"]["type"] == "orchestration.step.compensation-requested"
+    ]
+    assert "partition" in sent
+    assert request["attributes"]["idempotencykey"] == f"{workflow_id}/pack/1/undo"
+    assert request["data"]["stepOutput"] == {"packedBy": client.language}
+    assert "step.compensated" in site.courses.types(workflow_id)
 
 
 def test_replies_count(report: Report) -> None:

@@ -32,6 +32,8 @@ var partitioners = map[string]sarama.PartitionerConstructor{
 	"random": sarama.NewRandomPartitioner,
 }
 
+const compensation = "orchestration.step.compensation-requested"
+
 type order struct {
 	Topic       string                     `json:"topic"`
 	Mode        string                     `json:"mode"`
@@ -232,8 +234,9 @@ func (p participant) ConsumeClaim(session sarama.ConsumerGroupSession, claim sar
 		show(map[string]any{"attributes": attributes, "data": data})
 		var asked request
 		check(json.Unmarshal(data, &asked))
-		var id string
+		var id, kind string
 		check(json.Unmarshal(attributes["id"], &id))
+		check(json.Unmarshal(attributes["type"], &kind))
 		reply := order{
 			Topic: p.replies,
 			Mode:  asked.Input.Reply,
@@ -245,11 +248,12 @@ func (p participant) ConsumeClaim(session sarama.ConsumerGroupSession, claim sar
 				"subject":        must(json.Marshal(asked.WorkflowID)),
 				"idempotencykey": attributes["idempotencykey"],
 				"data": must(json.Marshal(map[string]any{
-					"workflowId": asked.WorkflowID,
-					"stepId":     asked.StepID,
-					"attempt":    asked.Attempt,
-					"round":      asked.Round,
-					"output":     map[string]string{"packedBy": "go"},
+					"workflowId":   asked.WorkflowID,
+					"stepId":       asked.StepID,
+					"attempt":      asked.Attempt,
+					"round":        asked.Round,
+					"compensation": kind == compensation,
+					"output":       map[string]string{"packedBy": "go"},
 				})),
 			},
 		}

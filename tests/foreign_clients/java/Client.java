@@ -39,6 +39,7 @@ public final class Client {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final JsonFormat FORMAT = new JsonFormat();
     private static final Duration POLL = Duration.ofMillis(100);
+    private static final String COMPENSATION = "orchestration.step.compensation-requested";
     private static final Map<String, Class<?>> PARTITIONERS = Map.of("round-robin", RoundRobinPartitioner.class);
 
     private final String bootstrap;
@@ -105,6 +106,7 @@ public final class Client {
         for (var name : List.of("workflowId", "stepId", "attempt", "round")) {
             data.set(name, asked.path(name));
         }
+        data.put("compensation", request.at("/attributes/type").asText().equals(COMPENSATION));
         data.putObject("output").put("packedBy", "java");
         return order;
     }

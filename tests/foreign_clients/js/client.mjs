@@ -36,6 +36,8 @@ const PARTITIONERS = {
   legacy: Partitioners.LegacyPartitioner,
 }
 
+const COMPENSATION = 'orchestration.step.compensation-requested'
+
 const [command, bootstrap, ...topics] = process.argv.slice(2)
 const kafka = new Kafka({ clientId: 'foreign-js', brokers: [bootstrap], logLevel: logLevel.ERROR })
 const print = (document) => process.stdout.write(JSON.stringify(document) + '\n')
@@ -106,6 +108,7 @@ async function participate([requests, replies]) {
             stepId: data.stepId,
             attempt: data.attempt,
             round: data.round,
+            compensation: attributes.type === COMPENSATION,
             output: { packedBy: 'js' },
           },
         },
