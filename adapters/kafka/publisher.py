@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
-from conveyor.cloudevents import encode
+from conveyor.cloudevents import headers_of
 from conveyor.kafka_errors import Verdict, verdict
 from conveyor.messages import Message, Record
 
@@ -97,8 +97,7 @@ class _Session:
         """Returns when the broker has them all; raises `Unavailable` when the session has ended."""
         loop = asyncio.get_running_loop()
         for message in messages:
-            record = encode(message) if isinstance(message, Message) else message
-            while not self._hand_over(record):
+            while not self._hand_over(message):
                 await loop.run_in_executor(
                     self._thread, self._producer.poll, _FULL_QUEUE_WAIT_SECONDS
                 )
@@ -128,17 +127,21 @@ class _Session:
         self._producer.purge()
         self._thread.shutdown(wait=False)
 
-    def _hand_over(self, record: Record) -> bool:
+    def _hand_over(self, message: Message | Record) -> bool:
         """False if the client's queue is full."""
         if self._failure is not None:
             raise self._failed(self._failure)
+        if isinstance(message, Message):
+            value, headers = message.data, headers_of(message)
+        else:
+            value, headers = message.value, message.headers
         try:
             self._producer.produce(
-                self._prefix + record.topic,
-                record.value,
-                record.key,
-                -1 if record.partition is None else record.partition,
-                headers=list(record.headers),
+                self._prefix + message.topic,
+                value,
+                message.key,
+                -1 if message.partition is None else message.partition,
+                headers=[*headers],
             )
         except BufferError:
             return False
@@ -146,7 +149,7 @@ class _Session:
             error = error_of(exception)
             self.end(error)
             if verdict(error) is not Verdict.PASSING:
-                raise Refused("kafka", record.topic, error.str()) from exception
+                raise Refused("kafka", message.topic, error.str()) from exception
             raise self._failed(error) from exception
         return True
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import RedisError
+from redis.typing import EncodableT
 
 from application.ports import Unavailable
+
+
+class _Connection(Connection):
+    """Packs commands in C, as redis-py itself does for blocking clients: a document has 25 arguments."""
+
+    _packer: Any = HiredisRespSerializer()
+
+    def pack_command(self, *args: EncodableT) -> list[bytes]:
+        return self._packer.pack(*args)
 
 
 def connect(url: str, *, database: int = 0, timeout_seconds: float = 2.0) -> Redis:
@@ -20,6 +32,8 @@ def connect(url: str, *, database: int = 0, timeout_seconds: float = 2.0) -> Red
     """
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - its options are untyped
         url,
+        # A URL that asks for TLS or a Unix socket has its own.
+        connection_class=_Connection,
         db=database,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,

@@ -81,11 +81,10 @@ def _succeeded(
     one after the seal does: nothing here will undo that effect, people have to.
     """
     unfinished = execution.status in (StepStatus.EXECUTING, StepStatus.FAILED)
-    ignored = _ignored(reply, now, f"the step is {execution.status}")
-    if not unfinished:
-        return (ignored,)
-    if execution.sealed or instance.status is WorkflowStatus.COMPENSATED:
-        if step.kind is StepKind.READ_ONLY:
+    refuted = execution.sealed or instance.status is WorkflowStatus.COMPENSATED
+    if not unfinished or refuted:
+        ignored = _ignored(reply, now, f"the step is {execution.status}")
+        if not unfinished or step.kind is StepKind.READ_ONLY:
             return (ignored,)
         detail = (
             f"{step.service} performed {step.id}, which the workflow took as not done and does not undo"

@@ -42,8 +42,8 @@ _EXTENSION_NAME = re.compile(r"[a-z0-9]+")
 _IN_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", re.ASCII)
 
 
-def encode(message: Message) -> Record:
-    """The record of a message in binary mode: `ce_*` headers, content type, plain headers."""
+def headers_of(message: Message) -> list[tuple[str, bytes]]:
+    """The headers of a message in binary mode: `ce_*`, content type, plain ones."""
     headers = [
         _SPECVERSION,
         ("ce_id", message.id.encode()),
@@ -60,12 +60,17 @@ def encode(message: Message) -> Record:
         headers.append(("ce_" + name, value.encode()))
     headers.append(_CONTENT_TYPE)
     headers.extend(message.headers.items())
+    return headers
+
+
+def encode(message: Message) -> Record:
+    """The record of a message in binary mode."""
     key = message.key
     return Record(
         topic=message.topic,
         key=None if key is None else key.encode(),
         value=message.data,
-        headers=tuple(headers),
+        headers=tuple(headers_of(message)),
         partition=message.partition,
     )
 
