@@ -6,17 +6,19 @@ to know who works on it (the log's fence guarantees, not this key). When the ins
 removed, and beside each of them `{<key>}:ended` remembers the version for a while, so that a late
 write of a stalled engine cannot bring it back.
 
-Each script call touches one key and its `:ended`. The braces are Redis' hash tag: both are in one
-slot, so a cluster takes the call.
+One script call takes the writes of many documents. A cluster refuses a call whose keys are in different
+slots; there each write goes by itself. It touches a key and its `:ended`, which has that key as its hash tag
+(the braces), so both are in one slot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import NamedTuple, cast
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import ClusterCrossSlotError
 
 from adapters.redis.connection import reaching_redis
 from application.ports import Document
@@ -27,8 +29,8 @@ LOCK_SECONDS = 300
 #: A state that nobody writes for so long (an instance that waits) leaves; the projection has it.
 STATE_SECONDS = 86_400
 
-#: Documents per round trip.
-_DOCUMENTS_PER_CALL = 100
+#: Writes of one script call: of 100 documents, so that Redis is not held up for long.
+_WRITES_PER_CALL = 200
 
 _FIELDS = (
     "status",
@@ -45,39 +47,52 @@ _FIELDS = (
 _ENDS = frozenset(status.value for status in WorkflowStatus if status.is_terminal)
 
 
-def _over_lower(version: str, change: str) -> str:
-    """The script that changes a key if the given version is higher than what it, or its `:ended`, has.
+_STATE, _LOCK = "state", "lock"
 
-    Its keys are both of these; its arguments begin with the version and how long the outcome stands.
-    """
-    return f"""
-local known = {version} or redis.call('GET', KEYS[2]) or '0'
-if tonumber(ARGV[1]) > tonumber(known) then
-  {change}
+#: Its keys are pairs: a key and its `:ended`. Its arguments are, for each pair: which of the two it is, the version,
+#: how long the outcome stands, and what is written, empty at the end; of a state the values of the fields as well.
+#: A write changes nothing unless its version is higher than what the key, or its `:ended`, has.
+_SAVE = f"""
+local names, at = cjson.decode('{orjson.dumps(_FIELDS).decode()}'), 1
+for i = 1, #KEYS, 2 do
+  local key, ended = KEYS[i], KEYS[i + 1]
+  local is_state, version, seconds, value = ARGV[at] == '{_STATE}', ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local fields = {{'version', version, 'document', value}}
+  at = at + 4
+  if is_state and value ~= '' then
+    for _, name in ipairs(names) do
+      fields[#fields + 1], fields[#fields + 2], at = name, ARGV[at], at + 1
+    end
+  end
+  local known
+  if is_state then
+    known = redis.call('HGET', key, 'version')
+  else
+    known = string.match(redis.call('GET', key) or '', '%d+$')
+  end
+  if tonumber(version) > tonumber(known or redis.call('GET', ended) or '0') then
+    if value == '' then
+      redis.call('DEL', key)
+      redis.call('SET', ended, version, 'EX', seconds)
+    else
+      redis.call('DEL', ended)
+      if is_state then
+        redis.call('HSET', key, unpack(fields))
+        redis.call('EXPIRE', key, seconds)
+      else
+        redis.call('SET', key, value .. ':' .. version, 'EX', seconds)
+      end
+    end
+  end
 end
 """
 
 
-_STATE_VERSION = "redis.call('HGET', KEYS[1], 'version')"
-_LOCK_VERSION = "string.match(redis.call('GET', KEYS[1]) or '', '%d+$')"
-_END = "redis.call('DEL', KEYS[1]); redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])"
-_FIELD_ARGUMENTS = ", ".join(f"'{name}', ARGV[{at}]" for at, name in enumerate(_FIELDS, start=4))
+class _Write(NamedTuple):
+    """One key's change."""
 
-#: Its other arguments are the document and the values of the fields.
-_SAVE_STATE = _over_lower(
-    _STATE_VERSION,
-    f"""redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[1], 'version', ARGV[1], 'document', ARGV[3], {_FIELD_ARGUMENTS})
-  redis.call('EXPIRE', KEYS[1], ARGV[2])""",
-)
-#: Its other argument is the owner.
-_SAVE_LOCK = _over_lower(
-    _LOCK_VERSION,
-    """redis.call('DEL', KEYS[2])
-  redis.call('SET', KEYS[1], ARGV[3] .. ':' .. ARGV[1], 'EX', ARGV[2])""",
-)
-_END_STATE = _over_lower(_STATE_VERSION, _END)
-_END_LOCK = _over_lower(_LOCK_VERSION, _END)
+    key: str
+    arguments: Sequence[str | int | bytes]
 
 
 class RedisHotState:
@@ -86,27 +101,42 @@ class RedisHotState:
     def __init__(self, client: Redis, owner: str) -> None:
         self._client = client
         self._owner = owner
+        self._script = client.register_script(_SAVE)
+        self._is_cluster = False
 
     async def save(self, documents: Sequence[Document]) -> None:
-        for start in range(0, len(documents), _DOCUMENTS_PER_CALL):
-            pipeline = self._client.pipeline(transaction=False)
-            for document in documents[start : start + _DOCUMENTS_PER_CALL]:
-                for command in self._commands(document):
-                    pipeline.execute_command("EVAL", *command)  # pyright: ignore[reportUnknownMemberType]
-            with reaching_redis():
-                await pipeline.execute()
+        writes = [write for document in documents for write in self._writes(document)]
+        with reaching_redis():
+            for start in range(0, len(writes), _WRITES_PER_CALL):
+                await self._call(writes[start : start + _WRITES_PER_CALL])
 
-    def _commands(self, document: Document) -> Iterator[Sequence[Any]]:
-        """State and lock are two keys of different slots, so each is written by itself."""
+    async def _call(self, writes: Sequence[_Write]) -> None:
+        if not self._is_cluster:
+            try:
+                await self._run(writes, self._client)
+            except ClusterCrossSlotError:
+                self._is_cluster = True
+            else:
+                return
+        pipeline = self._client.pipeline(transaction=False)
+        for write in writes:
+            await self._run([write], pipeline)
+        await pipeline.execute()
+
+    async def _run(self, writes: Sequence[_Write], client: Redis) -> None:
+        keys = [key for write in writes for key in (write.key, _ended(write.key))]
+        arguments = [argument for write in writes for argument in write.arguments]
+        await cast("Awaitable[object]", self._script(keys, arguments, client))
+
+    def _writes(self, document: Document) -> Iterator[_Write]:
         state, lock = f"workflow:state:{document['_id']}", f"workflow:lock:{document['_id']}"
         version = document["version"]
         if document.get("status") in _ENDS:
-            yield (_END_STATE, 2, state, _ended(state), version, LOCK_SECONDS)
-            yield (_END_LOCK, 2, lock, _ended(lock), version, LOCK_SECONDS)
-            return
-        values = _values(document)
-        yield (_SAVE_STATE, 2, state, _ended(state), version, STATE_SECONDS, *values)
-        yield (_SAVE_LOCK, 2, lock, _ended(lock), version, LOCK_SECONDS, self._owner)
+            yield _Write(state, (_STATE, version, LOCK_SECONDS, b""))
+            yield _Write(lock, (_LOCK, version, LOCK_SECONDS, b""))
+        else:
+            yield _Write(state, (_STATE, version, STATE_SECONDS, *_values(document)))
+            yield _Write(lock, (_LOCK, version, LOCK_SECONDS, self._owner))
 
 
 def _ended(key: str) -> str:
