@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from conveyor.times import rfc3339
 
 from application.aggregates.catalog import CATALOG
@@ -16,6 +18,9 @@ from application.ports import (
     WorkflowFilter,
     WorkflowQueries,
 )
+
+#: How old a list may be as long as engines keep up: a change waits for one round of projecting, then is written.
+_LAG = timedelta(seconds=1)
 
 #: Commits read at once while a page of history is filled.
 _COMMITS = 200
@@ -34,6 +39,7 @@ class WorkflowReader:
     ) -> None:
         self._log = event_log
         self._loader = Loader(event_log, projections, find_definition, CATALOG)
+        self._projections = projections
         self._queries = queries
         self._clock = clock
 
@@ -44,13 +50,18 @@ class WorkflowReader:
 
     async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Document:
         """One page of the list. Raises ValueError for a cursor that is none of ours."""
-        as_of = rfc3339(self._clock.now())
+        as_of = await self._as_of()
         page = await self._queries.find(filter, limit, cursor)
         return {
             "items": [listed(document) for document in page.items],
             "nextCursor": page.next_cursor,
-            "asOf": as_of,
+            "asOf": rfc3339(as_of),
         }
+
+    async def _as_of(self) -> datetime:
+        """Everything decided before then is in the lists."""
+        behind = [mark for mark in (await self._projections.marks()).values() if mark is not None]
+        return min([self._clock.now() - _LAG, *behind])
 
     async def history(
         self,

@@ -17,6 +17,7 @@ class MemoryProjections:
         #: Every projected state by id; `MemoryWorkflowQueries` reads it.
         self.documents: dict[str, Document] = {}
         self._starts: dict[tuple[str, int], InboxStart] = {}
+        self._marks: dict[int, datetime | None] = {}
         self._layout: InboxLayout | None = None
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
@@ -49,6 +50,12 @@ class MemoryProjections:
             stored = self._starts.get(place)
             if stored is None or stored.topic_id != start.topic_id or stored.offset < start.offset:
                 self._starts[place] = start
+
+    async def marks(self) -> Mapping[int, datetime | None]:
+        return dict(self._marks)
+
+    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
+        self._marks.update(marks)
 
     async def layout(self) -> InboxLayout | None:
         return self._layout

@@ -22,6 +22,7 @@ from adapters.mongodb.json_in_bson import encode
 from adapters.mongodb.workflow_documents import from_stored, to_stored
 from application.aggregates.aggregate import Catalog
 from application.aggregates.catalog import CATALOG
+from application.codec.times import parse_time
 from application.ports import Document, InboxLayout, InboxStart
 
 _LAYOUT_ID = "layout"
@@ -92,6 +93,28 @@ class MongoProjections:
 
     async def save_starts(self, starts: Sequence[InboxStart]) -> None:
         await write_guarded(self._inbox, known=[_forward(start) for start in starts])
+
+    async def marks(self) -> Mapping[int, datetime | None]:
+        with reaching_the_store():
+            documents = await self._inbox.find({"_id": {"$gte": "mark:", "$lt": "mark;"}}).to_list()
+        return {
+            document["partition"]: parse_time(until) if (until := document["until"]) else None
+            for document in documents
+        }
+
+    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
+        documents = [
+            {
+                "_id": f"mark:{partition}",
+                "partition": partition,
+                "until": None if mark is None else rfc3339(mark),
+            }
+            for partition, mark in marks.items()
+        ]
+        await write_guarded(
+            self._inbox,
+            known=[GuardedWrite({"_id": each["_id"]}, encode(each)) for each in documents],
+        )
 
     async def layout(self) -> InboxLayout | None:
         with reaching_the_store():

@@ -10,6 +10,7 @@ from conveyor.times import rfc3339
 
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
+from application.codec.times import parse_time
 from application.ports import Document, InboxLayout, InboxStart
 
 #: The consumer name of the engine in `consumer_offsets`.
@@ -48,6 +49,11 @@ _SAVE_LAYOUT = """
 INSERT INTO settings (name, value) VALUES ('layout', ?)
 ON CONFLICT DO UPDATE SET value = excluded.value
 """
+_SAVE_MARKS = """
+INSERT INTO settings (name, value) VALUES {values}
+ON CONFLICT DO UPDATE SET value = excluded.value
+"""
+_MARKS = "SELECT substr(name, 6), value FROM settings WHERE name >= 'mark:' AND name < 'mark;'"
 _LAYOUT = "SELECT value FROM settings WHERE name = 'layout'"
 
 
@@ -94,6 +100,17 @@ class SqliteProjections:
     async def save_starts(self, starts: Sequence[InboxStart]) -> None:
         if starts:
             await self._store.write([save_offsets(ENGINE, starts)])
+
+    async def marks(self) -> Mapping[int, datetime | None]:
+        rows = await self._store.query(_MARKS, ())
+        return {int(partition): parse_time(value) if value else None for partition, value in rows}
+
+    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
+        rows = [
+            (f"mark:{partition}", "" if mark is None else rfc3339(mark))
+            for partition, mark in marks.items()
+        ]
+        await self._store.write([Statement(_SAVE_MARKS, rows)])
 
     async def layout(self) -> InboxLayout | None:
         rows = await self._store.query(_LAYOUT, ())

@@ -27,6 +27,11 @@ class Partition:
         #: topic -> offset of the next message to decide, and what it was when `aging` was closed.
         self.decided: dict[str, int] = {}
         self.aging_offsets: dict[str, int] = {}
+        #: When that was; None at first.
+        self.aged_at: datetime | None = None
+        #: What was last written of how far the projections are, if anything.
+        self.mark: datetime | None = None
+        self.is_marked = False
         #: What was last written as the start: topic -> offset.
         self.committed: dict[str, int] = {}
         self.topic_ids: dict[str, str] = {}
@@ -49,10 +54,16 @@ class Partition:
         if aggregate_id not in self.aging:
             self.dirty.add(aggregate_id)
 
-    def age(self) -> None:
+    def complete_until(self, now: datetime) -> datetime | None:
+        """When everything of before is in the next round; None as long as only the last owner knows."""
+        has_changed = self.dirty or self.decided != self.aging_offsets
+        return self.aged_at if has_changed else now
+
+    def age(self, now: datetime) -> None:
         """What changed until now is written by the next round."""
         self.aging, self.dirty = self.dirty, set()
         self.aging_offsets = dict(self.decided)
+        self.aged_at = now
 
     def touch(self, aggregate_id: str) -> Hot | None:
         """The aggregate, marked as most recently used."""

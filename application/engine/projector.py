@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
@@ -37,10 +37,12 @@ class _Snapshot:
     #: With the versions that are written.
     states: list[tuple[Partition, str, int]]
     starts: list[InboxStart]
+    #: How far the projections are with it, where that is not written yet.
+    marks: list[tuple[Partition, datetime | None]]
 
     @property
     def is_empty(self) -> bool:
-        return not (self.documents or self.starts)
+        return not (self.documents or self.starts or self.marks)
 
 
 class Projector:
@@ -88,10 +90,6 @@ class Projector:
         # No state may be shown, and no offset committed, before what led to it is published.
         await self._publication.finish()
         snapshot = self._take(partitions)
-        at_full_rate = timedelta(seconds=len(snapshot.documents) / _DOCUMENTS_PER_SECOND)
-        self._interval = max(
-            self._settings.projection_interval, min(at_full_rate, _LONGEST_INTERVAL)
-        )
         if not snapshot.is_empty:
             self._round = asyncio.ensure_future(self._try(snapshot))
 
@@ -102,7 +100,20 @@ class Projector:
         await self._try(self._take(partitions, everything=True))
 
     def _take(self, partitions: Iterable[Partition], *, everything: bool = False) -> _Snapshot:
-        snapshot = _take(partitions, everything=everything)
+        now = self._ports.clock.now()
+        owned = list(partitions)
+        complete = [(p, now if everything else p.complete_until(now)) for p in owned]
+        snapshot = _take(owned, now, everything=everything)
+        at_full_rate = timedelta(seconds=len(snapshot.documents) / _DOCUMENTS_PER_SECOND)
+        self._interval = max(
+            self._settings.projection_interval, min(at_full_rate, _LONGEST_INTERVAL)
+        )
+        keeps_up = self._interval == self._settings.projection_interval
+        for partition, until in complete:
+            # Where nothing waits a list is as old as a round takes, and nothing is written each time.
+            mark = None if until == now and keeps_up else until
+            if until is not None and (mark != partition.mark or not partition.is_marked):
+                snapshot.marks.append((partition, mark))
         if self._held.is_any:
             # What was left out follows from messages that must come again (ADR 24).
             snapshot.starts.clear()
@@ -135,6 +146,9 @@ class Projector:
             await self._ports.inbox.commit(
                 {TopicPartition(s.topic, s.partition): s.offset for s in snapshot.starts}
             )
+        if snapshot.marks:
+            marks = {partition.number: mark for partition, mark in snapshot.marks}
+            await self._ports.projections.save_marks(marks)
         self._written(snapshot)
 
     async def _warm(self, documents: Sequence[Document]) -> None:
@@ -151,6 +165,8 @@ class Projector:
         for partition, aggregate_id, version in snapshot.states:
             partition.projected(aggregate_id, version)
         owned = {partition.number: partition for partition in snapshot.partitions}
+        for partition, mark in snapshot.marks:
+            partition.mark, partition.is_marked = mark, True
         for start in snapshot.starts:
             owned[start.partition].committed[start.topic] = start.offset
         horizon = self._ports.clock.now() + 2 * self._settings.timers_ahead
@@ -158,13 +174,13 @@ class Projector:
             partition.evict(self._settings.cached_instances, horizon)
 
 
-def _take(partitions: Iterable[Partition], *, everything: bool = False) -> _Snapshot:
+def _take(partitions: Iterable[Partition], now: datetime, *, everything: bool = False) -> _Snapshot:
     """What is due to be written, in its newest state, and the offsets that it includes.
 
     Offsets are those of the moment when the set of instances was closed: everything decided before is in
     the set or was written earlier.
     """
-    snapshot = _Snapshot([], [], [], [], [])
+    snapshot = _Snapshot([], [], [], [], [], [])
     for partition in partitions:
         snapshot.partitions.append(partition)
         due, offsets = partition.aging, partition.aging_offsets
@@ -183,5 +199,5 @@ def _take(partitions: Iterable[Partition], *, everything: bool = False) -> _Snap
                 snapshot.starts.append(
                     InboxStart(topic, partition.number, partition.topic_ids[topic], offset)
                 )
-        partition.age()
+        partition.age(now)
     return snapshot

@@ -58,6 +58,15 @@ class Projections(Protocol):
         """Store starts; one with the same topic id is never moved backwards."""
         ...
 
+    async def marks(self) -> Mapping[int, datetime | None]:
+        """How far the projections of each inbox partition are, of those that have a mark.
+
+        Everything decided before the moment is projected; None: everything is, but for what was decided just now.
+        """
+        ...
+
+    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None: ...
+
     async def layout(self) -> InboxLayout | None:
         """What `init` wrote, None before it ran."""
         ...

@@ -15,6 +15,7 @@ from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from adapters.memory.publisher import MemoryPublisher
+from adapters.memory.queries import MemoryWorkflowQueries
 from adapters.partitioner import partition_for
 from application.aggregates.aggregate import Catalog
 from application.aggregates.catalog import CATALOG
@@ -33,6 +34,7 @@ from application.ports import (
     Telemetry,
     TopicRepair,
 )
+from application.queries import WorkflowReader
 from domain.aggregate.position import TopicPartition
 from domain.definition.definition import WorkflowDefinition
 from infrastructure.clock import SystemClock
@@ -178,6 +180,11 @@ class Installation:
         engine = Engine(processor, log, telemetry)
         self.engines.append(engine)
         return engine
+
+    def reader(self) -> WorkflowReader:
+        """What the API reads with."""
+        queries = MemoryWorkflowQueries(self.projections)
+        return WorkflowReader(self.log, self.projections, queries, self.get, SystemClock())
 
     def start_workflow(self, message_id: str, workflow_id: str = "wf-1") -> None:
         """A client asks for a workflow of the definition."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 import pytest
+from conveyor.times import rfc3339
 
 from adapters.memory.projections import MemoryProjections
-from application.ports import Document
+from application.ports import Document, WorkflowFilter
+from infrastructure.clock import SystemClock
 from tests.application.installation import DEFINITION, Installation, until
 
 #: As many as take more than a second at the highest rate.
@@ -58,3 +61,42 @@ async def test_after_many_documents_the_next_round_waits(installation: Installat
     await until(lambda: rounds.total == MANY + 1)
 
     assert rounds.written[-1][0] - written_at >= count / 700 / 2
+
+
+async def test_a_list_says_how_old_it_is(installation: Installation) -> None:
+    """What was decided before `asOf` is in it, also while rounds come seldom."""
+    rounds = installation.projections
+    assert isinstance(rounds, Rounds)
+    for number in range(MANY):
+        installation.start_workflow(f"m{number}", f"wf-{number}")
+    installation.engine("engine", projection_interval_ms=20)
+    await until(lambda: rounds.total == MANY)
+    installation.start_workflow("late", "late")
+    await until(lambda: any(c.aggregate_id == "late" for c in installation.log.in_order()))
+    [late] = [c for c in installation.log.in_order() if c.aggregate_id == "late"]
+    decided_at = late.entries[0].events[0].head.occurred_at
+
+    pages: list[Document] = []
+    while "late" not in rounds.documents:
+        pages.append(await installation.reader().find(WorkflowFilter(), 1, None))
+        await asyncio.sleep(0)
+
+    assert max(page["asOf"] for page in pages) <= decided_at
+
+
+async def test_the_list_of_an_idle_installation_is_of_now(installation: Installation) -> None:
+    """But for the second that a change may take."""
+    rounds = installation.projections
+    assert isinstance(rounds, Rounds)
+    installation.start_workflow("m1", "wf-1")
+    installation.engine("engine", projection_interval_ms=20)
+    await until(lambda: rounds.total == 1)
+
+    async def is_of_now() -> bool:
+        before = SystemClock().now()
+        page = await installation.reader().find(WorkflowFilter(), 1, None)
+        return page["asOf"] >= rfc3339(before - timedelta(seconds=1))
+
+    async with asyncio.timeout(10):
+        while not await is_of_now():  # noqa: ASYNC110 - nobody tells when the mark is written
+            await asyncio.sleep(0.01)

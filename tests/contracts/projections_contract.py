@@ -149,6 +149,16 @@ class ProjectionsContract(ABC):
 
         assert list(await projections.starts()) == [start(0, topic_id="another")]
 
+    async def test_marks_are_kept_per_partition(self, projections: Projections) -> None:
+        """The newest one counts, whether it is later, earlier or none."""
+        assert await projections.marks() == {}
+
+        await projections.save_marks({0: NOW, 1: None, 11: NOW})
+        await projections.save_marks({0: None, 1: NOW, 11: NOW - timedelta(seconds=1)})
+
+        assert await projections.marks() == {0: None, 1: NOW, 11: NOW - timedelta(seconds=1)}
+        assert not await projections.starts()
+
     async def test_the_layout_is_what_init_wrote(self, projections: Projections) -> None:
         """There is none before `init`, and the newest one after."""
         assert await projections.layout() is None

@@ -223,6 +223,13 @@ class FaultyProjections:
     async def layout(self) -> InboxLayout | None:
         return await self._projections.layout()
 
+    async def marks(self) -> Mapping[int, datetime | None]:
+        return await self._projections.marks()
+
+    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
+        """Only readers of lists look at them: nothing that an engine decides."""
+        await self._projections.save_marks(marks)
+
     async def save_layout(self, layout: InboxLayout) -> None:
         await self._projections.save_layout(layout)
 

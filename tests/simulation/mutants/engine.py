@@ -194,13 +194,13 @@ _take = projector._take
 
 
 def _take_with_newest_offsets(
-    partitions: Iterable[Partition], *, everything: bool = False
+    partitions: Iterable[Partition], now: datetime, *, everything: bool = False
 ) -> projector._Snapshot:
     """Offsets get ahead of what is written."""
     owned = list(partitions)
     for partition in owned:
         partition.aging_offsets = dict(partition.decided)
-    return _take(owned, everything=everything)
+    return _take(owned, now, everything=everything)
 
 
 # -- rule 13: timers -----------------------------------------------------------------------------
