@@ -85,6 +85,7 @@ class Loader:
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
         """Those of the aggregates that exist. Raises Unavailable, UnreadablePartition."""
+        ids = await self._of_known_kinds(ids)
         projected = await self._projections.load(ids)
         documents = {
             id_: each for id_, each in projected.items() if self._catalog.of(id_).is_whole(each)
@@ -115,6 +116,20 @@ class Loader:
             version = projected[aggregate_id]["version"]
             loaded[aggregate_id] = _projected_at(loaded[aggregate_id], version)
         return loaded
+
+    async def _of_known_kinds(self, ids: Sequence[str]) -> Sequence[str]:
+        """The ids that a store can be asked for; one of another kind that exists makes its partition unreadable."""
+        known: list[str] = []
+        for aggregate_id in ids:
+            try:
+                self._catalog.of(aggregate_id)
+            except HistoryError as fault:
+                tail = (await self._log.read({aggregate_id: 0})).get(aggregate_id)
+                if tail:
+                    raise UnreadablePartition(tail[0].partition, str(fault)) from fault
+            else:
+                known.append(aggregate_id)
+        return known
 
     async def _read(
         self,

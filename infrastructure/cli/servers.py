@@ -175,12 +175,19 @@ def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     from adapters.sqlite.file import UnusableFileError
     from adapters.sqlite.verification import NoStoreError
     from application.ports import SetupError, Unavailable
+    from domain.aggregate.kind import HistoryError
 
     sentences: list[str] = []
     code = Exit.USAGE
     try:
         return uvloop.run(work)
-    except* (SetupError, UnusableFileError, NoStoreError, TopicMismatchError) as wrong:
+    except* (
+        SetupError,
+        HistoryError,
+        UnusableFileError,
+        NoStoreError,
+        TopicMismatchError,
+    ) as wrong:
         sentences = [str(fault) for fault in _leaves(wrong)]
     except* (Unavailable, ServerUnavailableError) as away:
         sentences += [str(fault) for fault in _leaves(away)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,10 @@ from conveyor.times import rfc3339
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from adapters.memory.projections import MemoryProjections
 from adapters.partitioner import partition_for
 from application.aggregates.aggregate import Catalog
+from application.aggregates.catalog import CATALOG
 from application.aggregates.inbox import INBOX
 from application.aggregates.workflow import WORKFLOW
 from application.codec.internal import TIMER_DUE, read_timer, send_message, signed_with
@@ -33,6 +35,7 @@ OLD = "wf-1"
 STUCK = partition_for(OLD.encode(), 2)
 #: A workflow of the other partition.
 OTHER = next(i for n in range(99) if partition_for((i := f"other-{n}").encode(), 2) != STUCK)
+T = "2026-11-21T02:30:00.000Z"
 SIGN = signed_with(b"secret")
 
 
@@ -246,6 +249,33 @@ async def test_a_stopped_partition_is_offered_again_after_a_rebalance(
     await until(lambda: installation.decided_for("p1") == [OLD])
     await ended(newer)
     await ended(older)
+
+
+class ByKind(MemoryProjections):
+    """As stores do that keep each kind in a collection of its own."""
+
+    async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
+        assert all(CATALOG.of(each) for each in ids)
+        return await super().load(ids)
+
+
+async def test_an_aggregate_of_a_newer_kind_is_met_at_the_takeover() -> None:
+    """No store is asked for its document: this version does not know where it lies."""
+    installation = Installation(partitions=2)
+    installation.projections = ByKind()
+    await installation.initialise()
+    installation.registered = DEFINITION
+    number = next(n for n in range(99) if partition_for(f"lock:{n}".encode(), 2) == STUCK)
+    topic_id = installation.broker.topic(topics.COMMANDS).id
+    cause = Position(topic_id, topics.COMMANDS, STUCK, 0, 0)
+    event = recorded("orchestration.internal.lock-granted", {"eventId": "e", "occurredAt": T})
+    commit = Commit(f"lock:{number}", 1, STUCK, (Entry(cause, "/conveyor lock", (event,), 1),))
+    await installation.log.append([commit])
+
+    engine = installation.engine("older")
+
+    await stands_still(installation, engine, f"lock:{number}")
+    await ended(engine)
 
 
 async def test_what_was_put_right_is_read_after_a_rebalance(installation: Installation) -> None:
