@@ -1,7 +1,7 @@
 """Figures for people: tables and a plot of a report, and pages from those that are kept.
 
 `python -m bench.report` shows bench/report.json as Markdown. `--docs` writes what stands between the
-marks in README.md and docs/maintainers/performance.md, and the plot beside it, from bench/baseline.json and
+marks in README.md and docs/maintainers/performance.md, and the plot next to it, from bench/baseline.json and
 bench/growth.json.
 """
 
@@ -93,7 +93,11 @@ def _taken(measured: Report) -> str:
 
 def _advice(load: float) -> str:
     """A machine that others use shows ratios at best."""
-    return "" if load < _QUIET else ", so others had most of it: only CPU and memory say something"
+    return (
+        ""
+        if load < _QUIET
+        else ", so other work took most of the machine: only CPU and memory mean something"
+    )
 
 
 def in_short(report: Report) -> str:
@@ -132,7 +136,9 @@ def _ceilings(runs: Report) -> Iterator[str]:
     if rows:
         heads = ["", "ceiling sagas/s", "reached", "ceiling p50 ms", "p50 in ceilings"]
         heads += ["ceiling CPU ms per saga", "CPU in ceilings"]
-        yield _table("Beside the ceiling: the same without an engine", heads, rows)
+        yield _table(
+            "Compared with the ceiling: the same messages and writes without an engine", heads, rows
+        )
 
 
 def _against(measured: Report, ceiling: Report) -> Iterator[str]:
@@ -162,7 +168,7 @@ def _peers(runs: Report) -> Iterator[str]:
         ]
         times = [f"× {mode}" for mode in pairs]
         heads = ["", "sagas/s", *times, "p50 ms alone", *times]
-        yield _table("Beside others: × is how many times as fast Conveyor is", heads, rows)
+        yield _table("Compared with others: × is how many times as fast Conveyor is", heads, rows)
 
 
 def _kills(runs: Report) -> Iterator[str]:
@@ -172,7 +178,7 @@ def _kills(runs: Report) -> Iterator[str]:
         if f"{mode}, killed" in runs
     ]
     if rows:
-        yield _table("Killed with open workflows", ["", *_KILLED], rows)
+        yield _table("Killed while workflows were open", ["", *_KILLED], rows)
 
 
 def _growth(runs: Report) -> Iterator[str]:
@@ -185,7 +191,7 @@ def _growth(runs: Report) -> Iterator[str]:
             f"- {mode}: {_taken(run)} Yardstick: {_number(run['yardstickMs'])} ms."
             for mode, run in grown.items()
         ]
-        yield _table("With what is stored", ["", *_GROWN], rows, notes)
+        yield _table("With more and more stored workflows", ["", *_GROWN], rows, notes)
 
 
 def _cells(figures: Report, columns: Columns) -> list[str]:
@@ -214,7 +220,7 @@ def _table(
 
 
 def svg(report: Report, growth: Report | None) -> str:
-    """Sagas per second beside ceilings and peers, and how they change with what is stored."""
+    """Sagas per second with ceilings and peers, and how they change with what is stored."""
     runs = report["runs"]
     rates: list[Bar] = []
     for mode in MODES:

@@ -1,4 +1,4 @@
-"""`make bench`: every recipe in turn, `bench/report.json`, and its tables as Markdown beside it.
+"""`make bench`: every recipe in turn, `bench/report.json`, and its tables as Markdown next to it.
 
 `--growth` is `make bench-growth`, where a mode's figures stay until that mode is measured again.
 `--mode embedded|kafka` runs the recipes of one mode, `--output` writes elsewhere. The Kafka mode uses

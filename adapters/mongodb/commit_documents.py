@@ -1,7 +1,7 @@
 """Commits as documents of `workflow_events`.
 
 The data of an event and what it sends are JSON text: it is encoded already, and the server need not
-take it apart (ADR 21). What operators look for stands beside it: version, type, kind and time.
+take it apart (ADR 21). What operators look for are fields of their own: version, type, kind and time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Any JSON document as BSON.
 
 BSON holds nearly all of JSON, and that part is stored as it is, so that people can query it. What
-it does not hold faithfully is kept as JSON text beside it: keys that begin with `$` (`$ref` with
+it does not hold faithfully is kept as JSON text: keys that begin with `$` (`$ref` with
 `$id` comes back as another type), keys with a null character, and integers beyond 64 bits signed.
 Otherwise one such field in somebody's input would stop a partition for ever (PROTOCOL A2).
 """

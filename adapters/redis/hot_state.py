@@ -1,9 +1,9 @@
 """The newest state of active instances in Redis, for fast readers.
 
 Keys of an instance: `workflow:state:{id}`, a hash with the document as JSON in `document` and its
-most wanted fields beside it; `workflow:lock:{id}`, `<owner>:<version>`, for other systems that want
+most wanted fields as well; `workflow:lock:{id}`, `<owner>:<version>`, for other systems that want
 to know who works on it (the log's fence guarantees, not this key). When the instance ends both are
-removed, and beside each of them `{<key>}:ended` remembers the version for a while, so that a late
+removed, and for each of them `{<key>}:ended` remembers the version for a while, so that a late
 write of a stalled engine cannot bring it back.
 
 One script call takes the writes of many documents. A cluster refuses a call whose keys are in different

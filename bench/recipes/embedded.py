@@ -1,7 +1,7 @@
 """Measuring the embedded mode.
 
 Engine, participant and SQLite file live in one process, as in `conveyor dev`, and that process is
-this one. The load comes from a light client beside them, which writes start commands to the embedded
+this one. The load comes from a light client in the same process, which writes start commands to the embedded
 topic, in groups, and reads the ends from the events topic. So the one process of the report,
 `engine`, is all of these; `dev`'s HTTP server is not in it.
 """

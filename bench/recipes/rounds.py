@@ -16,7 +16,7 @@ PROJECTION_SECONDS = EngineSection().projection_interval_ms / 1000
 
 
 class Rounds(Generic[K, V]):
-    """The newest value of each key, written every so often beside everything else.
+    """The newest value of each key, written every so often, during everything else.
 
     A round writes what changed before the round before it began, so that what changes often is
     written seldom.

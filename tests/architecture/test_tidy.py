@@ -78,7 +78,7 @@ FORBIDDEN_PHRASES = {
     r"(?<![Tt]here )\b(?:is|are|was|were|be) no (?:[A-Z]\w+|workflow|number|step|text|valid|object|id|event|key)\b": (
         "is not a ..."
     ),
-    r"\bbeside (?:the engine|each other|the deciding|deciding|it all)\b": "during, at the same time as",
+    r"\b[Bb]eside\b": "with, next to; besides; during, at the same time as",
     r"\bgets? to (?:hear|know|read)\b|\bhears? of\b": "sees, notices, receives",
 }
 

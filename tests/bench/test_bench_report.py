@@ -105,7 +105,7 @@ def test_each_run_of_growth_is_told_with_its_day() -> None:
     assert "embedded: Taken 2026-01-02 03:04 UTC" in first
     assert "load average before: 0.2. Yardstick: 25 ms." in first
     assert "kafka: Taken 2026-02-03 04:05 UTC" in second
-    assert "load average before: 1.5, so others" in second
+    assert "load average before: 1.5, so other work" in second
     assert "Yardstick: 47.6 ms." in second
 
 
