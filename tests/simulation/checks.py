@@ -368,7 +368,8 @@ def _incidents(instance: WorkflowInstance) -> Iterator[str]:
     if not instance.is_terminal or instance.unresolved or end is None:
         return
     for incident in instance.incidents:
-        if incident.code not in _STANDING and incident.raised_at <= end:
+        # In the same moment it may have come after the end.
+        if incident.code not in _STANDING and incident.raised_at < end:
             yield f"{instance.id} is {instance.status}, and {incident.code} is still open"
 
 
