@@ -41,38 +41,44 @@ TOO_LARGE = "TOO_LARGE"
 
 
 def forward(instance: WorkflowInstance, now: datetime, requests: Requests) -> Sequence[DomainEvent]:
-    """Everything that is ready begins, as far as one commit holds its requests; the rest follows with the answers."""
-    scheduled: list[DomainEvent] = []
+    """What is ready begins; the workflow fails with a step, and completes with the last one."""
+    ready: list[StepDefinition] = []
     satisfied = 0
     for step in instance.definition.steps:
         execution = instance.steps[step.id]
         status = execution.status
         if status is StepStatus.COMPLETED or status is StepStatus.SKIPPED:
             satisfied += 1
-            continue
-        has_failed = status is StepStatus.FAILED and execution.next_attempt_at is None
-        if has_failed and execution.error is not None:
-            return fail(instance, execution.error, now)
-        if requests.is_full or not _is_due(instance, step, now):
-            continue
-        event = (_begin_step if status is StepStatus.PENDING else _attempt)(instance, step, now)
+        elif status is StepStatus.PENDING:
+            if instance.dependencies_hold(step):
+                ready.append(step)
+        elif status is StepStatus.FAILED:
+            retry_at = execution.next_attempt_at
+            if retry_at is None and execution.error is not None:
+                return fail(instance, execution.error, now)
+            if retry_at is not None and retry_at <= now:
+                ready.append(step)
+    if ready:
+        return _begin(instance, ready, now, requests)
+    return complete(instance, now) if satisfied == len(instance.steps) else ()
+
+
+def _begin(
+    instance: WorkflowInstance, ready: Sequence[StepDefinition], now: datetime, requests: Requests
+) -> Sequence[DomainEvent]:
+    """Attempts of as many steps as one commit holds; the others follow when these are answered."""
+    scheduled: list[DomainEvent] = []
+    for step in ready:
+        if requests.is_full:
+            break
+        is_first = instance.steps[step.id].status is StepStatus.PENDING
+        event = (_begin_step if is_first else _attempt)(instance, step, now)
         if isinstance(event, WorkflowFailed):
             return fail(instance, event.error, now)
         if isinstance(event, StepScheduled):
             requests.add(instance.facts, instance.held, step, event.request)
         scheduled.append(event)
-    if scheduled:
-        return scheduled
-    return complete(instance, now) if satisfied == len(instance.steps) else ()
-
-
-def _is_due(instance: WorkflowInstance, step: StepDefinition, now: datetime) -> bool:
-    """Its first attempt, or the next one."""
-    execution = instance.steps[step.id]
-    if execution.status is StepStatus.PENDING:
-        return instance.dependencies_hold(step)
-    retry_at = execution.next_attempt_at
-    return execution.status is StepStatus.FAILED and retry_at is not None and retry_at <= now
+    return scheduled
 
 
 def _begin_step(

@@ -96,28 +96,40 @@ def is_light(held: int, step: StepDefinition) -> bool:
 class Requests:
     """The requests of one decision, as many as one commit may hold. Those left out follow when these are answered."""
 
-    def __init__(self) -> None:
-        self._requests: list[StepRequest] = []
-        #: Bounds, until they add up to too much; then what the requests really have.
-        self._bytes = 0
-        self._is_measured = False
+    #: Of the requests that were weighed: bounds, until they add up to too much; then what they really have.
+    _bytes = 0
+    _is_measured = False
+    _weighed = 0
 
-    @property
-    def is_full(self) -> bool:
-        return self._bytes >= REQUESTS_BYTES_MAX
+    def __init__(self) -> None:
+        self._added: list[tuple[StartFacts, int, StepDefinition, StepRequest]] = []
 
     def add(self, facts: StartFacts, held: int, step: StepDefinition, request: StepRequest) -> None:
         """`held`: what its workflow holds by now."""
-        self._requests.append(request)
-        if self._is_measured:
-            self._bytes += request_bytes(facts, request)
-            return
-        most = request_at_most(held, step)
-        if most is not None and self._bytes + most < REQUESTS_BYTES_MAX:
+        self._added.append((facts, held, step, request))
+
+    @property
+    def is_full(self) -> bool:
+        """No further request may be added."""
+        if len(self._added) * WEIGHT_MAX < REQUESTS_BYTES_MAX:
+            return False
+        for _, held, step, _ in self._added[self._weighed :]:
+            most = None if self._is_measured else request_at_most(held, step)
+            if most is None or self._bytes + most >= REQUESTS_BYTES_MAX:
+                return self._is_full_measured()
             self._bytes += most
-            return
+            self._weighed += 1
+        return self._bytes >= REQUESTS_BYTES_MAX
+
+    def _is_full_measured(self) -> bool:
+        first = self._weighed if self._is_measured else 0
+        size = self._bytes if self._is_measured else 0
+        self._bytes = size + sum(
+            request_bytes(facts, request) for facts, _, _, request in self._added[first:]
+        )
         self._is_measured = True
-        self._bytes = sum(request_bytes(facts, each) for each in self._requests)
+        self._weighed = len(self._added)
+        return self._bytes >= REQUESTS_BYTES_MAX
 
 
 def is_light_template(held: int, template: Template) -> bool:
