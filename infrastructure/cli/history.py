@@ -105,7 +105,9 @@ def described(item: Json, attempts: Attempts) -> str:
     data: Json = item["data"]
     describe = _WORDS.get(item["type"].removeprefix(_PREFIX).removeprefix("workflow."))
     if describe is None:
-        known = (data.get(name) for name in ("stepId", "name", "code", "reason", "detail"))
+        known = (
+            data.get(name) for name in ("stepId", "name", "code", "reason", "detail", "resolution")
+        )
         return _joined(known)
     return describe(data, attempts)
 

@@ -205,6 +205,25 @@ async def test_force_compensate(unattended: Service) -> None:
     assert forced.json()["version"] > stuck["version"]
 
 
+async def test_an_open_incident_is_shown(unattended: Service) -> None:
+    """Somebody gave a step up that may have been performed: the workflow says what to look at, and since when."""
+    await unattended.start({"id": "wf-1", **start_of()})
+    done = {"stepId": "reserve-inventory", "result": {"output": {}}}
+    await unattended.client.post(f"{WORKFLOWS}/wf-1/steps/execute", json=done)
+    await unattended.client.put(f"{WORKFLOWS}/wf-1/cancel")
+    assert (await unattended.get("wf-1"))["incidents"] == []
+
+    forced = await unattended.client.post("/admin/workflows/wf-1/force-compensate")
+
+    resource = await unattended.get("wf-1")
+    assert forced.json()["incidents"] == resource["incidents"]
+    (incident,) = resource["incidents"]
+    assert (incident["code"], incident["stepId"]) == ("UNRESOLVED", "charge-payment")
+    assert incident["raisedAt"] <= resource["updatedAt"]
+    assert "look at its service" in incident["detail"]
+    WorkflowResponse.model_validate(resource)
+
+
 async def test_only_json(undecided: Service) -> None:
     """A web page can send text without asking; the service does not take it."""
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
