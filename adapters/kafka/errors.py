@@ -34,8 +34,17 @@ COMMIT_TOO_LATE = (
 ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 #: No failure: everything that the partition holds was read.
 END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001
-#: A partition is between two leaders, or so new that its leader does not know it yet.
-LEADER_CHANGES = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+#: A partition is between two leaders, or so new that its leader does not know it yet: what Kafka's own admin
+#: client asks again when it lists offsets.
+LEADER_CHANGES = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+)
 #: This client cannot go on; only a new one can.
 FATAL = KafkaError._FATAL  # noqa: SLF001
 #: The client was closed under a call.
