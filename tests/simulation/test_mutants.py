@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from functools import cache
 
 import pytest
@@ -33,6 +35,13 @@ def test_a_missing_rule_is_found(mutant: Mutant) -> None:
     assert violations, STALE
     assert rows_of(PAGE.read_text()).get(mutant.name) == row(mutant, seeds, violations[0]), STALE
     assert _with_every_rule(seeds[0]) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_what_a_mutant_replaces_is_there(mutant: Mutant) -> None:
+    """Code that was renamed would leave a mutant that switches nothing off."""
+    for owner, name, _ in mutant.parts.patches:
+        assert re.search(rf"\b{name}\b", inspect.getsource(owner)), f"{owner} has no {name}"
 
 
 def test_the_page_lists_every_mutant() -> None:

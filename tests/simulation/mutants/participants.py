@@ -322,7 +322,6 @@ MUTANTS = (
         "a step that was sealed runs again under the same key",
         (forward, "schedule_step", _same_round),
         (decide, "schedule_step", _same_round),
-        (timers, "schedule_step", _same_round),
     ),
     patched(
         "round-ignored",
