@@ -103,7 +103,9 @@ def parse_exchanged(payload: type[E], data: bytes, nesting: int = NESTING_MAX) -
     """A request or a reply. Raises MalformedEvent (NOT_JSON) or InvalidPayload."""
     data = _storable(data, nesting)
     try:
-        return _decoder(payload).decode(data)
+        # A cache forgets the type of what it holds.
+        decoder: msgspec.json.Decoder[E] = _decoder(payload)
+        return decoder.decode(data)
     except msgspec.ValidationError as error:
         raise InvalidPayload((_fault_in(error),)) from error
     except msgspec.DecodeError as error:

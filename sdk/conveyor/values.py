@@ -26,7 +26,7 @@ class _ValueType(msgspec.StructMeta):
 @dataclass_transform(
     eq_default=True, frozen_default=True, kw_only_default=True, field_specifiers=(field,)
 )
-class Value(msgspec.Struct, metaclass=_ValueType):
+class Value(msgspec.Struct, metaclass=_ValueType, frozen=True):
     """A frozen, slotted and hashable record whose fields are given by name.
 
     The garbage collector does not watch it: a value holds what existed before it, so values form trees and
