@@ -1,4 +1,4 @@
-"""Incidents: somebody has to look, and the workflow says so until what it names has passed."""
+"""Incidents: a person has to look, and the workflow says so until the cause is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raising incidents, and resolving them when what they name has passed."""
+"""Raising incidents, and resolving them when their cause is gone."""
 
 from __future__ import annotations
 
@@ -66,7 +66,11 @@ def _succeeded(instance: WorkflowInstance, incident: Incident) -> str | None:
 
 
 def _went_on(instance: WorkflowInstance, _: Incident) -> str | None:
-    return None if instance.status is WorkflowStatus.FAILED else f"it is {instance.status} again"
+    if instance.status is WorkflowStatus.FAILED:
+        return None
+    if instance.status is WorkflowStatus.EXECUTING:
+        return "it is EXECUTING again"
+    return f"the workflow is {instance.status}"
 
 
 def _output_not_needed(instance: WorkflowInstance, _: Incident) -> str | None:

@@ -1,4 +1,4 @@
-"""An incident is open until what it names has passed; then the workflow says so by itself."""
+"""An incident is open until its cause is gone; then the workflow says so by itself."""
 
 from __future__ import annotations
 
@@ -112,6 +112,14 @@ def test_a_retry_past_the_pivot_resolves_the_incident() -> None:
 
     saga.fails("ship")
     assert open_codes(saga) == [("PAST_PIVOT", "ship")]
+
+
+def test_force_past_the_pivot_resolves_the_incident() -> None:
+    """The resolution names the status: the workflow goes back, which it has never done before."""
+    saga = past_pivot().fails("ship").forces().is_now("COMPENSATING")
+
+    assert saga.the(IncidentResolved).resolution == "the workflow is COMPENSATING"
+    assert not open_codes(saga)
 
 
 def test_five_failures_past_the_pivot_are_one_incident() -> None:
