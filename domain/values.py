@@ -17,7 +17,7 @@ field = msgspec.field
 
 
 class _ValueType(msgspec.StructMeta):
-    """Gives every value the same options, which subclasses would not inherit."""
+    """Gives every value the same options: `kw_only` counts for the fields of one class, not of its subclasses."""
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
