@@ -130,7 +130,7 @@ class WorkflowListItem(_Answer):
     errors: list[WorkflowErrorResponse]
     #: Steps of which is not known yet whether they were performed.
     unresolved: list[str]
-    #: What somebody has to look at; each leaves the list when what it names has passed.
+    #: A person has to look at them; each leaves the list when its cause is gone.
     incidents: list[IncidentResponse]
     cancel_reason: str | None
     idempotency_key: str | None
