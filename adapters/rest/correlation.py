@@ -16,8 +16,7 @@ _STATE = "correlation_id"
 def given_correlation_id(headers: Headers) -> str | None:
     """The caller's id; None also for one that cannot be passed on as it is."""
     given = headers.get(HEADER, "").strip()
-    usable = given.isascii() and given.isprintable() and 0 < len(given) <= _LENGTH_MAX
-    return given if usable else None
+    return given if _is_header_value(given) else None
 
 
 def correlation_id(request: Request) -> str:
@@ -29,8 +28,14 @@ def answer_with(request: Request, chosen: str | None) -> None:
     """The body named the id that this request goes by, and no header did."""
     if chosen is None or given_correlation_id(request.headers) is not None:
         return
-    if chosen.isascii() and chosen.isprintable():
-        setattr(request.state, _STATE, chosen[:_LENGTH_MAX])
+    if _is_header_value(chosen):
+        setattr(request.state, _STATE, chosen)
+
+
+def _is_header_value(text: str) -> bool:
+    """Blanks at its ends are not part of a header's value."""
+    is_plain = text.isascii() and text.isprintable() and text == text.strip()
+    return is_plain and 0 < len(text) <= _LENGTH_MAX
 
 
 class CorrelationIds:

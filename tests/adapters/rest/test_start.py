@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from pathlib import Path
 
@@ -339,6 +340,15 @@ async def test_refused_by_the_engine(service: Service) -> None:
 
 
 # -- correlation and trace -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [" ", " corr-1", "corr-1 ", "corr\u00e9", "corr\n1"])
+async def test_a_correlation_id_that_a_header_cannot_hold(service: Service, given: str) -> None:
+    """It is the workflow's all the same; the answer has one of its own."""
+    response = await service.start({**start_of(), "correlationId": given})
+
+    assert response.json()["correlationId"] == given
+    assert re.fullmatch(r"[0-9a-f-]{36}", response.headers["X-Correlation-ID"])
 
 
 async def test_correlation_id_from_the_header(service: Service) -> None:
