@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-import yaml
 from conveyor.json_text import NotJson, read_loosely, utf8
 
+from adapters.rest.bounded_yaml import NotYaml, YamlTooLarge, read_yaml
 from application.ports import Document
-
-#: Values of a document, each alias counted with everything that it stands for.
-VALUES_MAX = 100_000
-
-_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnreadableDocument(ValueError):
@@ -36,41 +29,9 @@ def read_document(text: bytes, media_type: str = "") -> Document:
         except NotJson as fault:
             if "json" in media_type:
                 raise UnreadableDocument("NOT_JSON", str(fault)) from fault
-    return _read_yaml(text)
-
-
-def _read_yaml(text: bytes) -> Document:
     try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, the quick one where it is there
-        _count(document, {})
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as fault:
-        if isinstance(fault, UnreadableDocument):
-            raise
-        raise UnreadableDocument("NOT_YAML", f"not YAML: {_reason(fault)}") from fault
-    except RecursionError as fault:
-        raise UnreadableDocument("TOO_LARGE", "the document is nested too deeply") from fault
-    return document
-
-
-def _reason(fault: Exception) -> str:
-    if isinstance(fault, yaml.MarkedYAMLError) and fault.problem_mark is not None:
-        mark = fault.problem_mark
-        what = " ".join(part for part in (fault.context, fault.problem) if part)
-        return f"{what} (line {mark.line + 1}, column {mark.column + 1})"
-    return str(fault)
-
-
-def _count(value: object, known: dict[int, int]) -> int:
-    """How many values the document has when its aliases are written out: few lines can stand for millions."""
-    if not isinstance(value, dict | list):
-        return 1
-    children = cast("dict[Any, Any] | list[Any]", value)
-    counted = known.get(id(children))
-    if counted is None:
-        known[id(children)] = VALUES_MAX  # an alias of what is being counted has no end
-        inner = children.values() if isinstance(children, dict) else children
-        counted = 1 + sum(_count(child, known) for child in inner)
-        known[id(children)] = counted
-    if counted > VALUES_MAX:
-        raise UnreadableDocument("TOO_LARGE", f"the document has more than {VALUES_MAX} values")
-    return counted
+        return read_yaml(text)
+    except NotYaml as fault:
+        raise UnreadableDocument("NOT_YAML", str(fault)) from fault
+    except YamlTooLarge as fault:
+        raise UnreadableDocument("TOO_LARGE", str(fault)) from fault

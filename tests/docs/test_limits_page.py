@@ -17,7 +17,7 @@ from conveyor.runner import ParticipantRunner
 from adapters.kafka import topics as kafka_topics
 from adapters.kafka.settings import KafkaSettings
 from adapters.redis import hot_state
-from adapters.rest import bodies, correlation, definition_body
+from adapters.rest import bodies, bounded_yaml, correlation
 from application.definitions import evaluation, input_schema
 from application.definitions.compilation import InvalidDefinition, compile_definition
 from application.engine import drafts, intake, memory
@@ -81,7 +81,7 @@ def test_sizes() -> None:
         "Data that a workflow keeps": f"{drafts.INSTANCE_BYTES_MAX:,} bytes",
         "Steps of a definition": f"{limits.MAX_STEPS:,}",
         "Dependencies of a definition": f"{limits.MAX_DEPENDENCIES:,}",
-        "Values in a definition, each YAML alias written out": f"{definition_body.VALUES_MAX:,}",
+        "Keys and values of a definition in YAML, each alias written out": f"{bounded_yaml.VALUES_MAX:,}",
     }
 
 

@@ -120,6 +120,14 @@ async def test_every_fault(undecided: Service) -> None:
         (b"1: a", YAML, 422, "INVALID_INPUT"),
         (b"a: &a [*a]", YAML, 422, "TOO_LARGE"),
         (b"[" * 900 + b"]" * 900, YAML, 422, "TOO_LARGE"),
+        (b"- " * 400_000 + b"a", YAML, 422, "TOO_LARGE"),
+        (b"? " * 400_000 + b"a", YAML, 422, "TOO_LARGE"),
+        (b"a: !!bool maybe", YAML, 400, "NOT_YAML"),
+        (b"a: !!timestamp maybe", YAML, 400, "NOT_YAML"),
+        (b"a: !!int ''", YAML, 400, "NOT_YAML"),
+        (b"a: !!float ''", YAML, 400, "NOT_YAML"),
+        (b"a: 1" + b":00" * 400 + b".0", YAML, 400, "NOT_YAML"),
+        (b"a: 1" + b":11" * 300_000, YAML, 400, "NOT_YAML"),
     ],
 )
 async def test_unreadable(
@@ -131,15 +139,36 @@ async def test_unreadable(
     assert (response.status_code, response.json()["code"]) == (status, code)
 
 
-async def test_yaml_bomb(undecided: Service) -> None:
+@pytest.mark.parametrize(
+    ("first", "further"),
+    [
+        ("&a0 [x, x, x, x, x, x, x, x, x]", "&a{n} [{aliases}]"),
+        ("&a0 {x: y}", "&a{n} {{x: [{aliases}]}}"),
+        ("&a0 {x: y}", "&a{n} {{<<: [{aliases}], a{n}: 1}}"),
+        ("&a0 x", "&a{n} {{? [{aliases}] : y}}"),
+    ],
+)
+async def test_yaml_bomb(undecided: Service, first: str, further: str) -> None:
     """A few lines that stand for millions of values are refused before they are written out."""
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    lines = [f"a0: {first}"]
+    lines += [
+        f"a{n}: {further.format(n=n, aliases=', '.join([f'*a{n - 1}'] * 9))}" for n in range(1, 12)
+    ]
 
     response = await undecided.client.post(DEFINITIONS, content="\n".join(lines), headers=YAML)
 
     assert response.status_code == 422
     assert response.json()["code"] == "TOO_LARGE"
+
+
+async def test_aliases_that_nest(undecided: Service) -> None:
+    """A chain of aliases is as deep as what it stands for."""
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 100))]
+
+    response = await undecided.client.post(DEFINITIONS, content="\n".join(lines), headers=YAML)
+
+    assert response.json()["code"] == "TOO_LARGE"
+    assert "nested" in response.json()["detail"]
 
 
 async def test_deeply_nested(undecided: Service) -> None:
