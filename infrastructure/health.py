@@ -1,4 +1,4 @@
-"""How a process is: the health document of CONTRACT 6, metrics, and log lines about servers that go away."""
+"""The health of a process: the document of CONTRACT 6, metrics, and log lines about servers that go away."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _UNREAD = "nobody has ever read its requests: start a participant for it, or cor
 
 
 class ServiceHealth:
-    """How the services are that definitions name. Asked about seldom, so that health may be polled."""
+    """The health of the services that definitions name. It asks seldom, so health may be polled often."""
 
     def __init__(
         self,

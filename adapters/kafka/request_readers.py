@@ -32,7 +32,7 @@ class KafkaRequestReaders:
         return frozenset(self._read.intersection(services))
 
     def _find(self, services: Sequence[str]) -> set[str]:
-        # Fails soon where no broker answers; the questions below would wait longer, and a stop for them.
+        # Fails soon if no broker answers. The questions below wait longer, and the end of the process waits for them.
         self._cluster.brokers(_TIMEOUT_SECONDS)
         topics = {self._settings.on_broker(step_requests(each)): each for each in services}
         layouts = self._cluster.layouts(list(topics))

@@ -1,9 +1,10 @@
 """States of instances in `workflows`; what belongs to the inbox itself in `inbox_positions`.
 
-`inbox_positions` holds three sorts of documents, which `_id` distinguishes:
+`inbox_positions` holds four sorts of documents, which `_id` distinguishes:
 
 - `inbox:<partition>`: the state of the aggregate that remembers refusals (PROTOCOL rule 8);
 - `start:<topic>:<partition>`: `{topic, partition, topicId, offset}`, see `InboxStart`;
+- `mark:<partition>`: `{partition, until}`, how far the projections are, see `Projections.marks`;
 - `layout`: `{topics: [{topic, topicId}], partitions, secret}`, see `InboxLayout`.
 """
 

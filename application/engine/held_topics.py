@@ -87,7 +87,7 @@ class HeldTopics:
                 return
 
     def forget_samples(self) -> None:
-        """Partitions have gone: who has them next decides when their timers fire.
+        """Partitions have gone: their next owner decides when their timers fire.
 
         The first event that was left out is written by its next owner too, and may come again.
         """

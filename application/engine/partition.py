@@ -55,7 +55,9 @@ class Partition:
             self.dirty.add(aggregate_id)
 
     def complete_until(self, now: datetime) -> datetime | None:
-        """When everything of before is in the next round; None as long as only the last owner knows."""
+        """The next round writes everything that was decided before this moment. None until the first round, when
+        only the last owner knows.
+        """
         has_changed = self.dirty or self.decided != self.aging_offsets
         return self.aged_at if has_changed else now
 

@@ -33,10 +33,10 @@ class TopicRepair(Protocol):
 
 
 class RequestReaders(Protocol):
-    """Knows which services have somebody who reads their requests."""
+    """Knows which services have a reader of their requests."""
 
     async def ever_read(self, services: Sequence[str]) -> frozenset[str]:
-        """Those whose requests somebody reads, or has read. Others may only be misspelt. Raises `Unavailable`."""
+        """Those whose requests are read, or have been. Another may be a misspelt name. Raises `Unavailable`."""
         ...
 
 

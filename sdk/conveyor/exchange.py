@@ -93,7 +93,7 @@ class StepReply(Reply, frozen=True, kw_only=True):
 
     @property
     def duration_ms(self) -> int:
-        """A participant's own measurement is never a reason to refuse what it answers; 0 for what is none."""
+        """Milliseconds; 0 if the measurement is not a duration, which is never a reason to refuse a reply."""
         given = self.execution_time_ms
         is_number = isinstance(given, int | float) and not isinstance(given, bool)
         return int(given) if is_number and 0 <= given <= _DURATION_MS_MAX else 0

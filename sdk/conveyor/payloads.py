@@ -138,7 +138,7 @@ def parse_reply(reply: type[R], data: bytes) -> tuple[R, str | None]:
 def _without_data(
     reply: type[R], data: bytes, fault: MalformedEvent | InvalidPayload
 ) -> tuple[R, str | None]:
-    """The answer read with goodwill: without data that cannot be used, and with numbers that came as texts."""
+    """The reply, read leniently: without data that cannot be used, and with numbers that came as texts."""
     try:
         document: Any = read_loosely(utf8(data), any_bytes=True)
     except NotJson:
