@@ -314,7 +314,7 @@ class Watch:
     def _undo_asked(
         self, before: WorkflowInstance, event: StepScheduled, definition: WorkflowDefinition
     ) -> None:
-        for dependent in definition.dependents[event.step_id]:
+        for dependent in sorted(definition.dependents[event.step_id]):
             execution = before.steps[dependent]
             has_undo = definition.compensation_of(dependent) is not None
             if execution.unanswered or (has_undo and execution.needs_undo):
