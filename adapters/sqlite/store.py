@@ -49,7 +49,7 @@ _AHEAD = frozenset({COMMANDS, REPLIES})
 
 #: A group is handed to the writer that many turns of the event loop later. What is decided from records that
 #: it shows ahead comes within them, and is written with the same flush.
-_TURNS = 4
+_TURNS = 5
 
 #: More keys than that are looked up in the reading thread, so as not to hold up the event loop.
 _LOOK_UPS_AT_ONCE = 200
@@ -148,7 +148,7 @@ class SqliteStore:
     def _collect(self, group: Group) -> None:
         self._collected.append(group)
         if len(self._collected) == 1:
-            self._loop.call_soon(self._hand_over, _TURNS)
+            self._loop.call_soon(self._hand_over, _TURNS - 1)
 
     def _hand_over(self, turns: int = 0) -> None:
         """Give the writer what was collected, after so many turns of the event loop."""
