@@ -161,11 +161,15 @@ def _without_output(request: Request, fault: UnusableOutput, elapsed: int) -> Ke
 def _fail(request: Request, raised: Exception) -> None:
     error = raised if isinstance(raised, StepError) else _as_step_error(request.key, raised)
     message = error.message[:_MAX_MESSAGE_CHARACTERS]
-    is_unknown = isinstance(error, UnknownOutcomeError)
-    failure = Failure(error.code, message, error.type, error.retryable, outcome_unknown=is_unknown)
     record = request.records[request.key]
-    # An attempt that could not do anything says nothing about an earlier one whose outcome is unknown.
-    is_open = is_unknown or (record.claimed > 0 and not isinstance(error, TerminalError))
+    # A run that could not do anything says nothing about an earlier one whose outcome is unknown. If that was of the
+    # same attempt, the outcome of this one stays unknown.
+    leaves_earlier_open = record.claimed > 0 and not isinstance(error, TerminalError)
+    is_unknown = isinstance(error, UnknownOutcomeError) or (
+        leaves_earlier_open and record.claimed >= request.attempt
+    )
+    is_open = is_unknown or leaves_earlier_open
+    failure = Failure(error.code, message, error.type, error.retryable, outcome_unknown=is_unknown)
     if request.repeats is not None:
         if is_open:
             _withhold(request)
@@ -174,7 +178,7 @@ def _fail(request: Request, raised: Exception) -> None:
         return
     after = record if is_unknown else failed(request.attempt, failure)
     if is_open:
-        claimed = request.attempt if is_unknown else record.claimed
+        claimed = max(request.attempt, record.claimed) if is_unknown else record.claimed
         after = unknown(after, claimed, orjson.dumps(orjson.loads(request.taken.message.data)))
     request.records[request.key] = after
     request.failure = failure

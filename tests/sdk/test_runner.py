@@ -322,6 +322,22 @@ async def test_an_attempt_that_did_nothing_settles_no_earlier_one(
     assert [context.recovered for context in stock.reserved] == [True]
 
 
+@pytest.mark.parametrize("again", [ConnectionRefusedError(), RetryableError("BUSY", "")])
+async def test_a_copy_that_does_nothing_does_not_settle_its_attempt(
+    stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore, again: Exception
+) -> None:
+    """The first run of the attempt may have had its effect: "it did nothing" would be a false promise (rule 3)."""
+    stock.errors = [TimeoutError(), again]
+    async with running(stock.participant, transport, keys):
+        _, refused, completed = await replies_to(
+            transport, step_request(), step_request(), step_request()
+        )
+
+    assert refused.type == types.STEP_FAILED
+    assert data_of(refused)["error"]["outcomeUnknown"] is True
+    assert completed.type == types.STEP_COMPLETED
+
+
 @pytest.mark.parametrize(
     ("output", "code"), [("sent", "INVALID_OUTPUT"), ({"a": "x" * 500_000}, "TOO_LARGE")]
 )
