@@ -24,6 +24,7 @@ from yaml import YAMLError
 PREFIX = "CONVEYOR_"
 MASK = "********"
 _PLANNED = "planned"
+_YEAR_SECONDS = 366 * 24 * 3600
 
 
 def planned(**options: Any) -> Any:
@@ -37,12 +38,15 @@ class SettingsError(Exception):
 
 class KafkaSection(BaseModel, extra="forbid"):
     bootstrap_servers: str = Field(default="127.0.0.1:9092", examples=["kafka-1:9092,kafka-2:9092"])
-    topic_prefix: str = Field(default="", examples=["trial."])
-    group_id: str = Field(default="conveyor-engine", examples=["conveyor-engine"])
+    #: A topic's name has 249 characters; the longest is that of a service with a name of 200.
+    topic_prefix: str = Field(
+        default="", max_length=21, pattern=r"^[a-zA-Z0-9._-]*$", examples=["trial."]
+    )
+    group_id: str = Field(default="conveyor-engine", min_length=1, examples=["conveyor-engine"])
     group_protocol: Literal["classic", "consumer"] = Field(default="classic", examples=["classic"])
-    session_timeout_ms: int = Field(default=10_000, ge=1000, examples=[10_000])
+    session_timeout_ms: int = Field(default=10_000, ge=1000, le=3_600_000, examples=[10_000])
     #: 0: never.
-    inbox_trim_interval_seconds: int = Field(default=3600, ge=0, examples=[3600])
+    inbox_trim_interval_seconds: int = Field(default=3600, ge=0, le=_YEAR_SECONDS, examples=[3600])
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", examples=["SASL_SSL"]
     )
@@ -60,7 +64,8 @@ class KafkaSection(BaseModel, extra="forbid"):
     def _hosts_and_ports(cls, value: str) -> str:
         for server in value.split(","):
             host, colon, port = server.strip().rpartition(":")
-            if not (host and colon and port.isdigit()):
+            is_port = port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+            if not (host and colon and is_port):
                 raise ValueError(f"'{server}' is not host:port")
         return value
 
@@ -82,7 +87,7 @@ class MongoSection(BaseModel, extra="forbid"):
     uri: str = Field(
         default="mongodb://127.0.0.1:27017", examples=["mongodb://mongo-1:27017/?replicaSet=rs0"]
     )
-    database: str = Field(default="conveyor", min_length=1, examples=["conveyor"])
+    database: str = Field(default="conveyor", min_length=1, max_length=63, examples=["conveyor"])
 
     @field_validator("uri")
     @classmethod
@@ -96,7 +101,7 @@ class RedisSection(BaseModel, extra="forbid"):
     url: str = Field(
         default="redis://127.0.0.1:6379", examples=["rediss://user:password@redis:6379"]
     )
-    database: int = Field(default=0, ge=0, examples=[0])
+    database: int = Field(default=0, ge=0, le=2**31 - 1, examples=[0])
     enabled: bool = Field(default=True, examples=[True])
 
     @property
@@ -133,8 +138,12 @@ class WorkflowSection(BaseModel, extra="forbid"):
 
 class SchedulerSection(BaseModel, extra="forbid"):
     timeout_interval_ms: int = planned(default=60_000, ge=100, examples=[60_000])
-    retry_interval_ms: int = Field(default=30_000, ge=100, examples=[30_000])
-    outbox_cleanup_interval_ms: int = Field(default=3_600_000, ge=1000, examples=[3_600_000])
+    retry_interval_ms: int = Field(
+        default=30_000, ge=100, le=_YEAR_SECONDS * 1000, examples=[30_000]
+    )
+    outbox_cleanup_interval_ms: int = Field(
+        default=3_600_000, ge=1000, le=_YEAR_SECONDS * 1000, examples=[3_600_000]
+    )
 
 
 class CircuitBreakerSection(BaseModel, extra="forbid"):
@@ -181,7 +190,7 @@ class EngineSection(BaseModel, extra="forbid"):
     batch_size: int = Field(default=1000, ge=1, le=10_000, examples=[1000])
     #: Lists are behind by up to twice this, and may be behind by a second.
     projection_interval_ms: int = Field(default=450, ge=10, le=500, examples=[450])
-    cached_instances: int = Field(default=20_000, ge=100, examples=[20_000])
+    cached_instances: int = Field(default=20_000, ge=100, le=100_000_000, examples=[20_000])
 
 
 class LogSection(BaseModel, extra="forbid"):

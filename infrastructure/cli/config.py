@@ -30,6 +30,9 @@ def show(output: Output = Form.TABLE) -> None:
 def check(output: Output = Form.TABLE) -> None:
     """Say what is wrong with the settings, or that nothing is, and which have no effect yet."""
     settings = _settings()
+    from infrastructure.drivers import require_usable  # noqa: PLC0415 - so do the drivers
+
+    require_usable(settings)
     idle = settings.without_effect()
     document = {"valid": True, "profile": settings.profile, "withoutEffect": idle}
     write(output, document, {"settings": "valid", "without effect yet": ", ".join(idle)})

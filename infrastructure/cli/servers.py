@@ -68,7 +68,7 @@ def serve(
     insecure: Insecure = False,
 ) -> None:
     """Run roles of the service on Kafka, MongoDB and Redis."""
-    settings = _settings(sys.stdout)
+    settings = server_settings(sys.stdout)
     from infrastructure.roles import ROLES, need_http
     from infrastructure.serve import run_serve
 
@@ -101,7 +101,7 @@ def init(
     output: Output = Form.TABLE,
 ) -> None:
     """Prepare Kafka and MongoDB: topics, indexes, shipped definitions. May be repeated."""
-    settings = _settings(sys.stderr)
+    settings = server_settings(sys.stderr)
     from infrastructure.initialise import run_init
 
     layout = run_to_end(run_init(settings, partitions, replication_factor, insecure=insecure))
@@ -123,12 +123,21 @@ def warehouse(
     """Run the simulated services over Kafka."""
     if journal is not None:
         _refuse_unwritable(journal)
-    settings = _settings(sys.stdout)
+    settings = server_settings(sys.stdout)
     from infrastructure.warehouse_kafka import run_warehouse
 
     run_to_end(
         run_warehouse(settings, journal=journal, failure_rate=failure_rate, latency_ms=latency_ms)
     )
+
+
+def server_settings(log_stream: TextIO) -> Settings:
+    """The settings for Kafka, MongoDB and Redis. Raises SettingsError."""
+    settings = _settings(log_stream)
+    from infrastructure.drivers import require_usable
+
+    require_usable(settings)
+    return settings
 
 
 def _settings(log_stream: TextIO) -> Settings:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from infrastructure.cli.failures import Exit
 from infrastructure.cli.options import Form, Output
 from infrastructure.cli.output import note, write_fields, write_json, write_table
-from infrastructure.cli.servers import run_to_end
+from infrastructure.cli.servers import run_to_end, server_settings
 
 if TYPE_CHECKING:
     from application.verification.findings import Kind, Report
@@ -35,10 +36,10 @@ def verify(
     """
     wait = timedelta(seconds=settle)
     if db is None:
-        from infrastructure.settings import load_settings
+        settings = server_settings(sys.stderr)
         from infrastructure.verification import verify_production
 
-        report: Report = run_to_end(verify_production(load_settings(), wait))
+        report: Report = run_to_end(verify_production(settings, wait))
     else:
         from infrastructure.verification import verify_embedded
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.settings import PREFIX, Settings, load_settings
+from infrastructure.drivers import require_usable
+from infrastructure.settings import PREFIX, Settings, SettingsError, load_settings
 from tests.docs.pages import first_code, page, rows, section
 from tests.infrastructure.commands import (
     CONVEYOR,
@@ -219,6 +220,61 @@ def test_an_unreadable_file_of_settings(content: str, tmp_path: Path) -> None:
     done = process("config", "check", folder=tmp_path)
 
     assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka:²"),
+        ("KAFKA__BOOTSTRAP_SERVERS", "kafka:99999"),
+        ("KAFKA__TOPIC_PREFIX", "a b/"),
+        ("KAFKA__TOPIC_PREFIX", "x" * 22),
+        ("KAFKA__GROUP_ID", ""),
+        ("KAFKA__SESSION_TIMEOUT_MS", "99999999999999999999"),
+        ("KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
+        ("MONGODB__URI", "mongodb://"),
+        ("MONGODB__URI", "mongodb://a:b:c"),
+        ("MONGODB__URI", "mongodb://mongo/?tls=true&tlsCAFile=/missing"),
+        ("MONGODB__DATABASE", "a b.$"),
+        ("MONGODB__DATABASE", "x" * 64),
+        ("REDIS__URL", "redis://redis:99999"),
+        ("REDIS__URL", "redis://redis?unheard=of"),
+        ("REDIS__URL", "redis://redis?socket_timeout=soon"),
+        ("SCHEDULER__RETRY_INTERVAL_MS", "99999999999999999999"),
+        ("ENGINE__CACHED_INSTANCES", "99999999999999999999"),
+    ],
+)
+def test_a_setting_that_cannot_be_used(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its name and what is wrong are said before anything is begun, also where only a driver knows it."""
+    variable = f"{PREFIX}{name}"
+    monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SettingsError) as refused:
+        require_usable(load_settings())
+
+    said = str(refused.value).splitlines()
+    assert len(said) == 1
+    assert said[0].startswith((f"{variable}: ", f"{variable.rpartition('__')[0]}__*: "))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("serve", "--roles", "engine"), ("init",), ("warehouse",), ("verify",), ("config", "check")],
+)
+def test_commands_refuse_settings_that_a_driver_refuses(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Every command that needs the servers ends with the sentence."""
+    (tmp_path / ".env").write_text("CONVEYOR_MONGODB__URI=mongodb://\n")
+
+    done = process(*command, folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "CONVEYOR_MONGODB__*: " in done.stderr
     assert "Traceback" not in done.stderr
 
 
