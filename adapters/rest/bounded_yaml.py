@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -43,9 +43,18 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 def read_yaml(text: bytes) -> Any:
     """The document, which may hold values that JSON does not have. Raises NotYaml, YamlTooLarge."""
+    return _within_bounds(text, yaml.load)
+
+
+def compose_yaml(text: bytes) -> yaml.Node | None:
+    """The document's nodes, which know their lines; None for an empty text. Raises as `read_yaml`."""
+    return _within_bounds(text, yaml.compose)
+
+
+def _within_bounds(text: bytes, read: Callable[[bytes, type[yaml.SafeLoader]], Any]) -> Any:
     try:
         _require_bounded(text)
-        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+        return read(text, _Loader)
     except YamlTooLarge:
         raise
     except Exception as fault:

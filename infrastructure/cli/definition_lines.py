@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import yaml
 
+from adapters.rest.bounded_yaml import NotYaml, YamlTooLarge, compose_yaml
 
-def line_of(text: bytes, path: str) -> int | None:
-    """The line of the innermost part that the path names; None for a text that is not YAML.
 
-    Paths name steps by place (`steps[1].service`) or by id (`steps.pay.service`).
-    """
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        return None
-    if node is None:
-        return None
-    line, rest = node.start_mark.line, path
-    while rest:
-        found = max(_parts(node, rest), key=lambda part: len(part[0]), default=None)
-        if found is None:
-            break
-        name, line, node = found
-        rest = rest[len(name) :].removeprefix(".")
-    return line + 1
+class Lines:
+    """The lines of one text."""
+
+    def __init__(self, text: bytes) -> None:
+        self._root: yaml.Node | None = None
+        with suppress(NotYaml, YamlTooLarge):
+            self._root = compose_yaml(text)
+
+    def line_of(self, path: str) -> int | None:
+        """The line of the innermost part that the path names; None for a text that is not YAML.
+
+        Paths name steps by place (`steps[1].service`) or by id (`steps.pay.service`).
+        """
+        node = self._root
+        if node is None:
+            return None
+        line, rest = node.start_mark.line, path
+        while rest:
+            found = max(_parts(node, rest), key=lambda part: len(part[0]), default=None)
+            if found is None:
+                break
+            name, line, node = found
+            rest = rest[len(name) :].removeprefix(".")
+        return line + 1
 
 
 def _parts(node: yaml.Node, path: str) -> Iterator[tuple[str, int, yaml.Node]]:

@@ -83,9 +83,10 @@ def _checked(file: Path) -> Json:
 
 def _with_lines(text: bytes, errors: Sequence[Json]) -> list[Json]:
     """The errors with the lines of the file, in their order."""
-    from infrastructure.cli.definition_lines import line_of  # noqa: PLC0415 - only for faults
+    from infrastructure.cli.definition_lines import Lines  # noqa: PLC0415 - only for faults
 
-    placed = [{**error, "line": line_of(text, error["path"])} for error in errors]
+    lines = Lines(text)
+    placed = [{**error, "line": lines.line_of(error["path"])} for error in errors]
     return sorted(placed, key=lambda error: error["line"] or 0)
 
 

@@ -495,6 +495,19 @@ def test_check_says_where_and_what_to_write(tmp_path: Path) -> None:
     assert "the fields here are id, service" in second["errors"][1]["message"]
 
 
+@pytest.mark.timeout(30)
+def test_check_of_many_faults(tmp_path: Path) -> None:
+    """The file is not read again for every fault."""
+    file = tmp_path / "many.yaml"
+    step = "  - {{id: s{n}, service: s, operation: o, dependson: []}}\n"
+    steps = "".join(step.format(n=n) for n in range(1000))
+    file.write_text(f"name: n\nversion: 1\ntype: T\nsteps:\n{steps}")
+
+    (checked,) = told("", "definitions", "check", str(file), exit_code=1)
+
+    assert [fault["line"] for fault in checked["errors"]] == list(range(5, 1005))
+
+
 # -- settings and servers ------------------------------------------------------------------------
 
 
