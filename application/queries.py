@@ -60,7 +60,7 @@ class WorkflowReader:
 
     async def _as_of(self) -> datetime:
         """Everything decided before then is in the lists."""
-        behind = [mark for mark in (await self._projections.marks()).values() if mark is not None]
+        behind = [mark.until for mark in await self._projections.marks() if mark.until is not None]
         return min([self._clock.now() - _LAG, *behind])
 
     async def history(

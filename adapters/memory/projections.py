@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from conveyor.times import rfc3339
 
-from application.ports import Document, InboxLayout, InboxStart
+from application.ports import Document, InboxLayout, InboxStart, Mark
 
 
 class MemoryProjections:
@@ -17,7 +17,7 @@ class MemoryProjections:
         #: Every projected state by id; `MemoryWorkflowQueries` reads it.
         self.documents: dict[str, Document] = {}
         self._starts: dict[tuple[str, int], InboxStart] = {}
-        self._marks: dict[int, datetime | None] = {}
+        self._marks: dict[int, Mark] = {}
         self._layout: InboxLayout | None = None
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
@@ -51,11 +51,14 @@ class MemoryProjections:
             if stored is None or stored.topic_id != start.topic_id or stored.offset < start.offset:
                 self._starts[place] = start
 
-    async def marks(self) -> Mapping[int, datetime | None]:
-        return dict(self._marks)
+    async def marks(self) -> Sequence[Mark]:
+        return list(self._marks.values())
 
-    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
-        self._marks.update(marks)
+    async def save_marks(self, marks: Sequence[Mark]) -> None:
+        for mark in marks:
+            stored = self._marks.get(mark.partition)
+            if stored is None or stored.claim <= mark.claim:
+                self._marks[mark.partition] = mark
 
     async def layout(self) -> InboxLayout | None:
         return self._layout

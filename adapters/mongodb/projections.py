@@ -4,7 +4,7 @@
 
 - `inbox:<partition>`: the state of the aggregate that remembers refusals (PROTOCOL rule 8);
 - `start:<topic>:<partition>`: `{topic, partition, topicId, offset}`, see `InboxStart`;
-- `mark:<partition>`: `{partition, until}`, how far the projections are, see `Projections.marks`;
+- `mark:<partition>`: `{partition, claim, until}`, how far the projections are, see `Projections.marks`;
 - `layout`: `{topics: [{topic, topicId}], partitions, secret}`, see `InboxLayout`.
 """
 
@@ -24,7 +24,7 @@ from adapters.mongodb.workflow_documents import from_stored, to_stored
 from application.aggregates.aggregate import Catalog
 from application.aggregates.catalog import CATALOG
 from application.codec.times import parse_time
-from application.ports import Document, InboxLayout, InboxStart
+from application.ports import Document, InboxLayout, InboxStart, Mark
 
 _LAYOUT_ID = "layout"
 
@@ -95,27 +95,20 @@ class MongoProjections:
     async def save_starts(self, starts: Sequence[InboxStart]) -> None:
         await write_guarded(self._inbox, known=[_forward(start) for start in starts])
 
-    async def marks(self) -> Mapping[int, datetime | None]:
+    async def marks(self) -> Sequence[Mark]:
         with reaching_the_store():
             documents = await self._inbox.find({"_id": {"$gte": "mark:", "$lt": "mark;"}}).to_list()
-        return {
-            document["partition"]: parse_time(until) if (until := document["until"]) else None
+        return [
+            Mark(
+                document["partition"],
+                document["claim"],
+                parse_time(until) if (until := document["until"]) else None,
+            )
             for document in documents
-        }
-
-    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
-        documents = [
-            {
-                "_id": f"mark:{partition}",
-                "partition": partition,
-                "until": None if mark is None else rfc3339(mark),
-            }
-            for partition, mark in marks.items()
         ]
-        await write_guarded(
-            self._inbox,
-            known=[GuardedWrite({"_id": each["_id"]}, encode(each)) for each in documents],
-        )
+
+    async def save_marks(self, marks: Sequence[Mark]) -> None:
+        await write_guarded(self._inbox, known=[_mark(mark) for mark in marks])
 
     async def layout(self) -> InboxLayout | None:
         with reaching_the_store():
@@ -161,6 +154,16 @@ async def _load(collection: Collection, ids: Sequence[str]) -> list[Document]:
     with reaching_the_store():
         documents = await collection.find({"_id": {"$in": list(ids)}}, batch_size=1000).to_list()
     return [from_stored(document) for document in documents]
+
+
+def _mark(mark: Mark) -> GuardedWrite:
+    document = {
+        "_id": f"mark:{mark.partition}",
+        "partition": mark.partition,
+        "claim": mark.claim,
+        "until": None if mark.until is None else rfc3339(mark.until),
+    }
+    return GuardedWrite({"_id": document["_id"], "claim": {"$lte": mark.claim}}, encode(document))
 
 
 def _forward(start: InboxStart) -> GuardedWrite:

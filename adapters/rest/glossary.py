@@ -89,7 +89,7 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
     "items": ("The entries of the page.", None),
     "DefinitionList.items": ("The documents as registered.", []),
     "nextCursor": ("Pass it as `cursor` (`after` of a history) for the next page.", None),
-    "asOf": ("The list is not older than this.", _TIME),
+    "asOf": ("What was decided before is in the list, as far as the engines have reported.", _TIME),
     "commandId": (
         "The command's id; its events carry it as `causationId`.",
         "018f2c7e-6f0a-7cc2-b8aa-4f3f7f3c9f10",

@@ -11,7 +11,7 @@ from conveyor.times import rfc3339
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Row, Statement
 from application.codec.times import parse_time
-from application.ports import Document, InboxLayout, InboxStart
+from application.ports import Document, InboxLayout, InboxStart, Mark
 
 #: The consumer name of the engine in `consumer_offsets`.
 ENGINE = "engine"
@@ -49,9 +49,11 @@ _SAVE_LAYOUT = """
 INSERT INTO settings (name, value) VALUES ('layout', ?)
 ON CONFLICT DO UPDATE SET value = excluded.value
 """
+#: A value is the claim, a space and the time. As an integer it is the claim.
 _SAVE_MARKS = """
 INSERT INTO settings (name, value) VALUES {values}
 ON CONFLICT DO UPDATE SET value = excluded.value
+WHERE CAST(excluded.value AS INTEGER) >= CAST(value AS INTEGER)
 """
 _MARKS = "SELECT substr(name, 6), value FROM settings WHERE name >= 'mark:' AND name < 'mark;'"
 _LAYOUT = "SELECT value FROM settings WHERE name = 'layout'"
@@ -101,14 +103,20 @@ class SqliteProjections:
         if starts:
             await self._store.write([save_offsets(ENGINE, starts)])
 
-    async def marks(self) -> Mapping[int, datetime | None]:
-        rows = await self._store.query(_MARKS, ())
-        return {int(partition): parse_time(value) if value else None for partition, value in rows}
+    async def marks(self) -> Sequence[Mark]:
+        return [
+            Mark(int(partition), int(claim), parse_time(until) if until else None)
+            for partition, value in await self._store.query(_MARKS, ())
+            for claim, _, until in [value.partition(" ")]
+        ]
 
-    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
+    async def save_marks(self, marks: Sequence[Mark]) -> None:
         rows = [
-            (f"mark:{partition}", "" if mark is None else rfc3339(mark))
-            for partition, mark in marks.items()
+            (
+                f"mark:{mark.partition}",
+                f"{mark.claim} {'' if mark.until is None else rfc3339(mark.until)}",
+            )
+            for mark in marks
         ]
         await self._store.write([Statement(_SAVE_MARKS, rows)])
 

@@ -45,6 +45,11 @@ class Partition:
         """The partition's own aggregate, from the first claim on."""
         return self.states.get(inbox_id(self.number))
 
+    @property
+    def claim(self) -> int:
+        """Grows with each claim: that of the next owner is higher."""
+        return self.inbox.version if self.inbox is not None else 0
+
     def is_behind(self) -> bool:
         """Something is not projected or not committed yet."""
         return bool(self.dirty or self.aging or self.decided != self.committed)

@@ -14,7 +14,7 @@ from application.engine.environment import Health, Ports, ProcessorSettings
 from application.engine.held_topics import HeldTopics
 from application.engine.partition import Partition
 from application.engine.publication import Publication
-from application.ports import Document, InboxStart, Unavailable
+from application.ports import Document, InboxStart, Mark, Unavailable
 from domain.aggregate.position import TopicPartition
 
 #: Under load rounds come so seldom that they write no more than this (ADR 8): a workflow that changes all the
@@ -147,8 +147,12 @@ class Projector:
                 {TopicPartition(s.topic, s.partition): s.offset for s in snapshot.starts}
             )
         if snapshot.marks:
-            marks = {partition.number: mark for partition, mark in snapshot.marks}
-            await self._ports.projections.save_marks(marks)
+            await self._ports.projections.save_marks(
+                [
+                    Mark(partition.number, partition.claim, until)
+                    for partition, until in snapshot.marks
+                ]
+            )
         self._written(snapshot)
 
     async def _warm(self, documents: Sequence[Document]) -> None:

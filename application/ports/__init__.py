@@ -32,7 +32,14 @@ from application.ports.log import (
     commit_id,
 )
 from application.ports.queries import NOT_LISTED, Page, WorkflowFilter, WorkflowQueries
-from application.ports.states import HotState, InboxLayout, InboxStart, Projections, SetupError
+from application.ports.states import (
+    HotState,
+    InboxLayout,
+    InboxStart,
+    Mark,
+    Projections,
+    SetupError,
+)
 from application.ports.telemetry import Clock, Telemetry
 from application.ports.topics import EventFeed, PublishEventPort, RequestReaders, TopicRepair
 from application.ports.unavailable import Refused, Unavailable
@@ -68,6 +75,7 @@ __all__ = [
     "Lease",
     "Locks",
     "LookUpDefinition",
+    "Mark",
     "Page",
     "Projections",
     "PublishEventPort",

@@ -25,6 +25,17 @@ class InboxStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """How far the projections of an inbox partition are."""
+
+    partition: int
+    #: The version of the partition's inbox: it grows with each claim, so each owner has a higher one.
+    claim: int
+    #: Everything decided before is projected; None: everything is, but for what was decided just now.
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class InboxLayout:
     """What `init` found out and wrote down; an engine refuses another one (PROTOCOL rules 11 and 16)."""
 
@@ -58,14 +69,13 @@ class Projections(Protocol):
         """Store starts; one with the same topic id is never moved backwards."""
         ...
 
-    async def marks(self) -> Mapping[int, datetime | None]:
-        """How far the projections of each inbox partition are, of those that have a mark.
-
-        Everything decided before the moment is projected; None: everything is, but for what was decided just now.
-        """
+    async def marks(self) -> Sequence[Mark]:
+        """The mark of each inbox partition that has one."""
         ...
 
-    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None: ...
+    async def save_marks(self, marks: Sequence[Mark]) -> None:
+        """Store marks; one never replaces that of a newer claim (PROTOCOL rule 12)."""
+        ...
 
     async def layout(self) -> InboxLayout | None:
         """What `init` wrote, None before it ran."""

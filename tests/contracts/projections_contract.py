@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from application.ports import InboxLayout, InboxStart, Projections
+from application.ports import InboxLayout, InboxStart, Mark, Projections
 from tests.contracts.samples import AWKWARD_JSON, COMMANDS, REPLIES, workflow
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
@@ -151,13 +151,23 @@ class ProjectionsContract(ABC):
 
     async def test_marks_are_kept_per_partition(self, projections: Projections) -> None:
         """The newest one counts, whether it is later, earlier or none."""
-        assert await projections.marks() == {}
+        assert not await projections.marks()
+        earlier = NOW - timedelta(seconds=1)
 
-        await projections.save_marks({0: NOW, 1: None, 11: NOW})
-        await projections.save_marks({0: None, 1: NOW, 11: NOW - timedelta(seconds=1)})
+        await projections.save_marks([Mark(0, 7, NOW), Mark(1, 7, None), Mark(11, 7, NOW)])
+        newer = {Mark(0, 7, None), Mark(1, 12, NOW), Mark(11, 8, earlier)}
+        await projections.save_marks(list(newer))
 
-        assert await projections.marks() == {0: None, 1: NOW, 11: NOW - timedelta(seconds=1)}
+        assert set(await projections.marks()) == newer
         assert not await projections.starts()
+
+    async def test_a_mark_of_an_older_claim_comes_too_late(self, projections: Projections) -> None:
+        """An engine that stood still does not hold back the lists of the next owner."""
+        await projections.save_marks([Mark(0, 10, None), Mark(1, 9, None)])
+
+        await projections.save_marks([Mark(0, 9, NOW), Mark(1, 9, NOW)])
+
+        assert set(await projections.marks()) == {Mark(0, 10, None), Mark(1, 9, NOW)}
 
     async def test_the_layout_is_what_init_wrote(self, projections: Projections) -> None:
         """There is none before `init`, and the newest one after."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.projections import MemoryProjections
-from application.ports import Commit, Document, Entry, InboxLayout, InboxStart, Unavailable
+from application.ports import Commit, Document, Entry, InboxLayout, InboxStart, Mark, Unavailable
 from domain.aggregate.position import Position
 from tests.simulation.chances import Chances, Kind
 from tests.simulation.faults import Network, Process, Weather
@@ -223,10 +223,10 @@ class FaultyProjections:
     async def layout(self) -> InboxLayout | None:
         return await self._projections.layout()
 
-    async def marks(self) -> Mapping[int, datetime | None]:
+    async def marks(self) -> Sequence[Mark]:
         return await self._projections.marks()
 
-    async def save_marks(self, marks: Mapping[int, datetime | None]) -> None:
+    async def save_marks(self, marks: Sequence[Mark]) -> None:
         """Only readers of lists look at them: nothing that an engine decides."""
         await self._projections.save_marks(marks)
 
