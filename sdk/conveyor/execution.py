@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable
@@ -88,7 +89,9 @@ def run(request: Request) -> Awaitable[None] | None:
         if not hasattr(result, "__await__"):
             _succeed(request, result, started)
             return None
-    except Exception as error:  # noqa: BLE001 - logged and answered by _fail
+    except BaseException as error:
+        if not _is_outcome(error):
+            raise
         _fail(request, error)
         return None
     return _run_on(request, cast("Awaitable[Any]", result), started)
@@ -97,8 +100,22 @@ def run(request: Request) -> Awaitable[None] | None:
 async def _run_on(request: Request, result: Awaitable[Any], started: float) -> None:
     try:
         _succeed(request, await result, started)
-    except Exception as error:  # noqa: BLE001 - logged and answered by _fail
+    except BaseException as error:
+        if not _is_outcome(error):
+            raise
         _fail(request, error)
+
+
+def _is_outcome(raised: BaseException) -> bool:
+    """Whether the handler raised it, rather than somebody who stops the process.
+
+    `sys.exit()` in a library, or a cancelled task that the handler awaited, must not end the participant: the
+    request would end it again after each restart, or never be decided.
+    """
+    if isinstance(raised, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() == 0
+    return not isinstance(raised, KeyboardInterrupt | GeneratorExit)
 
 
 def _call(request: Request) -> Any:
@@ -153,14 +170,13 @@ def _without_output(request: Request, fault: UnusableOutput, elapsed: int) -> Ke
     return performed_without_output(
         request.attempt,
         fault.code,
-        fault.detail[:_MAX_MESSAGE_CHARACTERS],
+        _storable(fault.detail),
         execution_time_ms=elapsed,
     )
 
 
-def _fail(request: Request, raised: Exception) -> None:
+def _fail(request: Request, raised: BaseException) -> None:
     error = raised if isinstance(raised, StepError) else _as_step_error(request.key, raised)
-    message = error.message[:_MAX_MESSAGE_CHARACTERS]
     record = request.records[request.key]
     # A run that could not do anything says nothing about an earlier one whose outcome is unknown. If that was of the
     # same attempt, the outcome of this one stays unknown.
@@ -169,7 +185,13 @@ def _fail(request: Request, raised: Exception) -> None:
         leaves_earlier_open and record.claimed >= request.attempt
     )
     is_open = is_unknown or leaves_earlier_open
-    failure = Failure(error.code, message, error.type, error.retryable, outcome_unknown=is_unknown)
+    failure = Failure(
+        _storable(error.code),
+        _storable(error.message),
+        _storable(error.type),
+        error.retryable,
+        outcome_unknown=is_unknown,
+    )
     if request.repeats is not None:
         if is_open:
             _withhold(request)
@@ -184,15 +206,27 @@ def _fail(request: Request, raised: Exception) -> None:
     request.failure = failure
 
 
-def _as_step_error(key: str, error: Exception) -> StepError:
+def _storable(given: object) -> str:
+    """The text as a reply can hold it, whatever a handler gave: not too long, and without half characters."""
+    try:
+        text = str(given)
+    except Exception:  # noqa: BLE001 - a text of the handler's own making
+        text = "its text cannot be read"
+    return text[:_MAX_MESSAGE_CHARACTERS].encode(errors="replace").decode()
+
+
+def _as_step_error(key: str, error: BaseException) -> StepError:
     """What an exception of a handler means, by the types of S-003-21.
 
     A refused connection carried nothing, so the attempt had no effect. After any other broken
     connection, and after a time-out, nobody knows (PROTOCOL rule 3): the step is tried again, and stays
     unresolved until an attempt or a seal says what is there.
     """
-    message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {_storable(error)}"
     match error:
+        case asyncio.CancelledError():
+            log.warning("The handler of %s was cancelled from within", key, exc_info=error)
+            return UnknownOutcomeError("INTERRUPTED", message, "UNKNOWN")
         case TimeoutError():
             log.warning("The handler of %s timed out", key, exc_info=error)
             return UnknownOutcomeError("TIMEOUT", message, "TIMEOUT")

@@ -75,7 +75,8 @@ class Participant:
     The contract of a handler:
 
     - An exception says that this attempt had no effect and never will. `UnknownOutcomeError`,
-      `TimeoutError` and broken connections say the opposite: the effect may be there.
+      `TimeoutError`, broken connections and cancelled tasks say the opposite: the effect may be there.
+      Also `sys.exit()` fails only the step.
     - The effect is atomic with the idempotency key, or idempotent by it. After a crash or an
       unknown outcome the handler runs again, with `context.recovered` set.
     - A handler that must never run twice is registered with `on_lost_claim="refuse"`. After a crash

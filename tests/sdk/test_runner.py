@@ -232,6 +232,57 @@ async def test_unknown_outcome_promises_nothing(
     assert stock.reserved[0].recovered
 
 
+class _Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (_Unreadable(), "INTERNAL"),
+        (ValueError("\ud800"), "INTERNAL"),
+        (ValueError("x" * 5_000_000), "INTERNAL"),
+        (TerminalError("\ud800", "\ud800", "\ud800"), "?"),
+        (TerminalError("x" * 5_000_000, ""), "x" * 1000),
+        (SystemExit(3), "INTERNAL"),
+        (BaseException("odd"), "INTERNAL"),
+        (BaseExceptionGroup("some", [SystemExit(3)]), "INTERNAL"),
+        (asyncio.CancelledError(), "INTERRUPTED"),
+    ],
+)
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_whatever_a_handler_raises_costs_its_step_only(
+    transport: MemoryTransport,
+    keys: MemoryKeyStore,
+    error: BaseException,
+    code: str,
+    is_plain: bool,
+) -> None:
+    """It is a failure that can be sent, and the participant goes on."""
+    participant = Participant("odd")
+
+    def plain() -> None:
+        raise error
+
+    async def awaiting() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    def count() -> None:
+        pass
+
+    participant.step("inventory-service", "reserve")(plain if is_plain else awaiting)
+    participant.step("inventory-service", "count")(count)
+    async with running(participant, transport, keys):
+        failed, completed = await replies_to(
+            transport, step_request(), step_request(operation="count", workflow_id="wf-2")
+        )
+
+    assert data_of(failed)["error"]["code"][:1000] == code
+    assert completed.type == types.STEP_COMPLETED
+
+
 @pytest.mark.parametrize(
     ("error", "type", "outcome_unknown"),
     [
