@@ -35,6 +35,8 @@ from conveyor.requests import Request
 log = logging.getLogger(__name__)
 
 _MAX_MESSAGE_CHARACTERS = 4_000
+#: A reply without a code or type would be a dead letter.
+_UNNAMED = "INTERNAL"
 
 
 def decide(request: Request, now: datetime) -> bool:
@@ -186,9 +188,9 @@ def _fail(request: Request, raised: BaseException) -> None:
     )
     is_open = is_unknown or leaves_earlier_open
     failure = Failure(
-        _storable(error.code),
+        _storable(error.code) or _UNNAMED,
         _storable(error.message),
-        _storable(error.type),
+        _storable(error.type) or _UNNAMED,
         error.retryable,
         outcome_unknown=is_unknown,
     )

@@ -245,6 +245,7 @@ class _Unreadable(Exception):
         (ValueError("x" * 5_000_000), "INTERNAL"),
         (TerminalError("\ud800", "\ud800", "\ud800"), "?"),
         (TerminalError("x" * 5_000_000, ""), "x" * 1000),
+        (TerminalError("", "", ""), "INTERNAL"),
         (SystemExit(3), "INTERNAL"),
         (BaseException("odd"), "INTERNAL"),
         (BaseExceptionGroup("some", [SystemExit(3)]), "INTERNAL"),
@@ -279,7 +280,9 @@ async def test_whatever_a_handler_raises_costs_its_step_only(
             transport, step_request(), step_request(operation="count", workflow_id="wf-2")
         )
 
-    assert data_of(failed)["error"]["code"][:1000] == code
+    error_data = data_of(failed)["error"]
+    assert error_data["code"][:1000] == code
+    assert error_data["type"]
     assert completed.type == types.STEP_COMPLETED
 
 
