@@ -1,4 +1,4 @@
-"""SIGTERM ends whole processes: whoever waits gets the workflow, and a clock that was set back holds nothing up."""
+"""SIGTERM ends processes. Waiting requests are answered first, and a clock that was set back delays nothing."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def refuses(commit: Commit) -> bool:
 
 
 class Engine:
-    """One engine, and what it is told by the stores."""
+    """One engine, and the outcomes of its appends."""
 
     def __init__(self, processor: Processor, log: Connection, telemetry: CountingTelemetry) -> None:
         self.processor = processor

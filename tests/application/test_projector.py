@@ -47,14 +47,20 @@ async def installation() -> AsyncIterator[Installation]:
         await engine.task
 
 
-async def test_after_many_documents_the_next_round_waits(installation: Installation) -> None:
-    """They are written at no more than 700 a second, of which half is left to a busy machine."""
+async def projecting_many(installation: Installation) -> Rounds:
+    """An engine has just written so much that its next round comes late."""
     rounds = installation.projections
     assert isinstance(rounds, Rounds)
     for number in range(MANY):
         installation.start_workflow(f"m{number}", f"wf-{number}")
     installation.engine("engine", projection_interval_ms=20)
     await until(lambda: rounds.total == MANY)
+    return rounds
+
+
+async def test_after_many_documents_the_next_round_waits(installation: Installation) -> None:
+    """They are written at no more than 700 a second, of which half is left to a busy machine."""
+    rounds = await projecting_many(installation)
     written_at, count = max(rounds.written, key=lambda each: each[1])
 
     installation.start_workflow("late", "late")
@@ -65,12 +71,7 @@ async def test_after_many_documents_the_next_round_waits(installation: Installat
 
 async def test_a_list_says_how_old_it_is(installation: Installation) -> None:
     """What was decided before `asOf` is in it, also while rounds come seldom."""
-    rounds = installation.projections
-    assert isinstance(rounds, Rounds)
-    for number in range(MANY):
-        installation.start_workflow(f"m{number}", f"wf-{number}")
-    installation.engine("engine", projection_interval_ms=20)
-    await until(lambda: rounds.total == MANY)
+    rounds = await projecting_many(installation)
     installation.start_workflow("late", "late")
     await until(lambda: any(c.aggregate_id == "late" for c in installation.log.in_order()))
     [late] = [c for c in installation.log.in_order() if c.aggregate_id == "late"]

@@ -37,7 +37,7 @@ async def topics(settings: KafkaSettings, broker_topics: Topics) -> Topics:
 
 
 async def test_members_and_offsets_of_groups_count(settings: KafkaSettings, topics: Topics) -> None:
-    """Who waits for a first request, and who took one and is gone. A topic may be missing altogether."""
+    """A service counts as read while a member waits, and after one has committed. Its topic may be missing."""
     readers = KafkaRequestReaders(settings)
     assert await readers.ever_read(SERVICES) == frozenset()
     await topics.put(Record(topic=step_requests("served"), key=b"k", value=b"{}", headers=()))
