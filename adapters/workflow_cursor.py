@@ -7,12 +7,19 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from application.ports import Document
+
 
 class Place(NamedTuple):
     """The sort key of a workflow in the list; one that has not started sorts before all others."""
 
     started_at: str | None
     workflow_id: str
+
+
+def cursor_after(document: Document) -> str:
+    """The cursor of the page that follows this document."""
+    return encode_cursor(Place(document.get("startedAt"), document["_id"]))
 
 
 def encode_cursor(place: Place) -> str:

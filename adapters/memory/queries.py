@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from adapters.memory.projections import MemoryProjections
-from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
+from adapters.workflow_cursor import cursor_after, decode_cursor
 from application.ports import Document, Page, WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
@@ -30,7 +29,7 @@ class MemoryWorkflowQueries:
                 if (_order(document) > last if filter.ascending else _order(document) < last)
             ]
         items = found[:limit]
-        return Page(items, _cursor_after(items[-1]) if len(found) > limit else None)
+        return Page(items, cursor_after(items[-1]) if len(found) > limit else None)
 
     async def count_by_status(self) -> Mapping[str, int]:
         return Counter(document["status"] for document in self._workflows())
@@ -45,23 +44,12 @@ def _order(document: Document) -> tuple[str, str]:
     return document.get("startedAt") or "", document["_id"]
 
 
-def _cursor_after(document: Document) -> str:
-    return encode_cursor(Place(document.get("startedAt"), document["_id"]))
-
-
 def _matches(document: Document, wanted: WorkflowFilter) -> bool:
-    exact: dict[str, Any] = {
-        "workflowType": wanted.type,
-        "definition": wanted.definition,
-        "correlationId": wanted.correlation_id,
-        "userId": wanted.user_id,
-        "wallet": wanted.wallet,
-    }
     labels: Mapping[str, str] = document.get("labels") or {}
     return (
         (not wanted.status or document["status"] in wanted.status)
         and wanted.active in {None, WorkflowStatus(document["status"]).is_active}
-        and all(value is None or document.get(name) == value for name, value in exact.items())
+        and all(document.get(name) == value for name, value in wanted.exact.items())
         and (wanted.labels or {}).items() <= labels.items()
         and _started_between(document.get("startedAt"), wanted)
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
 
 from adapters.mongodb.connection import Database, durable, reaching_the_store
 from adapters.mongodb.json_in_bson import TEXT_FIELD
 from adapters.mongodb.workflow_documents import LABEL_PAIRS, from_stored, label_pair
-from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
+from adapters.workflow_cursor import Place, cursor_after, decode_cursor
 from application.ports import NOT_LISTED, Document, Page, WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
@@ -39,7 +38,7 @@ class MongoWorkflowQueries:
                 batch_size=limit + 1,
             ).to_list()
         items = [from_stored(document) for document in found[:limit]]
-        return Page(items, _cursor_after(items[-1]) if len(found) > limit else None)
+        return Page(items, cursor_after(items[-1]) if len(found) > limit else None)
 
     async def count_by_status(self) -> Mapping[str, int]:
         pipeline = [
@@ -52,10 +51,6 @@ class MongoWorkflowQueries:
         return {group["_id"]: group["count"] for group in groups}
 
 
-def _cursor_after(document: Document) -> str:
-    return encode_cursor(Place(document.get("startedAt"), document["_id"]))
-
-
 def _conditions(wanted: WorkflowFilter) -> list[Document]:
     # States of coordinators (locks, queues) have no status and are no workflows.
     conditions: list[Document] = [{"status": {"$ne": None}}]
@@ -63,14 +58,7 @@ def _conditions(wanted: WorkflowFilter) -> list[Document]:
         conditions.append({"status": {"$in": list(wanted.status)}})
     if wanted.active is not None:
         conditions.append({"status": {"$in" if wanted.active else "$nin": _ACTIVE}})
-    exact: dict[str, Any] = {
-        "workflowType": wanted.type,
-        "definition": wanted.definition,
-        "correlationId": wanted.correlation_id,
-        "userId": wanted.user_id,
-        "wallet": wanted.wallet,
-    }
-    conditions.extend({name: value} for name, value in exact.items() if value is not None)
+    conditions.extend({name: value} for name, value in wanted.exact.items())
     if wanted.labels:
         pairs = [label_pair(key, value) for key, value in wanted.labels.items()]
         conditions.append({LABEL_PAIRS: {"$all": pairs}})

@@ -134,8 +134,8 @@ class EngineSession:
         if commits or messages:
             try:
                 await self.store.write(self._statements(commits, ids), messages, ids)
+            # Also when cancelled. The next caller must see the fault, perhaps before the caller of this write does.
             except BaseException as error:
-                # The next caller sees the fault too, perhaps before the one that waits for this write.
                 is_known = isinstance(error, Unavailable)
                 self._fault = error.detail if is_known else "a write was given up"
                 raise

@@ -96,7 +96,9 @@ class ParticipantSession:
         keys = _statements(saved, resolved, numbers)
         try:
             await self.store.write([*keys, *statements], messages, numbers)
-        except BaseException:
+        except (
+            BaseException
+        ):  # also when cancelled: the next write includes what this one did not save
             self._saved = saved | self._saved
             self._resolved = resolved | self._resolved
             raise
@@ -148,7 +150,7 @@ class SqliteKeyStore:
                 await _answered(self._session.claim(begun))
             found = {key: record.claimed for key, record in opened.items() if record.claimed}
             self._claimed.update(found | begun)
-        except BaseException:
+        except BaseException:  # also when cancelled: no key stays held by a caller that is gone
             self._held.difference_update(free)
             raise
         return opened

@@ -166,7 +166,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     try:
         _require_store(connection, path)
-    except BaseException:
+    except BaseException:  # an interrupt must not leave the file open either
         connection.close()
         raise
     return connection

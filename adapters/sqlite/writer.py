@@ -163,7 +163,7 @@ class Writer:
             if rows:
                 _execute(database, Statement(_INSERT_BATCHES, rows))
             database.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # an interrupt must not leave the transaction open either
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise

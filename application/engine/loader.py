@@ -102,6 +102,7 @@ class Loader:
                 loaded[aggregate_id] = await self._read(aggregate_id, stored, definitions)
             except Unavailable:
                 raise
+            # What cannot be read stops its partition, whatever the reader raises (ADR 29).
             except Exception as fault:
                 detail = str(fault)
                 if not isinstance(fault, HistoryError):

@@ -131,6 +131,7 @@ class Projector:
         """Write it, or leave it all to the next round: no offset may get ahead of what was not written."""
         try:
             await self._write(snapshot)
+        # Also when the round is cancelled.
         except BaseException:
             for partition, aggregate_id, _ in snapshot.states:
                 if aggregate_id in partition.states:

@@ -28,6 +28,18 @@ class WorkflowFilter:
     started_before: str | None = None
     ascending: bool = False
 
+    @property
+    def exact(self) -> Mapping[str, str]:
+        """The fields of a document that must have exactly this value."""
+        wanted = {
+            "workflowType": self.type,
+            "definition": self.definition,
+            "correlationId": self.correlation_id,
+            "userId": self.user_id,
+            "wallet": self.wallet,
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

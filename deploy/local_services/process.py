@@ -143,7 +143,7 @@ def start_process(
     )
     try:
         _wait_until_it_answers(service, log, answers, deadline_seconds)
-    except BaseException:
+    except BaseException:  # an interrupt must not leave the server running either
         service.stop()
         raise
     return service

@@ -40,12 +40,13 @@ def start_redis(
         address=f"redis://{LOCALHOST}:{bound_port}",
         folder=state,
         removes_folder=folder is None,
-        answers=lambda: accepts_connections(bound_port) and _pings(bound_port),
+        answers=lambda: accepts_connections(bound_port) and answers_ping(bound_port),
         deadline_seconds=_START_SECONDS,
     )
 
 
-def _pings(port: int) -> bool:
+def answers_ping(port: int) -> bool:
+    """Whether a Redis there accepts commands: it has read its file."""
     try:
         with Redis(host=LOCALHOST, port=port, socket_timeout=2) as client:
             return bool(client.ping())  # pyright: ignore[reportUnknownMemberType]

@@ -90,7 +90,7 @@ def main() -> None:
         rich_utils.COLOR_SYSTEM = None
     try:
         app()
-    except Exception as error:
+    except Exception as error:  # SettingsError, whose module is only imported once something failed
         from infrastructure.settings import SettingsError  # noqa: PLC0415 - clients need no settings
 
         if not isinstance(error, SettingsError):

@@ -91,7 +91,7 @@ def run(request: Request) -> Awaitable[None] | None:
         if not hasattr(result, "__await__"):
             _succeed(request, result, started)
             return None
-    except BaseException as error:
+    except BaseException as error:  # handlers may raise SystemExit: see _is_outcome
         if not _is_outcome(error):
             raise
         _fail(request, error)
@@ -102,7 +102,7 @@ def run(request: Request) -> Awaitable[None] | None:
 async def _run_on(request: Request, result: Awaitable[Any], started: float) -> None:
     try:
         _succeed(request, await result, started)
-    except BaseException as error:
+    except BaseException as error:  # handlers may raise SystemExit: see _is_outcome
         if not _is_outcome(error):
             raise
         _fail(request, error)

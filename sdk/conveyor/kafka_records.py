@@ -40,6 +40,7 @@ def read(received: Received, topic: str) -> tuple[Record, Message | MalformedEve
         return record, decode(record)
     except MalformedEvent as malformed:
         return record, malformed
+    # A bug in reading must cost this record, not the process: it becomes a dead letter.
     except Exception as bug:
         log.exception("A record could not be read")
         return record, MalformedEvent("INTERNAL", f"{type(bug).__name__}: {bug}")

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,36 +14,37 @@ from typing import TypeVar
 
 import httpx
 
+from tests.waiting import DEADLINE_SECONDS, wait_until
+
 CONVEYOR = str(Path(sys.executable).with_name("conveyor"))
 
 Found = TypeVar("Found")
 
 _STOP_SECONDS = 30.0
-_POLL_SECONDS = 0.05
 _LOG_TAIL = 3_000
 
 
 def until(
     what: str,
     look: Callable[[], Found | None],
-    seconds: float = 30.0,
+    seconds: float = DEADLINE_SECONDS,
     programs: Sequence[Program] = (),
 ) -> Found:
     """What `look` finds, as soon as it finds anything true.
 
     Fails after the deadline, or when one of the programs has ended; with the ends of their logs.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        ended = [program.name for program in programs if program.process.poll() is not None]
-        if ended or time.monotonic() > deadline:
-            reason = f"{', '.join(ended)} ended" if ended else f"waited {seconds:g} s"
-            logs = "".join(f"\n-- {each.name}:\n{each.log[-_LOG_TAIL:]}" for each in programs)
-            raise AssertionError(f"not seen: {what} ({reason}){logs}")
-        time.sleep(_POLL_SECONDS)
+
+    def ended() -> str | None:
+        names = [program.name for program in programs if program.process.poll() is not None]
+        return f"{', '.join(names)} ended" if names else None
+
+    try:
+        return wait_until(what, look, seconds, ended)
+    except AssertionError as error:
+        for each in programs:
+            error.add_note(f"-- {each.name}:\n{each.log[-_LOG_TAIL:]}")
+        raise
 
 
 @dataclass(frozen=True, slots=True)

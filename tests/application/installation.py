@@ -39,20 +39,13 @@ from domain.aggregate.position import TopicPartition
 from domain.definition.definition import WorkflowDefinition
 from infrastructure.clock import SystemClock
 from tests.documents import document, step
+from tests.messages import message_of
 from tests.simulation.faulty_messaging import CountingTelemetry
 
 GROUP = "engines"
 DEFINITION = compile_definition(document(step("reserve"), name="order"))
 #: What an engine's appends wait for.
 Hold = Callable[[Sequence[Commit]], Awaitable[None]]
-
-
-async def until(holds: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + 30
-    while not holds():
-        assert loop.time() < deadline
-        await asyncio.sleep(0.005)
 
 
 async def at_once(_: Sequence[Commit]) -> None:
@@ -189,17 +182,8 @@ class Installation:
     def start_workflow(self, message_id: str, workflow_id: str = "wf-1") -> None:
         """A client asks for a workflow of the definition."""
         data = orjson.dumps({"definition": "order", "input": {"order": "1"}})
-        self.broker.append(
-            Message(
-                topic=topics.COMMANDS,
-                key=workflow_id,
-                subject=workflow_id,
-                type=types.START,
-                source="/shop",
-                id=message_id,
-                data=data,
-            )
-        )
+        start = message_of(types.START, data, workflow_id, source="/shop", id=message_id)
+        self.broker.append(start)
 
     def outcomes(self, message_id: str) -> set[str]:
         """Types of the published events that the message caused."""

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from infrastructure.clock import SystemClock
-from tests.application.installation import DEFINITION, Installation, until
+from tests.application.installation import DEFINITION, Installation
+from tests.waiting import until
 
 
 class JumpingClock(SystemClock):

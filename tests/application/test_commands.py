@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from conveyor import topics, types
-from conveyor.messages import Message
+from conveyor import types
 from conveyor.payloads import NESTING_MAX
 
 from application.aggregates.catalog import CATALOG
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.workflow.commands import HandleSealAnswer, HandleStepReply, SignalWorkflow
+from tests.messages import message_of
 
 
 def test_the_answer_to_a_seal_brings_what_an_undo_needs() -> None:
     """Of a step found performed, output and snapshot: RESTORE_STATE restores from it."""
-    message = Message(
-        topic=topics.REPLIES,
-        key="wf-1",
-        subject="wf-1",
-        type=types.STEP_SEALED,
-        source="/participants/stock",
-        id="1",
-        data=b'{"workflowId":"wf-1","stepId":"a","performed":true,"output":{"x":1},"snapshot":{"before":5}}',
-    )
+    data = b'{"workflowId":"wf-1","stepId":"a","performed":true,"output":{"x":1},"snapshot":{"before":5}}'
 
-    assert CATALOG.decode(message).intent == HandleSealAnswer(
+    assert CATALOG.decode(message_of(types.STEP_SEALED, data)).intent == HandleSealAnswer(
         step_id="a", round=1, performed=True, output={"x": 1}, snapshot={"before": 5}
     )
 
@@ -32,18 +24,6 @@ def test_the_answer_to_a_seal_brings_what_an_undo_needs() -> None:
 def nested(levels: int) -> bytes:
     """A value with so many objects in each other."""
     return b'{"a":' * levels + b"1" + b"}" * levels
-
-
-def message_of(message_type: str, data: bytes) -> Message:
-    return Message(
-        topic=topics.COMMANDS,
-        key="wf-1",
-        subject="wf-1",
-        type=message_type,
-        source="/test",
-        id="1",
-        data=data,
-    )
 
 
 def test_a_command_is_nested_as_deep_as_documents_may_be() -> None:

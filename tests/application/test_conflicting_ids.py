@@ -6,12 +6,13 @@ from typing import Any
 
 import orjson
 import pytest
-from conveyor import topics, types
+from conveyor import types
 from conveyor.messages import MalformedEvent, Message
 from conveyor.values import replace
 
 from application.aggregates.catalog import CATALOG
 from domain.workflow.commands import HandleSealAnswer, HandleStepReply, Purpose
+from tests.messages import message_of
 
 ERROR = {"code": "X"}
 
@@ -19,16 +20,8 @@ ERROR = {"code": "X"}
 def message(message_type: str, key: str | None = None, **data: Any) -> Message:
     """A message about the first round of step a of wf-1; `key` is its idempotency key."""
     own = {"workflowId": "wf-1", "stepId": "a", **data} if message_type != types.START else data
-    return Message(
-        topic=topics.REPLIES,
-        key="wf-1",
-        subject="wf-1",
-        type=message_type,
-        source="/test",
-        id="m1",
-        data=orjson.dumps(own),
-        extensions={} if key is None else {"idempotencykey": key},
-    )
+    extensions = {} if key is None else {"idempotencykey": key}
+    return message_of(message_type, orjson.dumps(own), extensions=extensions)
 
 
 DONE: dict[str, Any] = {"attempt": 1, "output": {}}

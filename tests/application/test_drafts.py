@@ -40,6 +40,7 @@ from domain.workflow.instance import WorkflowInstance
 from domain.workflow.timers import timers_of
 from tests import documents
 from tests.domain.definitions import Path, step, undo_of, workflow
+from tests.messages import message_of
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 SIGN = signed_with(b"secret")
@@ -64,16 +65,7 @@ def work_of(message: Message, number: int, definition: WorkflowDefinition | None
 
 
 def signal(number: int) -> Work:
-    message = Message(
-        topic=topics.COMMANDS,
-        key="wf-1",
-        subject="wf-1",
-        type=types.SIGNAL,
-        source="/test",
-        id=f"m{number}",
-        data=b'{"name":"n"}',
-    )
-    return work_of(message, number)
+    return work_of(message_of(types.SIGNAL, b'{"name":"n"}', id=f"m{number}"), number)
 
 
 def hot() -> Hot:
@@ -112,9 +104,7 @@ def test_an_undo_goes_without_what_its_mapping_has_already() -> None:
     instance = after(instance, HandleStepReply(step_id="a", attempt=1, round=1, output=large))
     error = WorkflowError.create("b", "b-service", "NO", "no", "BUSINESS_RULE_VIOLATION")
     failed = HandleStepReply(step_id="b", attempt=1, round=1, error=error)
-    message = Message(
-        topic=topics.REPLIES, key="wf-1", type=types.STEP_FAILED, source="/b", id="1", data=b"{}"
-    )
+    message = message_of(types.STEP_FAILED)
     work = Work(Position("id", topics.REPLIES, 0, 0, 0), message, "wf-1", failed, 0)
 
     draft = Draft.of(Hot(WORKFLOW, instance, Memory()), 0)
@@ -132,13 +122,7 @@ def test_an_undo_goes_without_what_its_mapping_has_already() -> None:
 
 def test_an_instance_at_its_limit_can_be_ended() -> None:
     """It takes no more data, but what an operator orders must stay possible."""
-    cancel = Message(
-        topic=topics.COMMANDS, key="wf-1", type=types.CANCEL, source="/test", id="m2", data=b"{}"
-    )
-    works = [
-        signal(1),
-        work_of(cancel, 2),
-    ]
+    works = [signal(1), work_of(message_of(types.CANCEL, id="m2"), 2)]
     full = Hot(WORKFLOW, hot().state, Memory(size=INSTANCE_BYTES_MAX))
 
     draft = Draft.of(full, 0)
@@ -171,9 +155,7 @@ FOREVER = RetryPolicy(max_retries=1000)
 
 def decided(hot: Hot, command: Command, offset: int) -> Hot:
     """What the drafter makes of one message of a participant or a timer."""
-    message = Message(
-        topic=topics.REPLIES, key="wf-1", type=types.STEP_FAILED, source="/b", id="1", data=b"{}"
-    )
+    message = message_of(types.STEP_FAILED)
     position = Position("id", topics.REPLIES, 0, 0, offset)
     draft = Draft.of(hot, 0)
     drafter_of(Partition(0)).decide_all(draft, [Work(position, message, "wf-1", command, 0)])
@@ -182,15 +164,8 @@ def decided(hot: Hot, command: Command, offset: int) -> Hot:
 
 
 def start(number: int, order: object, definition: WorkflowDefinition) -> Work:
-    message = Message(
-        topic=topics.COMMANDS,
-        key=f"wf-{number}",
-        subject=f"wf-{number}",
-        type=types.START,
-        source="/test",
-        id=f"m{number}",
-        data=orjson.dumps({"definition": "order", "input": order}),
-    )
+    data = orjson.dumps({"definition": "order", "input": order})
+    message = message_of(types.START, data, f"wf-{number}", id=f"m{number}")
     return work_of(message, number, definition)
 
 

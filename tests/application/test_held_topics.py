@@ -11,7 +11,8 @@ from conveyor.messages import Message, Record
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.publisher import MemoryPublisher
 from application.ports import Refused, Unavailable
-from tests.application.installation import DEFINITION, Engine, Installation, until
+from tests.application.installation import DEFINITION, Engine, Installation
+from tests.waiting import until
 
 REQUESTS = topics.step_requests("a-service")
 

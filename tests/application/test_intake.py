@@ -17,6 +17,7 @@ from application.codec.internal import signed_with
 from application.engine.intake import MESSAGE_BYTES_MAX, MESSAGE_ID_MAX, Intake, sort
 from application.ports import Received
 from domain.aggregate.position import Position
+from tests.messages import message_of
 
 NOW = datetime(2026, 11, 21, 2, 30, tzinfo=UTC)
 SIGN = signed_with(b"secret")
@@ -27,16 +28,7 @@ def received(message: Message) -> Received:
 
 
 def pause(id_: str = "1", **headers: bytes) -> Message:
-    return Message(
-        topic=topics.COMMANDS,
-        key="wf-1",
-        subject="wf-1",
-        type=types.PAUSE,
-        source="/shop",
-        id=id_,
-        data=b"{}",
-        headers=headers,
-    )
+    return message_of(types.PAUSE, id=id_, headers=headers)
 
 
 def sorted_here(item: Received) -> Intake:

@@ -28,6 +28,7 @@ from infrastructure.cli.failures import Exit
 from tests.adapters.rest.service import WORKFLOWS, serving
 from tests.documents import document as definition_document
 from tests.documents import step
+from tests.messages import message_of
 
 Verdict = Literal["taken", "unstorable", "not json"]
 
@@ -93,18 +94,6 @@ VALUES: dict[bytes, Verdict] = {
 }
 
 Entrance = Callable[[bytes], Verdict]
-
-
-def message_of(message_type: str, data: bytes) -> Message:
-    return Message(
-        topic=topics.COMMANDS,
-        key="wf-1",
-        subject="wf-1",
-        type=message_type,
-        source="/test",
-        id="1",
-        data=data,
-    )
 
 
 def read(text: bytes) -> Verdict:

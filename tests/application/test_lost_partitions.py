@@ -12,7 +12,8 @@ from adapters.memory.inbox import MemoryInbox
 from adapters.memory.publisher import MemoryPublisher
 from adapters.partitioner import partition_for
 from application.ports import Received, Unavailable
-from tests.application.installation import DEFINITION, GROUP, Installation, until
+from tests.application.installation import DEFINITION, GROUP, Installation
+from tests.waiting import until
 
 LOST = 1 - partition_for(b"wf-1", 2)
 

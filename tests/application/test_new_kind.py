@@ -12,8 +12,9 @@ from application.codec.internal import signed_with
 from application.verification.verifier import Verifier
 from domain.definition.definition import WorkflowDefinition
 from infrastructure.clock import SystemClock
-from tests.application.installation import Installation, until
+from tests.application.installation import Installation
 from tests.batons import BATON, RUNNERS, BatonPassed, start_gun
+from tests.waiting import until
 
 LAPS = 4
 

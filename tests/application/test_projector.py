@@ -12,7 +12,8 @@ from conveyor.times import rfc3339
 from adapters.memory.projections import MemoryProjections
 from application.ports import Document, WorkflowFilter
 from infrastructure.clock import SystemClock
-from tests.application.installation import DEFINITION, Installation, until
+from tests.application.installation import DEFINITION, Installation
+from tests.waiting import eventually, until
 
 #: As many as take more than a second at the highest rate.
 MANY = 750
@@ -98,6 +99,4 @@ async def test_the_list_of_an_idle_installation_is_of_now(installation: Installa
         page = await installation.reader().find(WorkflowFilter(), 1, None)
         return page["asOf"] >= rfc3339(before - timedelta(seconds=1))
 
-    async with asyncio.timeout(10):
-        while not await is_of_now():  # noqa: ASYNC110 - nobody tells when the mark is written
-            await asyncio.sleep(0.01)
+    assert await eventually(is_of_now)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from conveyor import topics, types
+from conveyor import types
 from conveyor.messages import Message
 
 from application.aggregates.catalog import CATALOG
 from application.codec.references import definition_named, parse_reference
+from tests.messages import message_of
 
 
 @pytest.mark.parametrize(
@@ -53,11 +54,5 @@ def test_one_idempotency_key_derives_one_id() -> None:
 
 
 def _start(definition: bytes) -> Message:
-    return Message(
-        topic=topics.COMMANDS,
-        key=None,
-        type=types.START,
-        source="/test",
-        id="1",
-        data=b"{" + definition + b',"idempotencyKey":"k-1"}',
-    )
+    data = b"{" + definition + b',"idempotencyKey":"k-1"}'
+    return message_of(types.START, data, key=None, subject=None)

@@ -33,9 +33,9 @@ from tests.application.installation import (
     Installation,
     at_once,
     refuses,
-    until,
 )
 from tests.contracts.samples import event
+from tests.waiting import until
 
 
 class Gate:

@@ -20,8 +20,9 @@ from application.engine.environment import ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import LaneState, Received
 from domain.aggregate.position import TopicPartition
-from tests.application.installation import GROUP, Installation, until
+from tests.application.installation import GROUP, Installation
 from tests.documents import document, step
+from tests.waiting import until
 
 DEFINITION = compile_definition(
     document(step("reserve", timeoutMs=50, retry={"maxRetries": 0}), name="order")

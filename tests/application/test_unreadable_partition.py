@@ -27,9 +27,11 @@ from domain.values import changed
 from domain.workflow.evolve import evolve
 from domain.workflow.instance import WorkflowInstance
 from infrastructure.clock import SystemClock
-from tests.application.installation import DEFINITION, GROUP, Engine, Installation, until
+from tests.application.installation import DEFINITION, GROUP, Engine, Installation
 from tests.batons import BATON, start_gun
 from tests.contracts.samples import recorded
+from tests.messages import message_of
+from tests.waiting import until
 
 OLD = "wf-1"
 STUCK = partition_for(OLD.encode(), 2)
@@ -79,15 +81,7 @@ def teleported(installation: Installation) -> Commit:
 
 
 def pause(message_id: str) -> Message:
-    return Message(
-        topic=topics.COMMANDS,
-        key=OLD,
-        subject=OLD,
-        type=types.PAUSE,
-        source="/shop",
-        id=message_id,
-        data=b"{}",
-    )
+    return message_of(types.PAUSE, workflow_id=OLD, source="/shop", id=message_id)
 
 
 def unknown_message(_: Installation) -> Message:
@@ -98,16 +92,9 @@ def unknown_message(_: Installation) -> Message:
 def unknown_aggregate(_: Installation) -> Message:
     """A timer of a kind that only the next version has; the message itself is known."""
     key = next(k for n in range(99) if partition_for((k := f"lock:{n}").encode(), 2) == STUCK)
-    return Message(
-        topic=topics.COMMANDS,
-        key=key,
-        subject=key,
-        type=TIMER_DUE,
-        source="/conveyor/timers",
-        id="newer",
-        data=(data := b'{"kind":"wait","stepId":null,"attempt":1,"round":1}'),
-        headers={"conveyor-mac": SIGN(TIMER_DUE, key, data)},
-    )
+    data = b'{"kind":"wait","stepId":null,"attempt":1,"round":1}'
+    headers = {"conveyor-mac": SIGN(TIMER_DUE, key, data)}
+    return message_of(TIMER_DUE, data, key, source="/conveyor/timers", id="newer", headers=headers)
 
 
 @pytest.fixture

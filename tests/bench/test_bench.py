@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from redis import Redis
 
 from bench.recipes.gauges import Gauge, listening_pid
 from bench.recipes.load import Ending, Load, Opening, Phase, ending
+from tests.waiting import end_of, wait_until
 
 CONVEYOR = Path(sys.executable).with_name("conveyor")
 WORKFLOWS = 20
@@ -156,7 +156,7 @@ def test_interrupted(servers: Servers) -> None:
     """Ctrl-C in the midst of a run leaves nothing behind either."""
     command = [CONVEYOR, "bench", "--mode", "kafka", "--workflows", "1000000"]
     with running(command, servers.env) as process:
-        wait_until(lambda: bool(servers.new()), process)
+        wait_until("the run has begun", servers.new, DEADLINE_SECONDS, lambda: end_of(process))
 
         process.send_signal(signal.SIGINT)
 
@@ -171,14 +171,6 @@ def running(command: list[Any], env: Mapping[str, str]) -> Iterator[subprocess.P
             yield process
         finally:
             process.kill()
-
-
-def wait_until(holds: Any, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not holds():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_embedded_ceiling(tmp_path: Path) -> None:

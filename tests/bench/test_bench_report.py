@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench import compare, report, run
+from tests.waiting import end_of, wait_until
 
 BENCH = Path(__file__).parents[2] / "bench"
 DEADLINE_SECONDS = 60.0
@@ -271,11 +271,12 @@ def test_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.run", "--mode", "embedded", "--output", output]
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}) as process:
         try:
-            deadline = time.monotonic() + DEADLINE_SECONDS
-            while not any(scratch.glob("*/bench.db")):
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_until(
+                "the run has begun",
+                lambda: list(scratch.glob("*/bench.db")),
+                DEADLINE_SECONDS,
+                lambda: end_of(process),
+            )
 
             process.send_signal(signal.SIGINT)
 

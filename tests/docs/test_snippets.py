@@ -10,10 +10,10 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from application.aggregates.catalog import CATALOG
 from application.codec.starts import StartIntent
 from application.definitions.compilation import compile_definition
 from deploy.local_services.process import free_port
+from tests.acceptance.programs import is_ready
 from tests.docs.pages import ROOT, page, snippets
+from tests.waiting import end_of, wait_until
 
 CONVEYOR = Path(sys.executable).with_name("conveyor")
 DEADLINE_SECONDS = 30.0
@@ -51,23 +53,13 @@ def embedded_mode(folder: Path) -> Iterator[str]:
     ):
         try:
             url = f"http://127.0.0.1:{port}"
-            await_ready(url, process)
+            wait_until(
+                "the service is ready", partial(is_ready, url), given_up=partial(end_of, process)
+            )
             yield url
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(DEADLINE_SECONDS)
-
-
-def await_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < until:
-        assert process.poll() is None, "it ended before it was ready"
-        try:
-            if httpx.get(url + "/health/ready").is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise TimeoutError(url)
 
 
 def commands_in(snippet: str) -> list[list[str]]:
@@ -136,15 +128,16 @@ def test_the_tour_of_the_readme(tmp_path: Path) -> None:
 
 
 def ended(url: str, workflow_id: str) -> dict[str, Any]:
-    until = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < until:
+    def ended_workflow() -> dict[str, Any] | None:
         workflow = httpx.get(
             f"{url}/api/v1/workflows/{workflow_id}", timeout=DEADLINE_SECONDS
         ).json()
-        if workflow["completedAt"] is not None and workflow["compensationStatus"] != "RUNNING":
-            return workflow
-        time.sleep(0.02)
-    raise TimeoutError(workflow_id)
+        has_ended = (
+            workflow["completedAt"] is not None and workflow["compensationStatus"] != "RUNNING"
+        )
+        return workflow if has_ended else None
+
+    return wait_until(f"the end of {workflow_id}", ended_workflow)
 
 
 def test_printed_files_are_those_of_the_repository() -> None:

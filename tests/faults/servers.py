@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from redis import Redis
-from redis.exceptions import RedisError
-
 from deploy.local_services import LocalService, start_kafka, start_mongo
 from deploy.local_services.process import (
     LOCALHOST,
@@ -19,6 +16,7 @@ from deploy.local_services.process import (
     required_program,
     start_process,
 )
+from deploy.local_services.redis_server import answers_ping
 
 
 class Server:
@@ -87,15 +85,6 @@ def _start_redis(folder: Path, port: int) -> LocalService:
         address=f"redis://{LOCALHOST}:{port}",
         folder=folder,
         removes_folder=False,
-        answers=lambda: accepts_connections(port) and _answers(port),
+        answers=lambda: accepts_connections(port) and answers_ping(port),
         deadline_seconds=20,
     )
-
-
-def _answers(port: int) -> bool:
-    """It has read its file."""
-    try:
-        with Redis(host=LOCALHOST, port=port, socket_timeout=2) as client:
-            return bool(client.ping())  # pyright: ignore[reportUnknownMemberType]
-    except RedisError:
-        return False

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,10 +17,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
 from typer.testing import CliRunner, Result
 
 from infrastructure.cli import app
+from tests.acceptance.programs import is_ready
+from tests.waiting import end_of, wait_until
 
 ROOT = Path(__file__).parents[2]
 CONVEYOR = [sys.executable, "-c", "from infrastructure.cli import main; main()"]
@@ -44,15 +44,7 @@ def free_port() -> int:
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("the server did not become ready")
+    wait_until("the server is ready", lambda: is_ready(url), 40, lambda: end_of(process))
 
 
 def conveyor(url: str, *arguments: str, input: str | None = None) -> Result:

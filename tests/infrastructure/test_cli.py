@@ -21,6 +21,7 @@ from tests.infrastructure.commands import (
     started,
     told,
 )
+from tests.waiting import end_of, wait_until
 
 PARCEL = """
 name: {name}
@@ -316,11 +317,13 @@ def test_every_allowed_command_is_a_command(server: str, tmp_path: Path) -> None
     stranded = told(server, *start, exit_code=1)
 
     assert stranded["allowedCommands"] == ["compensate", "force-compensate"]
-    forced = told(server, "workflow", "force-compensate", "stranded-1", "--reason", "by hand")
-    deadline = time.monotonic() + 30
-    while forced["status"] == "COMPENSATING" and time.monotonic() < deadline:
-        forced = told(server, "workflow", "show", "stranded-1")
-    assert forced["status"] == "COMPENSATED"
+    told(server, "workflow", "force-compensate", "stranded-1", "--reason", "by hand")
+
+    def status() -> str:
+        return told(server, "workflow", "show", "stranded-1")["status"]
+
+    wait_until("what was forced ends", lambda: status() != "COMPENSATING")
+    assert status() == "COMPENSATED"
     assert conveyor(server, "workflow", "retry", "stranded-1").exit_code == 5
 
 
@@ -576,9 +579,7 @@ def test_file_is_in_use(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 40
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until("the database file", file.exists, 40, lambda: end_of(first))
         second = process("dev", "--port", str(free_port()), "--db", str(file))
     finally:
         first.terminate()

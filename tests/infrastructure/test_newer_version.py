@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from application.codec.internal import send_message, signed_with
-from tests.adapters.rest.service import Json, Service, eventually, serving, start_of
+from tests.adapters.rest.service import Json, Service, serving, start_of
+from tests.waiting import eventually
 
 
 async def stands_still(service: Service) -> Json:

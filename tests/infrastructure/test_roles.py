@@ -20,6 +20,7 @@ from infrastructure.settings import Settings
 from infrastructure.trimming import Trimming
 from infrastructure.wiring import embedded
 from tests.infrastructure.commands import free_port
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -73,9 +74,7 @@ async def test_the_health_port_serves_health_only(site: Site) -> None:
     running = asyncio.create_task(run_roles(site, [ENGINE], served, stop))
 
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.health}") as client:
-        async with asyncio.timeout(30):
-            while not await is_ready(client):
-                assert not running.done()
+        await eventually(lambda: is_ready(client, running))
         health = await client.get("/health/workflow")
         metrics = await client.get("/metrics")
         start = await client.post("/api/v1/workflows", json={"definition": "order-fulfillment"})
@@ -88,11 +87,11 @@ async def test_the_health_port_serves_health_only(site: Site) -> None:
     await running
 
 
-async def is_ready(client: httpx.AsyncClient) -> bool:
+async def is_ready(client: httpx.AsyncClient, running: asyncio.Task[None]) -> bool:
+    assert not running.done()
     try:
         return (await client.get("/health/ready")).is_success
     except httpx.ConnectError:
-        await asyncio.sleep(0.01)
         return False
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 
 from infrastructure.running import run_gateway, run_http
-from tests.adapters.rest.service import WORKFLOWS, eventually, serving, start_of
+from tests.adapters.rest.service import WORKFLOWS, serving, start_of
+from tests.waiting import eventually
 
 
 async def test_waiting_requests_are_answered_at_the_stop(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from application.ports import InboxStart, Trimmed, Unavailable
 from domain.aggregate.position import TopicPartition
 from infrastructure.trimming import INBOX_ADVICE, Trimming, run_trimming, trim_inbox
 from tests.contracts.publisher_contract import event
+from tests.waiting import until
 
 START = InboxStart(topics.COMMANDS, 0, "id-1", 7)
 OUTCOMES: Sequence[Trimmed | Unavailable] = (
@@ -103,10 +104,7 @@ async def test_a_file_that_cannot_be_written_ends_no_process(tmp_path: Path) -> 
 
     with capture_logs() as logs:
         rounds = asyncio.create_task(run_trimming(trimming, stop))
-        async with asyncio.timeout(10):
-            while len(logs) < 2:
-                assert not rounds.done()
-                await asyncio.sleep(0.01)
+        await until(lambda: rounds.done() or len(logs) >= 2)
         stop.set()
         await rounds
     await store.close()

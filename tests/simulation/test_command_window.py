@@ -8,7 +8,7 @@ from datetime import timedelta
 from unittest import mock
 
 import orjson
-from conveyor import topics, types
+from conveyor import types
 from conveyor.messages import Message
 from conveyor.times import rfc3339
 
@@ -17,6 +17,7 @@ from domain.aggregate.kind import Moment
 from domain.workflow.commands import Command
 from domain.workflow.decide import Decision, decide
 from domain.workflow.instance import WorkflowInstance
+from tests.messages import message_of
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.clock import virtual_now
@@ -26,16 +27,8 @@ from tests.simulation.world import Parts, World
 
 def _command(number: int, command_type: str, data: Mapping[str, object], seconds: float) -> Message:
     """Sent now, by a producer whose clock is off by so much."""
-    return Message(
-        topic=topics.COMMANDS,
-        key="order",
-        subject="order",
-        type=command_type,
-        source="/test",
-        id=f"m{number}",
-        data=orjson.dumps(data),
-        time=rfc3339(virtual_now() + timedelta(seconds=seconds)),
-    )
+    time = rfc3339(virtual_now() + timedelta(seconds=seconds))
+    return message_of(command_type, orjson.dumps(data), "order", id=f"m{number}", time=time)
 
 
 def _world(seed: int) -> World:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
 from conveyor import topics, types
-from conveyor.messages import Message
 
 from application.ports import Commit, Entry
 from domain.aggregate.position import Position
 from tests.contracts.samples import event as sample
+from tests.messages import message_of
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.trace import Trace
@@ -29,17 +28,8 @@ def test_what_a_lost_commit_refused_is_decided_again() -> None:
         event = sample("order", 1)
         lost = Commit("order", 1, partition, (Entry(cause, "/other m1", (event,)),))
         world.log.hold_back(lost)
-        world.broker.append(
-            Message(
-                topic=topics.COMMANDS,
-                key="order",
-                subject="order",
-                type=types.START,
-                source="/test",
-                id="m1",
-                data=orjson.dumps({"definition": "held", "input": {"order": "o"}}),
-            )
-        )
+        start = b'{"definition":"held","input":{"order":"o"}}'
+        world.broker.append(message_of(types.START, start, "order"))
         await asyncio.sleep(2.0)
         assert world.log.fail_over() == 1
         await asyncio.sleep(30.0)

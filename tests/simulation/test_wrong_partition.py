@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
 import pytest
 from conveyor import topics, types
-from conveyor.messages import Message
 
+from tests.messages import message_of
 from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.trace import Trace
@@ -32,14 +31,10 @@ def test_after_two_hops_it_is_a_dead_letter(hops: bytes | None, is_applied: bool
 
     async def scenario() -> tuple[bool, list[bytes]]:
         world = _world()
-        start = Message(
-            topic=topics.COMMANDS,
-            key="order",
-            subject="order",
-            type=types.START,
-            source="/test",
-            id="m1",
-            data=orjson.dumps({"definition": "held", "input": {"order": "o"}}),
+        start = message_of(
+            types.START,
+            b'{"definition":"held","input":{"order":"o"}}',
+            "order",
             headers={} if hops is None else {"hops": hops},
             partition=(world.partition_of("order") + 1) % world.broker.partitions,
         )

@@ -63,7 +63,7 @@ def _apply(connection: sqlite3.Connection, version: int, script: str) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {version}; COMMIT;"
         )
-    except BaseException:
+    except BaseException:  # an interrupt must not leave a transaction open either
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from redis.asyncio import Redis
 
 from adapters.redis.connection import connect
 from deploy.local_services.redis_server import start_redis
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -30,10 +30,12 @@ def cluster_url() -> Iterator[str]:
 async def cluster(cluster_url: str) -> AsyncIterator[Redis]:
     """A client of a cluster whose one node has all slots."""
     async with connect(cluster_url) as client:
-        if "cluster_state:ok" not in str(await client.execute_command("CLUSTER", "INFO")):
+
+        async def is_ok() -> bool:
+            return "cluster_state:ok" in str(await client.execute_command("CLUSTER", "INFO"))
+
+        if not await is_ok():
             await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        async with asyncio.timeout(30):
-            while "cluster_state:ok" not in str(await client.execute_command("CLUSTER", "INFO")):  # noqa: ASYNC110 - nobody tells when it holds
-                await asyncio.sleep(0.05)
+        await eventually(is_ok)
         await client.flushdb()
         yield client

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from infrastructure.running import EngineRunner, run_gateway
 from infrastructure.settings import Settings
 from infrastructure.warehouse import build_warehouse
 from infrastructure.wiring import embedded
+from tests.waiting import eventually
 
 WORKFLOWS = "/api/v1/workflows"
 DEFINITIONS = "/api/v1/definitions"
@@ -73,13 +74,6 @@ class Service:
             return resource if resource["status"] == status else None
 
         return await eventually(has_status)
-
-
-async def eventually(look: Callable[[], Awaitable[Json | None]]) -> Json:
-    async with asyncio.timeout(30):
-        while (found := await look()) is None:  # noqa: ASYNC110 - nobody tells when it holds
-            await asyncio.sleep(0.01)
-    return found
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from adapters.rest.schemas import WorkflowResponse
-from tests.adapters.rest.service import WORKFLOWS, Json, Service, eventually, serving, start_of
+from tests.adapters.rest.service import WORKFLOWS, Json, Service, serving, start_of
+from tests.waiting import eventually
 
 CONTROLS = ["cancel", "compensate"]
 

@@ -9,7 +9,8 @@ import orjson
 from conveyor.payloads import NESTING_MAX
 
 from domain.definition.limits import MAX_TEMPLATE_DEPTH
-from tests.adapters.rest.service import DEFINITIONS, WORKFLOWS, Json, Service, eventually, serving
+from tests.adapters.rest.service import DEFINITIONS, WORKFLOWS, Json, Service, serving
+from tests.waiting import eventually
 
 #: More than any reader of JSON takes.
 TOO_DEEP = 210

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adapters.rest.schemas import HistoryPage, WorkflowPage, WorkflowStatusResponse
-from tests.adapters.rest.service import WORKFLOWS, Json, Service, eventually, start_of
+from tests.adapters.rest.service import WORKFLOWS, Service, start_of
+from tests.waiting import eventually
 
 UNKNOWN = ["wf-none", "rebalance", "inbox:0", "-x", "x" * 37, "a b"]
 
@@ -21,11 +22,11 @@ async def listed(service: Service, query: str = "") -> list[str]:
 async def until_listed(service: Service, count: int, query: str = "") -> list[str]:
     """The page once the list has caught up: it may be a second behind."""
 
-    async def has_all() -> Json | None:
+    async def has_all() -> list[str] | None:
         found = await listed(service, query)
-        return {"ids": found} if len(found) == count else None
+        return found if len(found) == count else None
 
-    return (await eventually(has_all))["ids"]
+    return await eventually(has_all)
 
 
 # -- the list ------------------------------------------------------------------------------------
