@@ -26,7 +26,7 @@ from domain.workflow.events import (
 )
 from domain.workflow.failure import ErrorType
 from domain.workflow.incident import IncidentCode
-from domain.workflow.incidents import raise_incident
+from domain.workflow.incident_lifecycle import raise_incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import ask_seal, close_read_only, seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus

@@ -47,7 +47,7 @@ from domain.workflow.events import (
 )
 from domain.workflow.evolve import evolve
 from domain.workflow.forward import TOO_LARGE, attempt_fault, forward, schedule_step
-from domain.workflow.incidents import resolve_incidents
+from domain.workflow.incident_lifecycle import resolve_incidents
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.sealing import seal_open_steps
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus

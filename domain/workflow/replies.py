@@ -24,7 +24,7 @@ from domain.workflow.events import (
 from domain.workflow.failure import ErrorType, WorkflowError
 from domain.workflow.forward import TOO_LARGE
 from domain.workflow.incident import IncidentCode
-from domain.workflow.incidents import raise_incident
+from domain.workflow.incident_lifecycle import raise_incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
