@@ -21,11 +21,9 @@ from application.use_cases.start import StartWorkflow
 from infrastructure.health import ProcessMonitor, report_outages
 from infrastructure.running import EngineRunner, run_gateway, run_http, until_available
 from infrastructure.settings import Settings, listed
+from infrastructure.store_metrics import StoreMetrics
 from infrastructure.trimming import run_trimming
 from infrastructure.wiring import Backbone
-
-#: A role that needs it is reached over the port of the process.
-HTTP = "http"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +69,8 @@ class Role:
     """Work that a process does until it is stopped, together with other roles."""
 
     name: str
-    #: What the process has to offer to it.
-    needs: frozenset[str] = frozenset()
+    #: Reached over the port of the process.
+    serves_http: bool = False
     #: Ends soon after the event is set. When it ends by itself, the process does. Raises SetupError.
     run: Callable[[Site, asyncio.Event], Awaitable[None]]
 
@@ -93,13 +91,13 @@ async def _run_api(site: Site, stop: asyncio.Event) -> None:
 
 
 ENGINE = Role(name="engine", run=_run_engine)
-API = Role(name="api", needs=frozenset({HTTP}), run=_run_api)
+API = Role(name="api", serves_http=True, run=_run_api)
 #: A new role is a line here.
 ROLES: Mapping[str, Role] = MappingProxyType({role.name: role for role in (ENGINE, API)})
 
 
-def need_http(roles: Sequence[Role]) -> bool:
-    return any(HTTP in role.needs for role in roles)
+def serve_http(roles: Sequence[Role]) -> bool:
+    return any(role.serves_http for role in roles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +105,7 @@ class Addresses:
     """Where a process is reached."""
 
     host: str
-    #: Used if a role needs it.
+    #: Used if a role serves it.
     http: int
     #: Health and metrics only.
     health: int | None = None
@@ -118,8 +116,11 @@ async def run_roles(
 ) -> None:
     """Run them until `stop` is set. When one part ends, all do. Raises SetupError."""
     api = site.api(with_engine=ENGINE in roles)
-    parts: list[Coroutine[Any, Any, None]] = [report_outages(site.backbone.probes, stop)]
-    if need_http(roles):
+    parts: list[Coroutine[Any, Any, None]] = [
+        report_outages(site.backbone.probes, stop),
+        StoreMetrics(site.backbone.queries, site.metrics).run(stop),
+    ]
+    if serve_http(roles):
         parts.append(run_http(create_app(api), addresses.host, addresses.http, stop))
     if addresses.health is not None:
         app = create_app(api, HEALTH_ROUTES)

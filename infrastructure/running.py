@@ -62,7 +62,7 @@ class EngineRunner:
     def __init__(self, backbone: Backbone, settings: Settings, metrics: CollectorRegistry) -> None:
         self._backbone = backbone
         self._settings = settings
-        self._telemetry = EngineTelemetry(metrics)
+        self._metrics = metrics
         self.processor: Processor | None = None
         self._started_at = 0.0
 
@@ -79,8 +79,10 @@ class EngineRunner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises SetupError."""
+        # Not before: a process without an engine has none of its metrics.
+        telemetry = EngineTelemetry(self._metrics)
         processor = await until_available(
-            lambda: self._backbone.processor(self._settings, self._telemetry), stop
+            lambda: self._backbone.processor(self._settings, telemetry), stop
         )
         if processor is None:
             return

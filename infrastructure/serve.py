@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from application.ports import SetupError
-from infrastructure.roles import ROLES, Addresses, Site, need_http, run_roles
+from infrastructure.roles import ROLES, Addresses, Site, run_roles, serve_http
 from infrastructure.running import announce, stop_on_signals
 from infrastructure.settings import Settings
 from infrastructure.wiring import production
@@ -33,7 +33,7 @@ async def run_serve(
     addresses = Addresses(host=host, http=port, health=health_port)
     async with production(settings) as backbone:
         announce(
-            f"http://{host}:{port}" if need_http(chosen) else None,
+            f"http://{host}:{port}" if serve_http(chosen) else None,
             roles=[role.name for role in chosen],
             kafka=settings.kafka.bootstrap_servers,
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from adapters.memory.projections import MemoryProjections
 from adapters.workflow_cursor import cursor_after, decode_cursor
-from application.ports import Document, Page, WorkflowFilter
+from application.ports import ANY_INCIDENT, Document, Page, WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
 
@@ -34,6 +34,9 @@ class MemoryWorkflowQueries:
     async def count_by_status(self) -> Mapping[str, int]:
         return Counter(document["status"] for document in self._workflows())
 
+    async def open_incidents(self) -> int:
+        return sum(len(document.get("incidents", ())) for document in self._workflows())
+
     def _workflows(self) -> list[Document]:
         # States of coordinators (locks, queues, inboxes) have no status and are no workflows.
         documents = self._projections.documents.values()
@@ -51,8 +54,14 @@ def _matches(document: Document, wanted: WorkflowFilter) -> bool:
         and wanted.active in {None, WorkflowStatus(document["status"]).is_active}
         and all(document.get(name) == value for name, value in wanted.exact.items())
         and (wanted.labels or {}).items() <= labels.items()
+        and _has_incident(document, wanted.incident)
         and _started_between(document.get("startedAt"), wanted)
     )
+
+
+def _has_incident(document: Document, wanted: str | None) -> bool:
+    codes = {incident["code"] for incident in document.get("incidents", ())}
+    return wanted is None or wanted in codes or (wanted == ANY_INCIDENT and bool(codes))
 
 
 def _started_between(started_at: str | None, wanted: WorkflowFilter) -> bool:

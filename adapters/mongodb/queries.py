@@ -10,10 +10,14 @@ from adapters.mongodb.connection import Database, durable, reaching_the_store
 from adapters.mongodb.json_in_bson import TEXT_FIELD
 from adapters.mongodb.workflow_documents import LABEL_PAIRS, from_stored, label_pair
 from adapters.workflow_cursor import Place, cursor_after, decode_cursor
-from application.ports import NOT_LISTED, Document, Page, WorkflowFilter
+from application.ports import ANY_INCIDENT, NOT_LISTED, Document, Page, WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
 _LISTED = {name: 0 for field in NOT_LISTED for name in (field, f"{TEXT_FIELD}.{field}")}
+
+#: Every code is a text that is not empty. Unlike `$exists` this passes over workflows without incidents.
+_INCIDENT_CODE = "incidents.code"
+_WITH_INCIDENTS = {_INCIDENT_CODE: {"$gt": ""}}
 
 _ACTIVE = [status.value for status in WorkflowStatus if status.is_active]
 
@@ -50,6 +54,16 @@ class MongoWorkflowQueries:
             groups: Sequence[Document] = await cursor.to_list()
         return {group["_id"]: group["count"] for group in groups}
 
+    async def open_incidents(self) -> int:
+        pipeline = [
+            {"$match": _WITH_INCIDENTS},
+            {"$group": {"_id": None, "count": {"$sum": {"$size": "$incidents"}}}},
+        ]
+        with reaching_the_store():
+            cursor = await self._workflows.aggregate(pipeline)
+            groups: Sequence[Document] = await cursor.to_list()
+        return groups[0]["count"] if groups else 0
+
 
 def _conditions(wanted: WorkflowFilter) -> list[Document]:
     # States of coordinators (locks, queues) have no status and are no workflows.
@@ -62,6 +76,10 @@ def _conditions(wanted: WorkflowFilter) -> list[Document]:
     if wanted.labels:
         pairs = [label_pair(key, value) for key, value in wanted.labels.items()]
         conditions.append({LABEL_PAIRS: {"$all": pairs}})
+    if wanted.incident == ANY_INCIDENT:
+        conditions.append(_WITH_INCIDENTS)
+    elif wanted.incident is not None:
+        conditions.append({_INCIDENT_CODE: wanted.incident})
     if wanted.started_after is not None:
         conditions.append({"startedAt": {"$gt": wanted.started_after}})
     if wanted.started_before is not None:

@@ -13,9 +13,10 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from adapters.mongodb.connection import Database, durable, reaching_the_store
 from application.ports import SetupError
 
-#: Raised when stored documents change their shape: 2 keeps the data of events as text (ADR 21). Commits are
-#: never rewritten, so a new version reads the documents of all before it.
-SCHEMA_VERSION = 2
+#: Raised when stored documents change their shape or get another index: 2 keeps the data of events as text
+#: (ADR 21), 3 has the index of open incidents. Commits are never rewritten, so a new version reads the
+#: documents of all before it.
+SCHEMA_VERSION = 3
 
 _VERSION_ID = "schema"
 
@@ -61,6 +62,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("user_id_idx", ("userId", ASCENDING), ("startedAt", DESCENDING)),
         _index("wallet_idx", ("wallet", ASCENDING), ("startedAt", DESCENDING)),
         _index("label_idx", ("labelPairs", ASCENDING), ("startedAt", DESCENDING)),
+        _index("incident_idx", ("incidents.code", ASCENDING), ("startedAt", DESCENDING)),
     ),
     "workflow_definitions": (
         _index("name_version_idx", ("name", ASCENDING), ("version", DESCENDING), unique=True),

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from conveyor.times import parse_rfc3339, rfc3339
 from conveyor.wire import COUNT_MAX
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from application.ports import WorkflowFilter
+from application.ports import ANY_INCIDENT, WorkflowFilter
+from domain.workflow.incident import INCIDENT_CODES
 from domain.workflow.status import WorkflowStatus
 
 Text = Annotated[str, Field(min_length=1)]
@@ -26,8 +27,20 @@ def _label(text: str) -> str:
     return text
 
 
+_INCIDENTS = [ANY_INCIDENT, *INCIDENT_CODES]
+
+
+def _incident(text: str) -> str:
+    if text not in _INCIDENTS:
+        raise ValueError(f"'{text}' is not an incident; write one of {', '.join(_INCIDENTS)}")
+    return text
+
+
 Time = Annotated[str, AfterValidator(_normalised)]
 Label = Annotated[str, AfterValidator(_label)]
+Incident = Annotated[
+    str, AfterValidator(_incident), WithJsonSchema({"type": "string", "enum": _INCIDENTS})
+]
 
 
 class ListParameters(BaseModel):
@@ -61,6 +74,11 @@ class ListParameters(BaseModel):
         description="name:value; repeat it for several, all of which must hold.",
         examples=[["channel:web"]],
     )
+    incident: Incident | None = Field(
+        default=None,
+        description="Workflows with an open incident of this code, or with any.",
+        examples=["SEAL_UNANSWERED"],
+    )
     started_after: Time | None = Field(
         default=None, description="RFC 3339.", examples=["2026-11-21T00:00:00Z"]
     )
@@ -90,6 +108,7 @@ class ListParameters(BaseModel):
             user_id=self.user_id,
             wallet=self.wallet,
             labels=labels or None,
+            incident=self.incident,
             started_after=self.started_after,
             started_before=self.started_before,
             ascending=self.sort == "startedAt",

@@ -18,14 +18,14 @@ ENGINE = "engine"
 
 _SAVE = """
 INSERT INTO workflows (number, id, version, partition, next_timer_at, status, type, definition,
-                       correlation_id, user_id, wallet, started_at, labels, document)
+                       correlation_id, user_id, wallet, started_at, labels, document, incidents)
 VALUES {values}
 ON CONFLICT (number) DO UPDATE SET
     version = excluded.version, partition = excluded.partition,
     next_timer_at = excluded.next_timer_at, status = excluded.status, type = excluded.type,
     definition = excluded.definition, correlation_id = excluded.correlation_id,
     user_id = excluded.user_id, wallet = excluded.wallet, started_at = excluded.started_at,
-    labels = excluded.labels, document = excluded.document
+    labels = excluded.labels, document = excluded.document, incidents = excluded.incidents
 WHERE excluded.version > version
 """
 _LOAD = """
@@ -155,4 +155,9 @@ def _row(number: int, document: Document) -> Row:
         get("startedAt") or "",
         orjson.dumps(get("labels") or {}).decode(),
         orjson.dumps(document).decode(),
+        _codes(get("incidents")),
     )
+
+
+def _codes(incidents: Sequence[Document] | None) -> str | None:
+    return orjson.dumps([each["code"] for each in incidents]).decode() if incidents else None

@@ -9,12 +9,15 @@ import orjson
 
 from adapters.sqlite.store import SqliteStore
 from adapters.workflow_cursor import Place, decode_cursor, encode_cursor
-from application.ports import NOT_LISTED, Page, WorkflowFilter
+from application.ports import ANY_INCIDENT, NOT_LISTED, Page, WorkflowFilter
 from domain.workflow.status import WorkflowStatus
 
 _PATHS = ", ".join(f"'$.{name}'" for name in NOT_LISTED)
 _LISTED = f"json_remove(document, {_PATHS})"
 _COUNT = "SELECT status, count(*) FROM workflows WHERE status IS NOT NULL GROUP BY status"
+_OPEN_INCIDENTS = """
+SELECT coalesce(sum(json_array_length(incidents)), 0) FROM workflows WHERE incidents IS NOT NULL
+"""
 
 _ACTIVE = tuple(status.value for status in WorkflowStatus if status.is_active)
 
@@ -56,6 +59,10 @@ class SqliteWorkflowQueries:
     async def count_by_status(self) -> Mapping[str, int]:
         return dict(await self._store.query(_COUNT, ()))
 
+    async def open_incidents(self) -> int:
+        [(count,)] = await self._store.query(_OPEN_INCIDENTS, ())
+        return count
+
 
 def _conditions(wanted: WorkflowFilter) -> list[_Condition]:
     conditions: list[_Condition] = [("status IS NOT NULL", [])]
@@ -80,6 +87,11 @@ def _conditions(wanted: WorkflowFilter) -> list[_Condition]:
             "EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND value = ?)"
         )
         conditions.append((label, [name, value]))
+    if wanted.incident is not None:
+        conditions.append(("incidents IS NOT NULL", []))
+        if wanted.incident != ANY_INCIDENT:
+            code = "EXISTS (SELECT 1 FROM json_each(incidents) AS code WHERE code.value = ?)"
+            conditions.append((code, [wanted.incident]))
     return conditions
 
 

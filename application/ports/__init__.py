@@ -31,7 +31,13 @@ from application.ports.log import (
     RecordedEvent,
     commit_id,
 )
-from application.ports.queries import NOT_LISTED, Page, WorkflowFilter, WorkflowQueries
+from application.ports.queries import (
+    ANY_INCIDENT,
+    NOT_LISTED,
+    Page,
+    WorkflowFilter,
+    WorkflowQueries,
+)
 from application.ports.states import (
     HotState,
     InboxLayout,
@@ -52,6 +58,7 @@ from application.ports.verification import (
 )
 
 __all__ = [
+    "ANY_INCIDENT",
     "INTERNAL_PREFIX",
     "NOT_LISTED",
     "Assigned",

@@ -11,6 +11,9 @@ from application.ports.document import Document
 #: Most of a document, and nothing that a list shows (CONTRACT 6); a store need not read these fields.
 NOT_LISTED = ("steps", "executionContext", "inputParameters", "output", "engine")
 
+#: In place of a code: every workflow with an open incident.
+ANY_INCIDENT = "any"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowFilter:
@@ -24,6 +27,8 @@ class WorkflowFilter:
     user_id: str | None = None
     wallet: str | None = None
     labels: Mapping[str, str] | None = None
+    #: With an open incident of this code, or `ANY_INCIDENT`.
+    incident: str | None = None
     started_after: str | None = None
     started_before: str | None = None
     ascending: bool = False
@@ -58,3 +63,7 @@ class WorkflowQueries(Protocol):
         ...
 
     async def count_by_status(self) -> Mapping[str, int]: ...
+
+    async def open_incidents(self) -> int:
+        """How many incidents of all workflows are open. Reads those workflows only. Raises `Unavailable`."""
+        ...

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from domain.aggregate.rejection import RejectionCode
 from domain.values import Value
 
 
 class IncidentCode(StrEnum):
-    """The incidents that a workflow raises itself. The engine adds codes of refusals, of what it could not decide."""
+    """The incidents that a workflow raises itself. The engine adds two refusals, of what it could not decide."""
 
     COMPENSATION_FAILED = "COMPENSATION_FAILED"
     OUTPUT_MAPPING = "OUTPUT_MAPPING"
@@ -18,6 +19,10 @@ class IncidentCode(StrEnum):
     SEAL_UNANSWERED = "SEAL_UNANSWERED"
     STILL_FAILING = "STILL_FAILING"
     UNRESOLVED = "UNRESOLVED"
+
+
+#: Every code that an incident may have.
+INCIDENT_CODES = sorted((*IncidentCode, RejectionCode.INTERNAL, RejectionCode.TOO_LARGE))
 
 
 class Incident(Value):

@@ -69,11 +69,11 @@ def serve(
 ) -> None:
     """Run roles of the service on Kafka, MongoDB and Redis."""
     settings = server_settings(sys.stdout)
-    from infrastructure.roles import ROLES, need_http
+    from infrastructure.roles import ROLES, serve_http
     from infrastructure.serve import run_serve
 
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
-    if need_http([ROLES[name] for name in wanted if name in ROLES]):
+    if serve_http([ROLES[name] for name in wanted if name in ROLES]):
         _refuse_taken(host, port, "--port")
     if health_port is not None:
         _refuse_taken(host, health_port, "--health-port")

@@ -41,6 +41,9 @@ def list_workflows(
     user_id: Annotated[str | None, typer.Option()] = None,
     wallet: Annotated[str | None, typer.Option()] = None,
     label: Annotated[list[str] | None, typer.Option(help="name:value; repeatable.")] = None,
+    incident: Annotated[
+        str | None, typer.Option(help="Only workflows with this open incident, or with any.")
+    ] = None,
     started_after: Annotated[
         str | None, typer.Option(help="For example 2026-11-21T02:30:00Z.")
     ] = None,
@@ -61,6 +64,7 @@ def list_workflows(
         "userId": user_id,
         "wallet": wallet,
         "label": label,
+        "incident": incident,
         "startedAfter": started_after,
         "startedBefore": started_before,
         "sort": sort,

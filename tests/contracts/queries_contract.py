@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from application.ports import Document, Projections, WorkflowFilter, WorkflowQueries
+from application.ports import (
+    ANY_INCIDENT,
+    Document,
+    Projections,
+    WorkflowFilter,
+    WorkflowQueries,
+)
 from tests.contracts.samples import AWKWARD_JSON, workflow
 
 
@@ -24,6 +30,20 @@ def started(workflow_id: str, second: int | None, **fields: Any) -> Document:
     """A workflow that started in this second of a minute, or has not started."""
     started_at = None if second is None else f"2026-11-21T02:30:{second:02d}.000Z"
     return workflow(workflow_id, startedAt=started_at, **fields)
+
+
+def incidents(*codes: str) -> list[Document]:
+    """Open incidents with these codes."""
+    return [
+        {
+            "code": code,
+            "stepId": None,
+            "version": number,
+            "raisedAt": "2026-11-21T02:30:00.000Z",
+            "detail": "look at it",
+        }
+        for number, code in enumerate(codes, start=1)
+    ]
 
 
 @pytest.mark.contract
@@ -148,6 +168,75 @@ class QueriesContract(ABC):
         ordered = await found(site, wanted)
 
         assert ordered == expected
+
+    @pytest.mark.parametrize(
+        ("wanted", "expected"),
+        [
+            (WorkflowFilter(incident=ANY_INCIDENT), ["two", "same", "one"]),
+            (WorkflowFilter(incident="INTERNAL"), ["two", "one"]),
+            (WorkflowFilter(incident="TOO_LARGE"), ["two"]),
+            (WorkflowFilter(incident="UNRESOLVED"), []),
+            (WorkflowFilter(incident="INTERN"), []),
+            (WorkflowFilter(incident="INTERNAL", status=("FAILED",)), ["two"]),
+        ],
+    )
+    async def test_filter_by_incident(
+        self, site: QuerySite, wanted: WorkflowFilter, expected: list[str]
+    ) -> None:
+        """Each workflow with such an incident is listed once, however many it has."""
+        await site.projections.save(
+            [
+                started("of-an-older-release", 1),
+                started("none", 2, incidents=[]),
+                started("one", 3, incidents=incidents("INTERNAL")),
+                started("same", 4, incidents=incidents("PAST_PIVOT", "PAST_PIVOT")),
+                started("two", 5, status="FAILED", incidents=incidents("INTERNAL", "TOO_LARGE")),
+            ]
+        )
+
+        assert await found(site, wanted) == expected
+
+    @pytest.mark.parametrize("wanted", [ANY_INCIDENT, "INTERNAL"])
+    async def test_pages_of_incidents_join(self, site: QuerySite, wanted: str) -> None:
+        """The filter changes neither the order nor what a cursor means."""
+        await site.projections.save(
+            [started(f"wf-{n}", n % 3 or None, incidents=incidents("INTERNAL")) for n in range(7)]
+        )
+        filter = WorkflowFilter(incident=wanted)
+
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = await site.queries.find(filter, 2, cursor)
+            seen += [item["_id"] for item in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+
+        assert seen == await found(site, filter)
+        assert len(seen) == 7
+
+    async def test_open_incidents_are_counted(self, site: QuerySite) -> None:
+        """Each one, also several of one workflow; a later version of the workflow counts alone."""
+        assert await site.queries.open_incidents() == 0
+
+        await site.projections.save(
+            [
+                started("of-an-older-release", 1),
+                started("none", 2, incidents=[]),
+                started("one", 3, incidents=incidents("INTERNAL")),
+                started("two", 4, incidents=incidents("PAST_PIVOT", "PAST_PIVOT")),
+            ]
+        )
+        assert await site.queries.open_incidents() == 3
+
+        await site.projections.save(
+            [
+                started("none", 2, version=2, incidents=incidents("UNRESOLVED")),
+                started("two", 4, version=2, incidents=[]),
+            ]
+        )
+        assert await site.queries.open_incidents() == 2
 
     async def test_items_are_the_projected_documents(self, site: QuerySite) -> None:
         """An item has the fields that a list shows, as they were saved."""

@@ -11,7 +11,7 @@ from domain.aggregate.rejection import RejectionCode
 from domain.definition.compensation import CompensationStrategy
 from domain.definition.faults import Rule
 from domain.workflow.failure import ErrorType
-from domain.workflow.incident import IncidentCode
+from domain.workflow.incident import INCIDENT_CODES
 from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.docs.pages import ROOT, code_in, first_code, page, rows, section
 
@@ -30,7 +30,7 @@ ENUMS: Mapping[str, set[str]] = {
     "refusal of a command": set(RejectionCode),
     "fault of a definition": set(Rule),
     "strategy of a compensation": set(CompensationStrategy),
-    "incident": {*IncidentCode, RejectionCode.INTERNAL},
+    "incident": set(INCIDENT_CODES),
     "type of an error": {value for name, value in vars(ErrorType).items() if name.isupper()},
 }
 

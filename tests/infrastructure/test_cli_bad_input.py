@@ -168,6 +168,7 @@ def test_what_cannot_be_used(
     [
         (("workflow", "list", "--label", "colour"), 2, "--label"),
         (("workflow", "list", "--started-after", "yesterday"), 2, "--started-after"),
+        (("workflow", "list", "--incident", "INTERN"), 2, "SEAL_UNANSWERED"),
         (("workflow", "list", "--cursor", "nonsense"), 2, "--cursor"),
         (("workflow", "show", "nobody"), 4, "WORKFLOW_NOT_FOUND"),
         (("workflow", "show", "a/b"), 4, "nothing at"),

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from bson.json_util import loads
 from conveyor import types
@@ -36,11 +38,12 @@ from adapters.sqlite.participant import (
     SqliteKeyStore,
     SqliteParticipantTransport,
 )
+from adapters.sqlite.queries import SqliteWorkflowQueries
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.verification import SqlitePublishedEvents, SqliteReader
 from application.aggregates.catalog import CATALOG
 from application.definitions.registry import DefinitionRegistry
-from application.ports import SetupError, Unavailable
+from application.ports import ANY_INCIDENT, Document, SetupError, Unavailable, WorkflowFilter
 from application.verification.verifier import Verifier
 from deploy.local_services.process import free_port
 from infrastructure.cli import app
@@ -50,6 +53,7 @@ from infrastructure.settings import Settings
 from infrastructure.verification import verify_embedded
 from infrastructure.warehouse import FLOOR, Work
 from infrastructure.wiring import Backbone, embedded
+from tests.contracts.samples import workflow
 
 STORES = Path(__file__).parent / "stores_of_8043b43"
 
@@ -149,6 +153,7 @@ async def test_a_mongodb_database_goes_on(database: Database, file: Path) -> Non
     assert report.is_clean, report.findings
     stored = await database["schema_version"].find_one()
     assert stored == {"_id": "schema", "version": MONGODB_VERSION}
+    assert "incident_idx" in await database["workflows"].index_information()
 
 
 async def test_a_migration_happens_as_a_whole_or_not(file: Path) -> None:
@@ -163,6 +168,28 @@ async def test_a_migration_happens_as_a_whole_or_not(file: Path) -> None:
     store = SqliteStore(file)
     await store.close()
     assert stored_commits(file) == before
+
+
+async def test_open_incidents_of_an_older_file_are_found(tmp_path: Path) -> None:
+    """Version 4 had them in its documents only."""
+    file = tmp_path / "conveyor.db"
+    write_version_4(
+        file,
+        {
+            "old": workflow("old"),
+            "none": workflow("none", incidents=[]),
+            "two": workflow("two", incidents=[{"code": "INTERNAL"}, {"code": "PAST_PIVOT"}]),
+        },
+    )
+
+    store = SqliteStore(file)
+    queries = SqliteWorkflowQueries(store)
+
+    assert await queries.open_incidents() == 2
+    for wanted in (ANY_INCIDENT, "INTERNAL", "PAST_PIVOT"):
+        page = await queries.find(WorkflowFilter(incident=wanted), 10, None)
+        assert [item["_id"] for item in page.items] == ["two"]
+    await store.close()
 
 
 async def test_a_migrated_file_has_the_tables_of_a_new_one(file: Path, tmp_path: Path) -> None:
@@ -298,6 +325,20 @@ def pages(path: Path) -> int:
 def schema_version(path: Path) -> int:
     with sqlite3.connect(path) as connection:
         return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def write_version_4(path: Path, documents: Mapping[str, Document]) -> None:
+    """A file with the tables of that version and these projections."""
+    folder = files("adapters.sqlite.migrations")
+    with sqlite3.connect(path) as connection:
+        for script in ("0002_tables", "0003_commits_in_order_of_writing", "0004_leases"):
+            connection.executescript((folder / f"{script}.sql").read_text(encoding="utf-8"))
+        connection.execute("PRAGMA user_version = 4")
+        connection.executemany(
+            "INSERT INTO workflows (id, version, partition, status, started_at, labels, document)"
+            " VALUES (?, 1, 0, 'EXECUTING', '', '{}', ?)",
+            [(key, orjson.dumps(document).decode()) for key, document in documents.items()],
+        )
 
 
 def tables(path: Path) -> Mapping[str, str]:

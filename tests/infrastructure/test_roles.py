@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from application.ports import SetupError
 from infrastructure.cli import app
 from infrastructure.initialise import initialise_embedded
-from infrastructure.roles import API, ENGINE, ROLES, Addresses, Role, Site, need_http, run_roles
+from infrastructure.roles import API, ENGINE, ROLES, Addresses, Role, Site, run_roles, serve_http
 from infrastructure.serve import run_serve
 from infrastructure.settings import Settings
 from infrastructure.trimming import Trimming
@@ -39,8 +39,8 @@ def test_the_command_line_names_every_role() -> None:
     """The table is the one list, and the API's role is the one with a port."""
     shown = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output
     assert f"Any of {', '.join(ROLES)}" in shown
-    assert need_http([API])
-    assert not need_http([ENGINE])
+    assert serve_http([API])
+    assert not serve_http([ENGINE])
 
 
 @pytest.mark.parametrize("roles", [[], ["engine", "robot"]])
@@ -85,6 +85,31 @@ async def test_the_health_port_serves_health_only(site: Site) -> None:
     assert (health.json()["status"], metrics.status_code, start.status_code) == ("UP", 200, 404)
     stop.set()
     await running
+
+
+@pytest.mark.parametrize("roles", [[API], [ENGINE], [ENGINE, API]])
+async def test_a_process_has_the_metrics_of_its_roles(site: Site, roles: list[Role]) -> None:
+    """What the stores hold is of each role; what an engine does is of the engine."""
+    stop = asyncio.Event()
+    served = ports(health=free_port())
+    running = asyncio.create_task(run_roles(site, roles, served, stop))
+
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.health}") as client:
+        shown = await eventually(lambda: metrics(client, running))
+
+    assert ("workflow_executions" in shown) == (ENGINE in roles)
+    stop.set()
+    await running
+
+
+async def metrics(client: httpx.AsyncClient, running: asyncio.Task[None]) -> str | None:
+    """What is served, once the store has been counted."""
+    assert not running.done()
+    try:
+        text = (await client.get("/metrics")).text
+    except httpx.ConnectError:
+        return None
+    return text if "conveyor_incidents_open 0.0" in text else None
 
 
 async def is_ready(client: httpx.AsyncClient, running: asyncio.Task[None]) -> bool:

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from adapters.memory.projections import MemoryProjections
+from adapters.memory.queries import MemoryWorkflowQueries
 from application.aggregates.workflow import WORKFLOW
 from application.codec.events import record
 from domain.definition.definition import OnFailure
+from infrastructure.store_metrics import StoreMetrics
 from infrastructure.telemetry import EngineTelemetry
 from tests.domain.definitions import chain
 from tests.domain.sagas import Saga
@@ -57,10 +60,11 @@ def test_every_end_counts_in_the_durations_under_its_status(status: str) -> None
     assert counts == {status: 1.0}
 
 
-def test_the_operators_page_lists_every_metric() -> None:
+async def test_the_operators_page_lists_every_metric() -> None:
     """With the name that Prometheus shows."""
     registry = CollectorRegistry()
     EngineTelemetry(registry)
+    await StoreMetrics(MemoryWorkflowQueries(MemoryProjections()), registry).count()
 
     names = {
         f"{metric.name}_total" if metric.type == "counter" else metric.name

@@ -40,6 +40,7 @@ async def test_the_indexes_of_workflows(database: Database) -> None:
         ("dueAt", 1),
     ]
     assert {"definition_idx", "user_id_idx", "wallet_idx", "label_idx"} <= keys.keys()
+    assert keys["incident_idx"] == [("incidents.code", 1), ("startedAt", -1)]
 
 
 async def test_workflow_and_version_are_unique(database: Database) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.rest.schemas import WorkflowResponse
+from tests.adapters.rest.lists import listed, until_listed
 from tests.adapters.rest.service import WORKFLOWS, Json, Service, serving, start_of
 from tests.waiting import eventually
 
@@ -207,7 +208,10 @@ async def test_force_compensate(unattended: Service) -> None:
 
 
 async def test_an_open_incident_is_shown(unattended: Service) -> None:
-    """Somebody gave a step up that may have been performed: the workflow says what to look at, and since when."""
+    """Somebody gave a step up that may have been performed: the workflow says what to look at, and since when.
+
+    It is found in the list by the incident.
+    """
     await unattended.start({"id": "wf-1", **start_of()})
     done = {"stepId": "reserve-inventory", "result": {"output": {}}}
     await unattended.client.post(f"{WORKFLOWS}/wf-1/steps/execute", json=done)
@@ -223,6 +227,9 @@ async def test_an_open_incident_is_shown(unattended: Service) -> None:
     assert incident["raisedAt"] <= resource["updatedAt"]
     assert "look at its service" in incident["detail"]
     WorkflowResponse.model_validate(resource)
+    for wanted in ("any", "UNRESOLVED"):
+        assert await until_listed(unattended, 1, f"incident={wanted}") == ["wf-1"]
+    assert await listed(unattended, "incident=INTERNAL") == []
 
 
 async def test_only_json(undecided: Service) -> None:

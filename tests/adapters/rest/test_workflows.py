@@ -4,29 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.rest.schemas import HistoryPage, WorkflowPage, WorkflowStatusResponse
+from adapters.rest.schemas import HistoryPage, WorkflowStatusResponse
+from tests.adapters.rest.lists import listed, until_listed
 from tests.adapters.rest.service import WORKFLOWS, Service, start_of
-from tests.waiting import eventually
 
 UNKNOWN = ["wf-none", "rebalance", "inbox:0", "-x", "x" * 37, "a b"]
-
-
-async def listed(service: Service, query: str = "") -> list[str]:
-    """The ids on one page."""
-    response = await service.client.get(f"{WORKFLOWS}?{query}")
-    assert response.status_code == 200, response.text
-    WorkflowPage.model_validate(response.json())
-    return [item["id"] for item in response.json()["items"]]
-
-
-async def until_listed(service: Service, count: int, query: str = "") -> list[str]:
-    """The page once the list has caught up: it may be a second behind."""
-
-    async def has_all() -> list[str] | None:
-        found = await listed(service, query)
-        return found if len(found) == count else None
-
-    return await eventually(has_all)
 
 
 # -- the list ------------------------------------------------------------------------------------
@@ -114,6 +96,8 @@ async def test_item_of_the_list(service: Service) -> None:
         ("startedAfter=yesterday", "startedAfter"),
         ("startedBefore=2026-11-21T02:30:00", "startedBefore"),
         ("sort=version", "sort"),
+        ("incident=INTERN", "incident"),
+        ("incident=", "incident"),
         ("cursor=nonsense", "cursor"),
         ("cursor=", "cursor"),
         ("definition=", "definition"),
