@@ -11,7 +11,7 @@ from application.definitions import evaluation
 from application.definitions.evaluation import DEPTH_MAX
 from application.definitions.expressions import InvalidExpression, compile_expression
 from domain.definition.expression import ExpressionError
-from tests.scripts import passes_in_time
+from tests.scripts import check_in_time
 
 DOCUMENT: dict[str, Any] = {
     "input": {"lines": [{"sku": f"SKU-{number}", "quantity": 1} for number in range(200)]},
@@ -124,4 +124,4 @@ assert compile_expression("input.at > `1`").evaluate(document) is True
 
 def test_integers_may_be_of_a_derived_type() -> None:
     """An integer as the document store's driver returns it is evaluated within the time of any other."""
-    passes_in_time(_LONG_INTEGER)
+    check_in_time(_LONG_INTEGER)

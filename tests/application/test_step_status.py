@@ -49,7 +49,7 @@ def test_an_undo_reads_it() -> None:
     saga = saga_of(step("buy"), step("ship", compensation=of_both), step("bill"))
     saga.starts().succeed("buy", "ship").fails("bill")
 
-    assert saga.asks_for("undo ship").the(StepScheduled).request.input == {
+    assert saga.expect_requests("undo ship").the(StepScheduled).request.input == {
         "buy": "COMPLETED",
         "ship": "COMPLETED",
     }

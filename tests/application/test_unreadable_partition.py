@@ -120,7 +120,7 @@ def alarms(logs: list[EventDict]) -> list[dict[str, Any]]:
     return [dict(line) for line in logs if "ALARM" in line["event"]]
 
 
-async def stands_still(installation: Installation, engine: Engine, because: str) -> None:
+async def expect_standstill(installation: Installation, engine: Engine, because: str) -> None:
     """The partition does, with that reason; the other one goes on committing."""
     inbox = engine.processor.ports.inbox
     await until(lambda: STUCK in inbox.stopped)
@@ -143,7 +143,7 @@ async def test_an_event_of_a_newer_version_stops_its_partition_alone(
         await installation.log.append([teleported(installation)])
         installation.broker.append(pause("p1"))
 
-        await stands_still(installation, engine, Teleported.TYPE)
+        await expect_standstill(installation, engine, Teleported.TYPE)
         await ended(engine)
     [alarm] = alarms(logs)
     assert (alarm["log_level"], alarm["partition"]) == ("error", STUCK)
@@ -169,7 +169,7 @@ async def test_a_partition_that_cannot_be_taken_over_is_not_read(
 
     with capture_logs() as logs:
         engine = installation.engine("older")
-        await stands_still(installation, engine, Teleported.TYPE)
+        await expect_standstill(installation, engine, Teleported.TYPE)
         assert list(engine.processor.partitions) == [1 - STUCK]
         await ended(engine)
     assert len(alarms(logs)) == 1
@@ -186,7 +186,7 @@ async def test_a_document_that_cannot_be_read_stops_its_partition(
     engine = installation.engine("older")
 
     await until(lambda: STUCK in engine.processor.ports.inbox.stopped)
-    await stands_still(installation, engine, "TELEPORTED")
+    await expect_standstill(installation, engine, "TELEPORTED")
     await ended(engine)
 
 
@@ -198,7 +198,7 @@ async def test_an_internal_message_of_a_newer_version_is_no_dead_letter(
     engine = installation.engine("older")
     installation.broker.append(message(installation))
 
-    await stands_still(installation, engine, "newer")
+    await expect_standstill(installation, engine, "newer")
     await ended(engine)
     assert installation.committed(STUCK) == 1
     assert [log.end for log in installation.broker.topic(topics.DEAD_LETTER).logs] == [0, 0]
@@ -217,6 +217,7 @@ async def test_a_kind_of_a_newer_version_is_left_to_it(installation: Installatio
     engine = installation.engine("newer")
     await until(lambda: (gun.key or "") in installation.projections.documents)
     await ended(engine)
+    assert engine.processor.ports.inbox.stopped == {}
 
 
 async def test_a_stopped_partition_is_offered_again_after_a_rebalance(
@@ -234,6 +235,8 @@ async def test_a_stopped_partition_is_offered_again_after_a_rebalance(
     if STUCK not in newer.processor.partitions:
         installation.broker.group(GROUP).expel("older")
     await until(lambda: installation.decided_for("p1") == [OLD])
+
+    assert newer.processor.ports.inbox.stopped == {}
     await ended(newer)
     await ended(older)
 
@@ -261,7 +264,7 @@ async def test_an_aggregate_of_a_newer_kind_is_met_at_the_takeover() -> None:
 
     engine = installation.engine("older")
 
-    await stands_still(installation, engine, f"lock:{number}")
+    await expect_standstill(installation, engine, f"lock:{number}")
     await ended(engine)
 
 

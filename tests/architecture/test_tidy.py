@@ -171,6 +171,28 @@ def test_tests_do_not_sleep() -> None:
     assert offences == []
 
 
+def test_tests_assert_visibly() -> None:
+    """A test asserts something itself, or calls a helper whose name says that it asserts."""
+    offences = [
+        f"{name_of(file)}:{node.lineno} {node.name}"
+        for file in python_files("tests")
+        for node in ast.walk(syntax(file))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not any(asserts(each) for each in ast.walk(node))
+    ]
+
+    assert offences == []
+
+
+def asserts(node: ast.AST) -> bool:
+    """An `assert`, `pytest.raises`, or a call of `expect_...`, `check...`, `assert_...` or `verify...`."""
+    if not isinstance(node, ast.Call):
+        return isinstance(node, ast.Assert)
+    name = ast.unparse(node.func).rpartition(".")[2].lstrip("_")
+    return name.startswith(("expect_", "check", "assert_", "verify", "raises", "warns"))
+
+
 def sleeps(module: ast.Module) -> Iterator[tuple[int, float]]:
     """Calls of `time.sleep` and `asyncio.sleep` with a number."""
     for node in ast.walk(module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import os
@@ -230,8 +231,17 @@ def test_the_consumer_drops_what_comes_again() -> None:
 )
 def test_every_printed_block_is_valid(name: str) -> None:
     """Python compiles and JSON parses, also where a block is not run."""
-    for language, code in re.findall(r"```(python|json)\n(.*?)```", page(name), re.DOTALL):
+    blocks = re.findall(r"```(python|json)\n(.*?)```", page(name), re.DOTALL)
+
+    assert [code for language, code in blocks if not is_valid(language, code)] == []
+
+
+def is_valid(language: str, code: str) -> bool:
+    try:
         if language == "python":
-            compile(code, name, "exec")
+            ast.parse(code)
         else:
             json.loads(code)
+    except (ValueError, SyntaxError):
+        return False
+    return True

@@ -237,30 +237,30 @@ class Saga:
         sent = (StepScheduled, StepUnresolved)
         return [request_name(event) for event in self.events if isinstance(event, sent)]
 
-    def asks_for(self, *requests: str) -> Self:
+    def expect_requests(self, *requests: str) -> Self:
         assert self.requests == list(requests)
         return self
 
-    def asks_for_nothing(self) -> Self:
-        return self.asks_for()
+    def expect_no_requests(self) -> Self:
+        return self.expect_requests()
 
-    def says(self, *kinds: type[DomainEvent]) -> Self:
+    def expect_events(self, *kinds: type[DomainEvent]) -> Self:
         """Exactly these events followed, requests and retry notices included."""
         assert [type(event).__name__ for event in self.events] == [kind.__name__ for kind in kinds]
         return self
 
-    def is_now(self, status: str, **steps: str) -> Self:
+    def expect_status(self, status: str, **steps: str) -> Self:
         """The workflow's status and, by name, those of its steps."""
         assert self.instance.status == status
         assert {name: str(self.instance.steps[name].status) for name in steps} == steps
         return self
 
-    def ignores_it(self, because: str = "") -> Self:
+    def expect_ignored(self, because: str = "") -> Self:
         assert [type(event) for event in self.events] == [StepReplyIgnored]
         assert because in self.the(StepReplyIgnored).reason
         return self
 
-    def refuses(self, code: RejectionCode, detail: str = "") -> Self:
+    def expect_refusal(self, code: RejectionCode, detail: str = "") -> Self:
         """The command was refused, so nothing happened."""
         assert isinstance(self.last, Rejection), self.last
         assert self.last.code is code

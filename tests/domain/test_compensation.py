@@ -62,7 +62,7 @@ def test_an_undo_does_not_stop_at_its_mapping() -> None:
 
     saga = Saga(definition).starts().succeeds("reserve", {"id": "res-1"}).fails("charge")
 
-    saga.asks_for("undo reserve")
+    saga.expect_requests("undo reserve")
     assert saga.the(StepScheduled).request.input == {}
     assert saga.the(StepScheduled).request.step_output == {"id": "res-1"}
 

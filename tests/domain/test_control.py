@@ -137,18 +137,18 @@ def test_allowed_commands_tell_the_truth(status: WorkflowStatus) -> None:
 
 def test_a_paused_workflow_starts_nothing() -> None:
     """Replies are taken while paused; what they make ready waits for resume."""
-    saga = Saga(chain("reserve", "charge")).starts().pauses().says(WorkflowPaused)
+    saga = Saga(chain("reserve", "charge")).starts().pauses().expect_events(WorkflowPaused)
 
-    saga.succeeds("reserve").says(StepExecuted).is_now("PAUSED", charge="PENDING")
-    saga.resumes().says(WorkflowResumed, StepScheduled).asks_for("charge")
+    saga.succeeds("reserve").expect_events(StepExecuted).expect_status("PAUSED", charge="PENDING")
+    saga.resumes().expect_events(WorkflowResumed, StepScheduled).expect_requests("charge")
     assert saga.the(WorkflowPaused).reason == "spill"
 
 
 def test_a_completed_last_step_ends_the_workflow_on_resume() -> None:
     """The end, too, waits for resume."""
-    saga = Saga(chain("reserve")).starts().pauses().succeeds("reserve").is_now("PAUSED")
+    saga = Saga(chain("reserve")).starts().pauses().succeeds("reserve").expect_status("PAUSED")
 
-    saga.resumes().is_now("COMPLETED")
+    saga.resumes().expect_status("COMPLETED")
 
 
 # -- cancel --------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_cancel_with_nothing_done_is_cancelled() -> None:
     definition = chain("reserve", on_cancel=OnCancel.COMPENSATE)
     saga = Saga(definition).starts().unavailable("reserve").cancels()
 
-    saga.says(WorkflowCancelled).is_now("CANCELLED")
+    saga.expect_events(WorkflowCancelled).expect_status("CANCELLED")
     assert not saga.the(WorkflowCancelled).will_compensate
 
 
@@ -180,7 +180,7 @@ def test_the_command_overrules_the_definition(on_cancel: OnCancel, wanted: bool 
     saga.cancels(compensate=wanted)
 
     expected = on_cancel is OnCancel.COMPENSATE if wanted is None else wanted
-    saga.is_now("COMPENSATING" if expected else "CANCELLED")
+    saga.expect_status("COMPENSATING" if expected else "CANCELLED")
     assert saga.the(WorkflowCancelled).will_compensate is expected
 
 
@@ -189,11 +189,13 @@ def test_the_command_overrules_the_definition(on_cancel: OnCancel, wanted: bool 
 
 def test_retry_goes_on_at_the_failed_step() -> None:
     """The failed step has its policy's retries again and its attempts go on counting."""
-    saga = held().retries().says(WorkflowRetried, StepScheduled).asks_for("charge#2")
+    saga = (
+        held().retries().expect_events(WorkflowRetried, StepScheduled).expect_requests("charge#2")
+    )
 
     retried = saga.the(WorkflowRetried)
     assert (retried.retry_count, retried.max_retries, retried.from_step_id) == (1, 3, "charge")
-    saga.succeeds("charge").is_now("COMPLETED")
+    saga.succeeds("charge").expect_status("COMPLETED")
     assert saga.instance.retry_count == 1
 
 
@@ -204,7 +206,7 @@ def test_retries_of_a_workflow_are_counted() -> None:
         assert "retry" in saga.instance.allowed_commands
         saga.retries().fails("charge")
 
-    saga.retries().refuses(RejectionCode.RETRIES_EXHAUSTED, "3 times of 3")
+    saga.retries().expect_refusal(RejectionCode.RETRIES_EXHAUSTED, "3 times of 3")
     assert saga.instance.allowed_commands == ("compensate", "force-compensate")
 
 
@@ -212,17 +214,17 @@ def test_retry_after_a_late_success_completes() -> None:
     """The failed step turned out to be done: a retry has nothing left to do."""
     saga = Saga(chain("reserve", on_failure=OnFailure.HOLD)).starts().gives_no_answer("reserve")
 
-    saga.succeeds("reserve").is_now("FAILED", reserve="COMPLETED")
-    saga.retries().is_now("COMPLETED")
+    saga.succeeds("reserve").expect_status("FAILED", reserve="COMPLETED")
+    saga.retries().expect_status("COMPLETED")
     assert saga.the(WorkflowRetried).from_step_id is None
 
 
 def test_nothing_is_retried_that_was_compensated() -> None:
     """Once a compensation has begun there is only another compensation."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
-    saga.undo_fails("reserve").is_now("FAILED")
+    saga.undo_fails("reserve").expect_status("FAILED")
 
-    saga.retries().refuses(RejectionCode.ILLEGAL_STATUS, "retry needs FAILED")
+    saga.retries().expect_refusal(RejectionCode.ILLEGAL_STATUS, "retry needs FAILED")
     assert saga.instance.allowed_commands == ("compensate", "force-compensate")
 
 
@@ -233,7 +235,7 @@ def test_a_signal_is_kept() -> None:
     """What a signal carries can be read by later steps."""
     saga = executing().send(SignalWorkflow(name="truck", payload={"dock": 4}, actor="alice"))
 
-    saga.says(WorkflowSignalled)
+    saga.expect_events(WorkflowSignalled)
     assert saga.instance.document()["signals"] == {"truck": {"dock": 4}}
     assert saga.the(WorkflowSignalled).actor == "alice"
 

@@ -17,7 +17,7 @@ def test_a_step_that_waits_for_its_retry_is_dispatched_now() -> None:
     """An operator need not wait for the backoff, and may send another input."""
     saga = executing().unavailable("charge").executes("charge", input={"card": 2})
 
-    saga.asks_for("charge#2")
+    saga.expect_requests("charge#2")
     assert saga.the(StepScheduled).request.input == {"card": 2}
     assert saga.the(StepScheduled).actor == "alice"
 
@@ -26,18 +26,24 @@ def test_a_step_is_not_dispatched_before_what_it_needs() -> None:
     """The refusal names what the step waits for."""
     saga = Saga(diamond()).starts().succeeds("reserve").executes("ship")
 
-    saga.refuses(RejectionCode.DEPENDENCY_NOT_MET, "ship waits for pick, charge")
+    saga.expect_refusal(RejectionCode.DEPENDENCY_NOT_MET, "ship waits for pick, charge")
 
 
 def test_a_running_or_finished_step_is_not_dispatched() -> None:
     """Only a step that waits can be dispatched."""
-    executing().executes("charge").refuses(RejectionCode.ILLEGAL_STATUS, "charge is EXECUTING")
-    executing().executes("reserve").refuses(RejectionCode.ILLEGAL_STATUS, "reserve is COMPLETED")
+    executing().executes("charge").expect_refusal(
+        RejectionCode.ILLEGAL_STATUS, "charge is EXECUTING"
+    )
+    executing().executes("reserve").expect_refusal(
+        RejectionCode.ILLEGAL_STATUS, "reserve is COMPLETED"
+    )
 
 
 def test_an_unknown_step_is_not_dispatched() -> None:
     """The refusal names the steps that there are."""
-    executing().executes("bogus").refuses(RejectionCode.INVALID_INPUT, "it has reserve, charge")
+    executing().executes("bogus").expect_refusal(
+        RejectionCode.INVALID_INPUT, "it has reserve, charge"
+    )
 
 
 def test_an_operator_records_a_success() -> None:
@@ -46,7 +52,7 @@ def test_an_operator_records_a_success() -> None:
 
     executed = saga.the(StepExecuted)
     assert (executed.output, executed.actor) == ({"payment": 7}, "alice")
-    saga.is_now("COMPLETED")
+    saga.expect_status("COMPLETED")
 
 
 def test_an_operator_records_a_failure() -> None:
@@ -56,7 +62,7 @@ def test_an_operator_records_a_failure() -> None:
     saga = executing().executes("charge", has_result=True, error=error)
 
     assert (saga.the(StepFailed).actor, saga.the(StepFailed).error_code) == ("alice", "NO")
-    saga.asks_for("undo reserve")
+    saga.expect_requests("undo reserve")
 
 
 def test_an_operator_answers_for_an_attempt_without_an_answer() -> None:
@@ -65,7 +71,7 @@ def test_an_operator_answers_for_an_attempt_without_an_answer() -> None:
 
     saga = executing().times_out("charge").executes("charge", has_result=True, error=error)
 
-    saga.says(StepReplyIgnored)
+    saga.expect_events(StepReplyIgnored)
     assert saga.the(StepReplyIgnored).resolves == 1
     assert not saga.instance.unresolved
 
@@ -74,4 +80,4 @@ def test_no_result_is_recorded_for_a_finished_step() -> None:
     """What is done is done."""
     saga = executing().executes("reserve", has_result=True)
 
-    saga.refuses(RejectionCode.ILLEGAL_STATUS, "a result needs EXECUTING or FAILED")
+    saga.expect_refusal(RejectionCode.ILLEGAL_STATUS, "a result needs EXECUTING or FAILED")

@@ -23,11 +23,11 @@ def test_a_chain_runs_in_order() -> None:
     """Each step is asked for when the one before it has answered; the last answer completes."""
     saga = Saga(chain("reserve", "charge", "pick")).starts()
 
-    saga.succeeds("reserve").says(StepExecuted, StepScheduled).asks_for("charge")
-    saga.succeeds("charge").asks_for("pick")
-    saga.after(seconds=2).succeeds("pick").says(StepExecuted, WorkflowCompleted)
+    saga.succeeds("reserve").expect_events(StepExecuted, StepScheduled).expect_requests("charge")
+    saga.succeeds("charge").expect_requests("pick")
+    saga.after(seconds=2).succeeds("pick").expect_events(StepExecuted, WorkflowCompleted)
 
-    saga.is_now("COMPLETED", reserve="COMPLETED", charge="COMPLETED", pick="COMPLETED")
+    saga.expect_status("COMPLETED", reserve="COMPLETED", charge="COMPLETED", pick="COMPLETED")
     assert saga.the(WorkflowCompleted).duration_ms == 2000
     assert saga.instance.executed_steps == ("reserve", "charge", "pick")
     assert saga.instance.all_steps_completed
@@ -38,11 +38,11 @@ def test_a_diamond_waits_for_both_sides() -> None:
     """Both sides run at once and the step behind them never begins before both are done."""
     saga = Saga(diamond()).starts()
 
-    saga.succeeds("reserve").asks_for("pick", "charge")
-    saga.succeeds("charge").asks_for_nothing()
-    saga.succeeds("pick").asks_for("ship")
+    saga.succeeds("reserve").expect_requests("pick", "charge")
+    saga.succeeds("charge").expect_no_requests()
+    saga.succeeds("pick").expect_requests("ship")
 
-    saga.succeeds("ship").is_now("COMPLETED")
+    saga.succeeds("ship").expect_status("COMPLETED")
     assert saga.instance.executed_steps == ("reserve", "charge", "pick", "ship")
 
 
@@ -54,8 +54,8 @@ def test_a_step_whose_condition_does_not_hold_is_skipped() -> None:
 
     saga = Saga(definition).starts({"gift": False}).succeeds("reserve")
 
-    saga.says(StepExecuted, StepSkipped, StepScheduled).asks_for("pick")
-    saga.is_now("EXECUTING", wrap="SKIPPED", pick="EXECUTING")
+    saga.expect_events(StepExecuted, StepSkipped, StepScheduled).expect_requests("pick")
+    saga.expect_status("EXECUTING", wrap="SKIPPED", pick="EXECUTING")
     assert saga.the(StepSkipped).reason == "not so: input.gift"
 
 
@@ -63,7 +63,7 @@ def test_a_step_whose_condition_holds_runs() -> None:
     """A condition that holds changes nothing."""
     definition = workflow(step("reserve"), step("wrap", "reserve", when=Path("input.gift")))
 
-    Saga(definition).starts({"gift": True}).succeeds("reserve").asks_for("wrap")
+    Saga(definition).starts({"gift": True}).succeeds("reserve").expect_requests("wrap")
 
 
 def test_a_step_reads_input_outputs_and_context() -> None:
@@ -97,7 +97,7 @@ def test_an_output_that_cannot_be_made_is_an_incident() -> None:
     """The work is done and stays done: the workflow completes and somebody has to look."""
     saga = Saga(chain("reserve", output=Template(Broken()))).starts().succeeds("reserve")
 
-    saga.says(StepExecuted, WorkflowCompleted, IncidentRaised).is_now("COMPLETED")
+    saga.expect_events(StepExecuted, WorkflowCompleted, IncidentRaised).expect_status("COMPLETED")
     assert saga.the(IncidentRaised).code == "OUTPUT_MAPPING"
 
 
@@ -112,7 +112,7 @@ def test_a_mapping_that_cannot_be_evaluated_fails_the_workflow(broken) -> None:
     """A step that cannot be asked for fails the workflow, which undoes what was done."""
     saga = Saga(workflow(step("reserve"), broken)).starts().succeeds("reserve")
 
-    saga.asks_for("undo reserve").is_now("COMPENSATING", pick="PENDING")
+    saga.expect_requests("undo reserve").expect_status("COMPENSATING", pick="PENDING")
     failed = saga.the(WorkflowFailed)
     assert (failed.step_id, failed.will_compensate) == ("pick", True)
     assert (failed.error.error_code, failed.error.error_type) == (
@@ -129,12 +129,12 @@ def test_a_broken_mapping_waits_for_a_pivot_that_may_have_happened() -> None:
         step("weigh", "reserve", kind=StepKind.READ_ONLY),
         step("label", "weigh", kind=StepKind.READ_ONLY, input=Template(Broken())),
     )
-    saga = Saga(definition).starts().succeeds("reserve").asks_for("charge", "weigh")
+    saga = Saga(definition).starts().succeeds("reserve").expect_requests("charge", "weigh")
 
-    saga.succeeds("weigh").asks_for_nothing().is_now("EXECUTING")
-    saga.executes("label").refuses(RejectionCode.INVALID_INPUT, "the input of label: broken")
+    saga.succeeds("weigh").expect_no_requests().expect_status("EXECUTING")
+    saga.executes("label").expect_refusal(RejectionCode.INVALID_INPUT, "the input of label: broken")
 
-    saga.fails("charge").asks_for("undo reserve").is_now("COMPENSATING")
+    saga.fails("charge").expect_requests("undo reserve").expect_status("COMPENSATING")
     assert saga.the(WorkflowFailed).step_id == "charge"
 
 
@@ -142,20 +142,20 @@ def test_replies_that_change_nothing_are_recorded() -> None:
     """A reply to an unknown or finished step, attempt or round is kept as ignored."""
     saga = Saga(chain("reserve", "charge")).starts()
 
-    saga.succeeds("bogus", attempt=1, round=1).ignores_it("no such step")
-    saga.succeeds("charge").ignores_it("never sent")
-    saga.succeeds("reserve", attempt=2).ignores_it("never sent")
-    saga.succeeds("reserve", round=2).ignores_it("round 1 is under way")
-    saga.succeeds("reserve").asks_for("charge")
-    saga.succeeds("reserve").ignores_it("the step is COMPLETED")
-    saga.fails("reserve").ignores_it("the step is COMPLETED")
-    saga.undone("reserve", attempt=1).ignores_it("never sent")
+    saga.succeeds("bogus", attempt=1, round=1).expect_ignored("no such step")
+    saga.succeeds("charge").expect_ignored("never sent")
+    saga.succeeds("reserve", attempt=2).expect_ignored("never sent")
+    saga.succeeds("reserve", round=2).expect_ignored("round 1 is under way")
+    saga.succeeds("reserve").expect_requests("charge")
+    saga.succeeds("reserve").expect_ignored("the step is COMPLETED")
+    saga.fails("reserve").expect_ignored("the step is COMPLETED")
+    saga.undone("reserve", attempt=1).expect_ignored("never sent")
 
 
 def test_nothing_follows_the_end() -> None:
     """A completed workflow takes note of late messages and asks for nothing."""
     saga = Saga(with_pivot()).starts().succeed("reserve", "charge", "ship")
 
-    saga.is_now("COMPLETED")
-    saga.succeeds("ship").ignores_it()
-    saga.performed("ship").ignores_it("no seal is open")
+    saga.expect_status("COMPLETED")
+    saga.succeeds("ship").expect_ignored()
+    saga.performed("ship").expect_ignored("no seal is open")

@@ -61,14 +61,14 @@ def test_an_open_incident_says_since_when_and_what_to_do() -> None:
 
 def test_a_failed_undo_is_open_until_the_step_is_undone() -> None:
     """Trying again is not enough, and failing again adds nothing."""
-    saga = undo_failed().compensates().says(CompensationStarted, StepScheduled)
+    saga = undo_failed().compensates().expect_events(CompensationStarted, StepScheduled)
     assert open_codes(saga) == [("COMPENSATION_FAILED", "reserve")]
-    saga.undo_fails("reserve").says(StepCompensationFailed, CompensationCompleted)
+    saga.undo_fails("reserve").expect_events(StepCompensationFailed, CompensationCompleted)
     since = saga.instance.incidents[0].version
 
     saga.compensates()
     assert saga.instance.incidents[0].version == since
-    saga.undone("reserve").says(StepCompensated, IncidentResolved, CompensationCompleted)
+    saga.undone("reserve").expect_events(StepCompensated, IncidentResolved, CompensationCompleted)
 
     resolved = saga.the(IncidentResolved)
     assert (resolved.code, resolved.step_id) == ("COMPENSATION_FAILED", "reserve")
@@ -77,7 +77,7 @@ def test_a_failed_undo_is_open_until_the_step_is_undone() -> None:
 
 
 def test_force_takes_what_cannot_be_undone_as_undone() -> None:
-    saga = undo_failed().forces().undo_fails("reserve").is_now("COMPENSATED")
+    saga = undo_failed().forces().undo_fails("reserve").expect_status("COMPENSATED")
 
     assert saga.the(StepCompensated).forced
     assert not open_codes(saga)
@@ -87,7 +87,7 @@ def test_a_service_that_answers_its_seal_resolves_the_incident() -> None:
     saga = unanswered()
     assert open_codes(saga) == [("SEAL_UNANSWERED", "charge")]
 
-    saga.sealed("charge").says(StepSealed, IncidentResolved, StepScheduled)
+    saga.sealed("charge").expect_events(StepSealed, IncidentResolved, StepScheduled)
 
     assert saga.the(IncidentResolved).resolution == "its service has answered"
     assert not open_codes(saga)
@@ -99,15 +99,15 @@ def test_a_step_that_nobody_waits_for_any_more_is_another_incident() -> None:
 
     assert open_codes(saga) == [("UNRESOLVED", "charge")]
     assert saga.the(IncidentResolved).resolution == "given up by force"
-    saga.undone("reserve").is_now("COMPENSATED")
+    saga.undone("reserve").expect_status("COMPENSATED")
     assert open_codes(saga) == [("UNRESOLVED", "charge")]
 
 
 def test_a_retry_past_the_pivot_resolves_the_incident() -> None:
-    saga = past_pivot().fails("ship").says(StepFailed, WorkflowFailed, IncidentRaised)
+    saga = past_pivot().fails("ship").expect_events(StepFailed, WorkflowFailed, IncidentRaised)
     assert open_codes(saga) == [("PAST_PIVOT", "ship")]
 
-    saga.retries().says(WorkflowRetried, IncidentResolved, StepScheduled)
+    saga.retries().expect_events(WorkflowRetried, IncidentResolved, StepScheduled)
     assert not open_codes(saga)
 
     saga.fails("ship")
@@ -116,7 +116,7 @@ def test_a_retry_past_the_pivot_resolves_the_incident() -> None:
 
 def test_force_past_the_pivot_resolves_the_incident() -> None:
     """The resolution names the status: the workflow goes back, which it has never done before."""
-    saga = past_pivot().fails("ship").forces().is_now("COMPENSATING")
+    saga = past_pivot().fails("ship").forces().expect_status("COMPENSATING")
 
     assert saga.the(IncidentResolved).resolution == "the workflow is COMPENSATING"
     assert not open_codes(saga)
@@ -126,16 +126,16 @@ def test_five_failures_past_the_pivot_are_one_incident() -> None:
     """There is no last retry there, so somebody is told of the first that leads nowhere; the retries go on."""
     saga = past_pivot()
     for _ in range(4):
-        saga.unavailable("ship").says(StepFailed, StepRetryScheduled).retry_is_due("ship")
+        saga.unavailable("ship").expect_events(StepFailed, StepRetryScheduled).retry_is_due("ship")
 
-    saga.unavailable("ship").says(StepFailed, StepRetryScheduled, IncidentRaised)
+    saga.unavailable("ship").expect_events(StepFailed, StepRetryScheduled, IncidentRaised)
     assert open_codes(saga) == [("STILL_FAILING", "ship")]
     assert "ship-service" in saga.the(IncidentRaised).detail
     for _ in range(20):
-        saga.retry_is_due("ship").unavailable("ship").says(StepFailed, StepRetryScheduled)
+        saga.retry_is_due("ship").unavailable("ship").expect_events(StepFailed, StepRetryScheduled)
 
     saga.retry_is_due("ship").succeeds("ship")
-    saga.says(StepExecuted, IncidentResolved, WorkflowCompleted)
+    saga.expect_events(StepExecuted, IncidentResolved, WorkflowCompleted)
     assert not open_codes(saga)
 
 
@@ -149,15 +149,15 @@ def test_a_policy_with_more_retries_has_them_before_somebody_must_look() -> None
     saga.starts().succeeds("charge")
 
     for _ in range(7):
-        saga.unavailable("ship").says(StepFailed, StepRetryScheduled).retry_is_due("ship")
-    saga.unavailable("ship").says(StepFailed, StepRetryScheduled, IncidentRaised)
+        saga.unavailable("ship").expect_events(StepFailed, StepRetryScheduled).retry_is_due("ship")
+    saga.unavailable("ship").expect_events(StepFailed, StepRetryScheduled, IncidentRaised)
 
 
 def test_before_the_pivot_retries_have_an_end_and_no_incident() -> None:
     saga = Saga(chain("reserve")).starts()
     for _ in range(3):
         saga.unavailable("reserve").retry_is_due("reserve")
-    saga.unavailable("reserve").is_now("COMPENSATED")
+    saga.unavailable("reserve").expect_status("COMPENSATED")
 
     assert not saga.all_of(IncidentRaised)
 
@@ -193,7 +193,7 @@ def test_a_bug_did_no_harm_to_a_workflow_that_came_to_its_end() -> None:
     saga.succeeds("reserve")
     assert open_codes(saga) == [("INTERNAL", None)]
 
-    saga.succeeds("charge").says(StepExecuted, WorkflowCompleted, IncidentResolved)
+    saga.succeeds("charge").expect_events(StepExecuted, WorkflowCompleted, IncidentResolved)
 
     assert saga.the(IncidentResolved).resolution == "the workflow ended COMPLETED"
 
@@ -201,7 +201,7 @@ def test_a_bug_did_no_harm_to_a_workflow_that_came_to_its_end() -> None:
 def test_a_bug_after_the_end_stands() -> None:
     saga = Saga(chain("reserve")).starts().succeeds("reserve").after(seconds=1)
 
-    happens(saga).succeeds("reserve").says(StepReplyIgnored)
+    happens(saga).succeeds("reserve").expect_events(StepReplyIgnored)
 
     assert open_codes(saga) == [("INTERNAL", None)]
 
@@ -218,9 +218,9 @@ def test_a_bug_that_comes_again_and_again_is_one_incident() -> None:
 def test_a_broken_promise_is_one_incident_and_stands() -> None:
     """Copies of the reply add nothing."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
-    saga.undone("reserve").succeeds("charge").says(StepReplyIgnored, IncidentRaised)
+    saga.undone("reserve").succeeds("charge").expect_events(StepReplyIgnored, IncidentRaised)
 
-    saga.succeeds("charge").says(StepReplyIgnored)
+    saga.succeeds("charge").expect_events(StepReplyIgnored)
 
     assert open_codes(saga) == [("PERFORMED_AFTER_ALL", "charge")]
 

@@ -17,7 +17,7 @@ from tests.domain.sagas import Saga
 
 
 def past_pivot() -> Saga:
-    return Saga(with_pivot()).starts().succeed("reserve", "charge").asks_for("ship")
+    return Saga(with_pivot()).starts().succeed("reserve", "charge").expect_requests("ship")
 
 
 def beside_a_pivot() -> Saga:
@@ -27,7 +27,7 @@ def beside_a_pivot() -> Saga:
         step("charge", "reserve", kind=StepKind.PIVOT),
         step("weigh", "reserve", kind=StepKind.READ_ONLY),
     )
-    return Saga(definition).starts().succeeds("reserve").asks_for("charge", "weigh")
+    return Saga(definition).starts().succeeds("reserve").expect_requests("charge", "weigh")
 
 
 def test_past_the_pivot_a_step_is_repeated_until_it_succeeds() -> None:
@@ -36,30 +36,30 @@ def test_past_the_pivot_a_step_is_repeated_until_it_succeeds() -> None:
 
     for attempt in range(2, 12):
         incident = (IncidentRaised,) if attempt == 6 else ()
-        saga.unavailable("ship").says(StepFailed, StepRetryScheduled, *incident)
-        saga.retry_is_due("ship").asks_for(f"ship#{attempt}")
+        saga.unavailable("ship").expect_events(StepFailed, StepRetryScheduled, *incident)
+        saga.retry_is_due("ship").expect_requests(f"ship#{attempt}")
 
-    saga.succeeds("ship").is_now("COMPLETED")
+    saga.succeeds("ship").expect_status("COMPLETED")
 
 
 def test_past_the_pivot_a_final_failure_waits_for_people() -> None:
     """Nothing is undone: the workflow is FAILED with an incident, and a retry goes on forward."""
-    saga = past_pivot().fails("ship").says(StepFailed, WorkflowFailed, IncidentRaised)
+    saga = past_pivot().fails("ship").expect_events(StepFailed, WorkflowFailed, IncidentRaised)
 
-    saga.is_now("FAILED", reserve="COMPLETED", charge="COMPLETED")
+    saga.expect_status("FAILED", reserve="COMPLETED", charge="COMPLETED")
     assert not saga.the(WorkflowFailed).will_compensate
     assert saga.the(IncidentRaised).code == "PAST_PIVOT"
     assert saga.instance.allowed_commands == ("retry", "force-compensate")
-    saga.compensates().refuses(RejectionCode.PAST_PIVOT, "only goes forward")
-    saga.retries().asks_for("ship#2").succeeds("ship").is_now("COMPLETED")
+    saga.compensates().expect_refusal(RejectionCode.PAST_PIVOT, "only goes forward")
+    saga.retries().expect_requests("ship#2").succeeds("ship").expect_status("COMPLETED")
 
 
 def test_past_the_pivot_cancel_is_refused() -> None:
     """A workflow that only goes forward cannot be cancelled, nor undone when it is done."""
-    saga = past_pivot().cancels().refuses(RejectionCode.PAST_PIVOT)
+    saga = past_pivot().cancels().expect_refusal(RejectionCode.PAST_PIVOT)
 
     assert saga.instance.allowed_commands == ("pause", "signal")
-    saga.succeeds("ship").compensates().refuses(RejectionCode.PAST_PIVOT)
+    saga.succeeds("ship").compensates().expect_refusal(RejectionCode.PAST_PIVOT)
     assert saga.instance.allowed_commands == ()
 
 
@@ -67,8 +67,8 @@ def test_while_the_pivot_is_open_cancel_is_refused() -> None:
     """A pivot that runs, or timed out without an answer, may have happened."""
     saga = Saga(with_pivot()).starts().succeeds("reserve")
 
-    saga.cancels().refuses(RejectionCode.PAST_PIVOT, "charge of wf-1 may have happened")
-    saga.times_out("charge").cancels().refuses(RejectionCode.PAST_PIVOT)
+    saga.cancels().expect_refusal(RejectionCode.PAST_PIVOT, "charge of wf-1 may have happened")
+    saga.times_out("charge").cancels().expect_refusal(RejectionCode.PAST_PIVOT)
     assert saga.instance.allowed_commands == ("pause", "signal")
     saga.pauses()
     assert saga.instance.allowed_commands == ("resume", "signal")
@@ -76,26 +76,28 @@ def test_while_the_pivot_is_open_cancel_is_refused() -> None:
 
 def test_before_the_pivot_cancel_is_possible() -> None:
     """A pivot that has not begun, or has failed for sure, holds nobody."""
-    Saga(with_pivot()).starts().cancels(compensate=True).asks_for("seal reserve")
+    Saga(with_pivot()).starts().cancels(compensate=True).expect_requests("seal reserve")
 
     saga = Saga(with_pivot()).starts().succeeds("reserve").unavailable("charge")
-    saga.cancels(compensate=True).asks_for("undo reserve")
+    saga.cancels(compensate=True).expect_requests("undo reserve")
 
 
 def test_a_pivot_that_fails_for_sure_is_compensated() -> None:
     """The pivot's own promise that nothing happened opens the way back."""
     saga = Saga(with_pivot()).starts().succeeds("reserve").fails("charge")
 
-    saga.asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    saga.expect_requests("undo reserve").undone("reserve").expect_status("COMPENSATED")
 
 
 def test_an_open_pivot_is_resolved_before_the_workflow_fails() -> None:
     """Silent to the last retry: its service is asked, and neither way is taken before it answers."""
     saga = Saga(with_pivot()).starts().succeeds("reserve").gives_no_answer("charge")
 
-    saga.says(StepFailed, StepUnresolved).asks_for("seal charge").is_now("EXECUTING")
-    saga.fires(TimerKind.SEAL, "charge").asks_for("seal charge#2")
-    saga.sealed("charge").asks_for("undo reserve").is_now("COMPENSATING")
+    saga.expect_events(StepFailed, StepUnresolved).expect_requests("seal charge").expect_status(
+        "EXECUTING"
+    )
+    saga.fires(TimerKind.SEAL, "charge").expect_requests("seal charge#2")
+    saga.sealed("charge").expect_requests("undo reserve").expect_status("COMPENSATING")
     assert saga.the(WorkflowFailed).step_id == "charge"
 
 
@@ -103,35 +105,35 @@ def test_an_open_pivot_that_was_performed_goes_forward() -> None:
     """The seal's answer `performed` is the pivot's success."""
     saga = Saga(with_pivot()).starts().succeeds("reserve").gives_no_answer("charge")
 
-    saga.performed("charge", {"payment": 7}).asks_for("ship").is_now("EXECUTING")
+    saga.performed("charge", {"payment": 7}).expect_requests("ship").expect_status("EXECUTING")
     assert saga.instance.is_past_pivot
 
 
 def test_another_steps_failure_waits_for_a_running_pivot() -> None:
     """A step beside the pivot has failed for good: the pivot's success means forward, to a hold."""
-    saga = beside_a_pivot().fails("weigh").says(StepFailed).is_now("EXECUTING")
+    saga = beside_a_pivot().fails("weigh").expect_events(StepFailed).expect_status("EXECUTING")
 
-    saga.succeeds("charge").is_now("FAILED", reserve="COMPLETED", charge="COMPLETED")
+    saga.succeeds("charge").expect_status("FAILED", reserve="COMPLETED", charge="COMPLETED")
     assert saga.the(IncidentRaised).code == "PAST_PIVOT"
 
 
 def test_another_steps_failure_waits_for_a_silent_pivot() -> None:
     """The pivot is not tried again then, but asked; its seal opens the way back."""
-    saga = beside_a_pivot().fails("weigh").times_out("charge").asks_for("seal charge")
+    saga = beside_a_pivot().fails("weigh").times_out("charge").expect_requests("seal charge")
 
-    saga.sealed("charge").asks_for("undo reserve").is_now("COMPENSATING")
+    saga.sealed("charge").expect_requests("undo reserve").expect_status("COMPENSATING")
     assert saga.the(WorkflowFailed).step_id == "charge"
 
 
 def test_another_steps_failure_and_the_pivots_failure() -> None:
     """Both have failed for sure: back at once, without a further try of the pivot."""
-    saga = beside_a_pivot().fails("weigh").unavailable("charge").asks_for("undo reserve")
+    saga = beside_a_pivot().fails("weigh").unavailable("charge").expect_requests("undo reserve")
 
-    saga.undone("reserve").is_now("COMPENSATED")
+    saga.undone("reserve").expect_status("COMPENSATED")
 
 
 def test_force_goes_back_even_past_the_pivot() -> None:
     """An operator's force undoes what has an undo; the pivot has none and stays."""
-    saga = past_pivot().fails("ship").forces().asks_for("undo reserve")
+    saga = past_pivot().fails("ship").forces().expect_requests("undo reserve")
 
-    saga.undone("reserve").is_now("COMPENSATED", charge="COMPLETED")
+    saga.undone("reserve").expect_status("COMPENSATED", charge="COMPLETED")

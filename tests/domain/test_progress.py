@@ -60,7 +60,7 @@ def test_the_current_step() -> None:
     saga.compensates()
     assert saga.instance.current_step_id == "charge"
 
-    saga.undone("charge").undone("reserve").is_now("COMPENSATED")
+    saga.undone("charge").undone("reserve").expect_status("COMPENSATED")
     assert saga.instance.current_step_id is None
 
 

@@ -45,7 +45,7 @@ def test_many_large_undos_follow_each_other() -> None:
         waiting += look(saga.undone(undone[-1]))
 
     assert undone == STEPS
-    saga.is_now("COMPENSATED")
+    saga.expect_status("COMPENSATED")
 
 
 def test_an_undo_that_is_never_answered_holds_up_none_of_the_others() -> None:
@@ -68,7 +68,7 @@ def test_force_hurries_as_many_as_a_commit_holds() -> None:
     while waiting:
         waiting += look(saga.undo_fails(waiting.pop(0)))
 
-    saga.is_now("COMPENSATED")
+    saga.expect_status("COMPENSATED")
 
 
 def test_many_large_requests_follow_each_other() -> None:
@@ -83,7 +83,7 @@ def test_many_large_requests_follow_each_other() -> None:
         waiting += look(saga.succeeds(begun[-1]))
 
     assert begun == [*STEPS, "last"]
-    saga.is_now("COMPLETED")
+    saga.expect_status("COMPLETED")
 
 
 def test_steps_that_are_skipped_among_them_change_nothing() -> None:

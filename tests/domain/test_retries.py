@@ -22,10 +22,10 @@ def test_fails_twice_then_succeeds() -> None:
     """Attempts go out after 1 and 2 s more; the third succeeds and nothing is compensated."""
     saga = Saga(chain("reserve", "charge")).starts()
 
-    saga.unavailable("reserve").says(StepFailed, StepRetryScheduled)
-    saga.retry_is_due("reserve").says(StepScheduled).asks_for("reserve#2")
-    saga.unavailable("reserve").retry_is_due("reserve").asks_for("reserve#3")
-    saga.succeeds("reserve").asks_for("charge")
+    saga.unavailable("reserve").expect_events(StepFailed, StepRetryScheduled)
+    saga.retry_is_due("reserve").expect_events(StepScheduled).expect_requests("reserve#2")
+    saga.unavailable("reserve").retry_is_due("reserve").expect_requests("reserve#3")
+    saga.succeeds("reserve").expect_requests("charge")
 
     attempts = [event.occurred_at - T0 for event in saga.all_of(StepScheduled)]
     assert attempts == [timedelta(seconds=after) for after in (0, 1, 3, 3)]
@@ -68,7 +68,7 @@ def test_retries_end() -> None:
     assert len(saga.all_of(StepFailed)) == 4
     assert not saga.the(StepFailed).will_retry
     assert saga.the(WorkflowFailed).error.error_type == "SERVICE_UNAVAILABLE"
-    saga.is_now("COMPENSATED", reserve="FAILED")
+    saga.expect_status("COMPENSATED", reserve="FAILED")
 
 
 def test_an_unrecoverable_error_is_not_retried() -> None:
@@ -76,7 +76,7 @@ def test_an_unrecoverable_error_is_not_retried() -> None:
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
 
     assert not saga.the(StepFailed).will_retry
-    saga.asks_for("undo reserve").is_now("COMPENSATING", charge="FAILED")
+    saga.expect_requests("undo reserve").expect_status("COMPENSATING", charge="FAILED")
     assert [error.error_code for error in saga.instance.errors] == ["NOT_POSSIBLE"]
 
 
@@ -99,16 +99,16 @@ def test_each_step_has_its_own_policy() -> None:
     saga.unavailable("reserve")
 
     assert [event.attempt for event in saga.all_of(StepScheduled)] == [1, 2]
-    saga.is_now("COMPENSATED")
+    saga.expect_status("COMPENSATED")
 
 
 def test_the_failure_of_an_old_attempt_is_ignored() -> None:
     """Only the running attempt can fail a step."""
     saga = Saga(chain("reserve")).starts().times_out("reserve").retry_is_due("reserve")
 
-    saga.unavailable("reserve", attempt=1).ignores_it("EXECUTING at attempt 2")
+    saga.unavailable("reserve", attempt=1).expect_ignored("EXECUTING at attempt 2")
 
-    saga.is_now("EXECUTING", reserve="EXECUTING")
+    saga.expect_status("EXECUTING", reserve="EXECUTING")
     assert saga.instance.steps["reserve"].unanswered == (2,)
 
 
@@ -117,19 +117,19 @@ def test_a_retry_that_fell_due_while_paused_goes_out_on_resume() -> None:
     saga = Saga(chain("reserve")).starts().unavailable("reserve").pauses()
     assert not timers_of(saga.instance)
 
-    saga.after(minutes=1).resumes().asks_for("reserve#2")
+    saga.after(minutes=1).resumes().expect_requests("reserve#2")
 
 
 def test_a_retry_not_yet_due_is_left_to_its_timer() -> None:
     """Resuming early does not hurry a retry."""
     saga = Saga(chain("reserve")).starts().unavailable("reserve").pauses().resumes()
 
-    saga.asks_for_nothing().retry_is_due("reserve").asks_for("reserve#2")
+    saga.expect_no_requests().retry_is_due("reserve").expect_requests("reserve#2")
 
 
 def test_a_failure_while_paused_waits_for_resume() -> None:
     """A paused workflow takes the reply and fails only when it goes on."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").pauses()
 
-    saga.fails("charge").says(StepFailed).is_now("PAUSED", charge="FAILED")
-    saga.resumes().asks_for("undo reserve").is_now("COMPENSATING")
+    saga.fails("charge").expect_events(StepFailed).expect_status("PAUSED", charge="FAILED")
+    saga.resumes().expect_requests("undo reserve").expect_status("COMPENSATING")

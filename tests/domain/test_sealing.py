@@ -39,7 +39,7 @@ def test_what_the_step_depends_on_waits_for_the_seal() -> None:
     """reserve is not undone before it is known whether charge, which is built on it, happened."""
     saga = unresolved()
 
-    saga.asks_for("seal charge").is_now("COMPENSATING", reserve="COMPLETED")
+    saga.expect_requests("seal charge").expect_status("COMPENSATING", reserve="COMPLETED")
     asked = saga.the(StepUnresolved)
     assert asked.idempotency_key == "wf-1/charge/1"
     assert (asked.request.service, asked.request.operation) == ("charge-service", "do-charge")
@@ -50,18 +50,20 @@ def test_performed_then_undone() -> None:
     """A step that turns out to be done is compensated like any completed step, with its output."""
     saga = unresolved().performed("charge", {"payment": 7})
 
-    saga.says(StepSealed, StepScheduled).asks_for("undo charge")
+    saga.expect_events(StepSealed, StepScheduled).expect_requests("undo charge")
     assert saga.the(StepScheduled).request.step_output == {"payment": 7}
-    saga.undone("charge").asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    saga.undone("charge").expect_requests("undo reserve").undone("reserve").expect_status(
+        "COMPENSATED"
+    )
     assert saga.instance.compensated_steps == ("charge", "reserve")
     assert saga.instance.executed_steps == ("reserve", "charge")
 
 
 def test_sealed_then_nothing_to_undo() -> None:
     """A sealed step was not done and never will be; what was done before it is undone."""
-    saga = unresolved().sealed("charge").asks_for("undo reserve")
+    saga = unresolved().sealed("charge").expect_requests("undo reserve")
 
-    saga.undone("reserve").is_now("COMPENSATED", charge="FAILED")
+    saga.undone("reserve").expect_status("COMPENSATED", charge="FAILED")
     assert saga.instance.compensated_steps == ("reserve",)
     assert not saga.instance.unresolved
 
@@ -71,8 +73,8 @@ def test_a_late_success_answers_the_seal_as_well(attempt: int) -> None:
     """The success of any attempt, come while the seal is open, resolves the step."""
     saga = unresolved().succeeds("charge", attempt=attempt)
 
-    saga.says(StepExecuted, StepScheduled).asks_for("undo charge")
-    saga.performed("charge").ignores_it("no seal is open")
+    saga.expect_events(StepExecuted, StepScheduled).expect_requests("undo charge")
+    saga.performed("charge").expect_ignored("no seal is open")
 
 
 def test_late_failures_of_every_attempt_resolve_the_step() -> None:
@@ -80,17 +82,17 @@ def test_late_failures_of_every_attempt_resolve_the_step() -> None:
     saga = unresolved()
 
     for attempt in (1, 2, 3):
-        saga.fails("charge", attempt=attempt).ignores_it("FAILED at attempt 4")
+        saga.fails("charge", attempt=attempt).expect_ignored("FAILED at attempt 4")
         assert saga.the(StepReplyIgnored).resolves == attempt
-    saga.fails("charge", attempt=4).says(StepReplyIgnored, StepScheduled)
+    saga.fails("charge", attempt=4).expect_events(StepReplyIgnored, StepScheduled)
 
-    saga.asks_for("undo reserve")
-    saga.sealed("charge").ignores_it("no seal is open")
+    saga.expect_requests("undo reserve")
+    saga.sealed("charge").expect_ignored("no seal is open")
 
 
 def test_the_same_failure_twice_resolves_once() -> None:
     """A duplicate answer leaves the other attempts open."""
-    saga = unresolved().fails("charge", attempt=1).fails("charge", attempt=1).ignores_it()
+    saga = unresolved().fails("charge", attempt=1).fails("charge", attempt=1).expect_ignored()
 
     assert saga.the(StepReplyIgnored).resolves is None
     assert saga.instance.steps["charge"].unanswered == (2, 3, 4)
@@ -98,7 +100,7 @@ def test_the_same_failure_twice_resolves_once() -> None:
 
 def test_an_unknown_failure_resolves_nothing() -> None:
     """An answer that cannot promise anything leaves its attempt open."""
-    saga = unresolved().fails("charge", "UNKNOWN", attempt=1).ignores_it()
+    saga = unresolved().fails("charge", "UNKNOWN", attempt=1).expect_ignored()
 
     assert saga.instance.steps["charge"].unanswered == (1, 2, 3, 4)
 
@@ -111,11 +113,11 @@ def test_the_seal_is_asked_for_until_it_is_answered() -> None:
     delays: list[float] = []
     for attempt in range(2, 13):
         asked_at = saga.now
-        saga.fires(TimerKind.SEAL, "charge").asks_for(f"seal charge#{attempt}")
+        saga.fires(TimerKind.SEAL, "charge").expect_requests(f"seal charge#{attempt}")
         delays.append((saga.now - asked_at).total_seconds())
 
     assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    saga.sealed("charge").asks_for("undo reserve")
+    saga.sealed("charge").expect_requests("undo reserve")
     assert TimerKind.SEAL not in {timer.firing.name for timer in timers_of(saga.instance)}
 
 
@@ -123,14 +125,14 @@ def test_five_seals_without_an_answer_are_one_incident() -> None:
     """A misspelt service never answers: somebody is told which one, once, and the seals go on."""
     saga = unresolved()
     for _ in range(4):
-        saga.fires(TimerKind.SEAL, "charge").says(StepUnresolved)
+        saga.fires(TimerKind.SEAL, "charge").expect_events(StepUnresolved)
 
-    saga.fires(TimerKind.SEAL, "charge").says(StepUnresolved, IncidentRaised)
+    saga.fires(TimerKind.SEAL, "charge").expect_events(StepUnresolved, IncidentRaised)
     incident = saga.the(IncidentRaised)
     assert (incident.code, incident.step_id) == ("SEAL_UNANSWERED", "charge")
     assert "charge-service" in incident.detail
     for _ in range(20):
-        saga.fires(TimerKind.SEAL, "charge").says(StepUnresolved)
+        saga.fires(TimerKind.SEAL, "charge").expect_events(StepUnresolved)
 
 
 def with_read_only(*, parallel: bool = False) -> WorkflowDefinition:
@@ -148,9 +150,9 @@ def test_a_read_only_step_is_never_unresolved() -> None:
 
     saga.retry_is_due("look").gives_no_answer("look")
 
-    saga.asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    saga.expect_requests("undo reserve").undone("reserve").expect_status("COMPENSATED")
     assert not saga.all_of(StepUnresolved)
-    saga.succeeds("look").ignores_it()
+    saga.succeeds("look").expect_ignored()
 
 
 @pytest.mark.parametrize("command", ["fails", "cancels", "forces"])
@@ -158,13 +160,15 @@ def test_nobody_waits_for_a_running_read_only_step(command: str) -> None:
     """Whatever ends the workflow, a read that is still under way is left alone."""
     saga = Saga(with_read_only(parallel=True)).starts().succeeds("reserve")
     if command == "fails":
-        saga.fails("pick").asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+        saga.fails("pick").expect_requests("undo reserve").undone("reserve").expect_status(
+            "COMPENSATED"
+        )
     else:
-        saga.succeeds("pick").cancels(compensate=False).is_now("CANCELLED")
+        saga.succeeds("pick").cancels(compensate=False).expect_status("CANCELLED")
         if command == "forces":
-            saga.forces().asks_for("undo pick")
+            saga.forces().expect_requests("undo pick")
 
-    saga.is_now(saga.instance.status, look="FAILED")
+    saga.expect_status(saga.instance.status, look="FAILED")
     assert not saga.all_of(StepUnresolved)
     assert TimerKind.STEP_TIMEOUT not in {t.firing.name for t in timers_of(saga.instance)}
 
@@ -197,7 +201,7 @@ def test_a_success_after_the_seal_needs_somebody_to_look() -> None:
     """Sealed is sealed: whoever says otherwise is not believed, and may have done what nobody will undo."""
     saga = unresolved().sealed("charge")
 
-    saga.succeeds("charge").says(StepReplyIgnored, IncidentRaised).is_now(
+    saga.succeeds("charge").expect_events(StepReplyIgnored, IncidentRaised).expect_status(
         "COMPENSATING", charge="FAILED"
     )
     incident = saga.the(IncidentRaised)
@@ -208,36 +212,38 @@ def test_a_success_after_the_seal_needs_somebody_to_look() -> None:
 def test_a_success_after_the_undo_needs_somebody_to_look() -> None:
     """In a compensated workflow every answer is in: another one changes nothing, and somebody has to undo by hand."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
-    saga.undone("reserve").is_now("COMPENSATED")
+    saga.undone("reserve").expect_status("COMPENSATED")
 
-    saga.succeeds("charge").says(StepReplyIgnored, IncidentRaised)
-    saga.is_now("COMPENSATED", charge="FAILED")
+    saga.succeeds("charge").expect_events(StepReplyIgnored, IncidentRaised)
+    saga.expect_status("COMPENSATED", charge="FAILED")
     assert saga.the(IncidentRaised).code == "PERFORMED_AFTER_ALL"
     # What was done and undone is said twice now and then: nobody needs to look.
-    saga.succeeds("reserve").ignores_it("the step is COMPENSATED")
+    saga.succeeds("reserve").expect_ignored("the step is COMPENSATED")
 
 
 @pytest.mark.parametrize("facts", [{"round": 2}, {"round": 0}])
 def test_the_seal_of_another_round_is_ignored(facts: dict[str, int]) -> None:
     """A seal answers its own round only."""
-    unresolved().sealed("charge", **facts).ignores_it("no seal is open")
+    unresolved().sealed("charge", **facts).expect_ignored("no seal is open")
 
 
 def test_a_seal_that_nobody_asked_for_is_ignored() -> None:
     """A running step is not sealed by an answer out of nowhere."""
     saga = Saga(chain("reserve")).starts()
 
-    saga.sealed("reserve").ignores_it("no seal is open")
-    saga.sealed("bogus", round=1).ignores_it("no seal is open")
+    saga.sealed("reserve").expect_ignored("no seal is open")
+    saga.sealed("bogus", round=1).expect_ignored("no seal is open")
 
 
 def test_sides_that_do_not_depend_on_the_step_are_undone_meanwhile() -> None:
     """Only what the unresolved step is built on has to wait."""
     saga = Saga(diamond()).starts().succeed("reserve", "pick").gives_no_answer("charge")
 
-    saga.asks_for("seal charge", "undo pick")
-    saga.undone("pick").asks_for_nothing()
-    saga.sealed("charge").asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    saga.expect_requests("seal charge", "undo pick")
+    saga.undone("pick").expect_no_requests()
+    saga.sealed("charge").expect_requests("undo reserve").undone("reserve").expect_status(
+        "COMPENSATED"
+    )
 
 
 # -- cancel while a step runs --------------------------------------------------------------------
@@ -247,11 +253,13 @@ def test_cancel_and_leave() -> None:
     """The workflow is cancelled at once; what runs is sealed, and stays done if it was."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").cancels()
 
-    saga.says(WorkflowCancelled, StepUnresolved).asks_for("seal charge")
-    saga.is_now("CANCELLED", charge="FAILED")
-    saga.fires(TimerKind.SEAL, "charge").asks_for("seal charge#2")
+    saga.expect_events(WorkflowCancelled, StepUnresolved).expect_requests("seal charge")
+    saga.expect_status("CANCELLED", charge="FAILED")
+    saga.fires(TimerKind.SEAL, "charge").expect_requests("seal charge#2")
 
-    saga.performed("charge").says(StepSealed).is_now("CANCELLED", charge="COMPLETED")
+    saga.performed("charge").expect_events(StepSealed).expect_status(
+        "CANCELLED", charge="COMPLETED"
+    )
     assert not timers_of(saga.instance)
 
 
@@ -259,7 +267,7 @@ def test_cancel_and_leave_what_was_never_done() -> None:
     """Sealed after a cancel: nothing happened, nothing is open."""
     saga = Saga(chain("reserve")).starts().cancels().sealed("reserve")
 
-    saga.is_now("CANCELLED", reserve="FAILED")
+    saga.expect_status("CANCELLED", reserve="FAILED")
     assert not saga.instance.unresolved
 
 
@@ -268,9 +276,13 @@ def test_cancel_and_compensate() -> None:
     saga = Saga(chain("reserve", "charge", on_cancel=OnCancel.COMPENSATE))
     saga.starts().succeeds("reserve").cancels()
 
-    saga.says(WorkflowCancelled, CompensationStarted, StepUnresolved).asks_for("seal charge")
-    saga.succeeds("charge").asks_for("undo charge").undone("charge").asks_for("undo reserve")
-    saga.undone("reserve").is_now("COMPENSATED")
+    saga.expect_events(WorkflowCancelled, CompensationStarted, StepUnresolved).expect_requests(
+        "seal charge"
+    )
+    saga.succeeds("charge").expect_requests("undo charge").undone("charge").expect_requests(
+        "undo reserve"
+    )
+    saga.undone("reserve").expect_status("COMPENSATED")
     assert saga.instance.cancel_reason == "Cancelled by user"
 
 
@@ -283,7 +295,7 @@ def test_cancel_while_a_step_waits_for_its_retry_without_an_answer() -> None:
         .cancels()
     )
 
-    saga.asks_for("seal reserve").sealed("reserve").is_now("COMPENSATED")
+    saga.expect_requests("seal reserve").sealed("reserve").expect_status("COMPENSATED")
     assert saga.the(CompensationCompleted).compensated_steps == ()
 
 
@@ -293,31 +305,31 @@ def test_cancel_while_a_step_waits_for_its_retry_without_an_answer() -> None:
 def test_a_sealed_step_runs_again_in_a_new_round() -> None:
     """The old key is refused for ever, so a retry has a new one and counts its attempts anew."""
     saga = Saga(with_pivot(on_failure=OnFailure.HOLD)).starts().succeeds("reserve")
-    saga.gives_no_answer("charge").sealed("charge").is_now("FAILED")
+    saga.gives_no_answer("charge").sealed("charge").expect_status("FAILED")
 
-    saga.retries().asks_for("charge@2")
+    saga.retries().expect_requests("charge@2")
 
     assert saga.the(StepScheduled).idempotency_key == "wf-1/charge/2"
-    saga.succeeds("charge", round=1, attempt=1).ignores_it("round 2 is under way")
-    saga.succeeds("charge").asks_for("ship")
+    saga.succeeds("charge", round=1, attempt=1).expect_ignored("round 2 is under way")
+    saga.succeeds("charge").expect_requests("ship")
 
 
 def test_a_step_that_was_asked_to_seal_runs_again_in_a_new_round() -> None:
     """Resolved by its failures, the step may have been sealed all the same by the open request."""
     saga = Saga(with_pivot(on_failure=OnFailure.HOLD)).starts().succeeds("reserve")
-    saga.gives_no_answer("charge").asks_for("seal charge")
+    saga.gives_no_answer("charge").expect_requests("seal charge")
     for attempt in (1, 2, 3, 4):
         saga.fails("charge", attempt=attempt)
 
-    saga.is_now("FAILED").retries().asks_for("charge@2")
+    saga.expect_status("FAILED").retries().expect_requests("charge@2")
     assert saga.instance.steps["charge"].unanswered == (1,)
 
 
 def test_a_step_that_was_never_sealed_keeps_its_round() -> None:
     """A retry of a step that is merely unresolved shares the key, so that it is done once."""
-    saga = unresolved(on_failure=OnFailure.HOLD).is_now("FAILED")
+    saga = unresolved(on_failure=OnFailure.HOLD).expect_status("FAILED")
 
-    saga.retries().asks_for("charge#5")
+    saga.retries().expect_requests("charge#5")
 
     assert saga.instance.steps["charge"].unanswered == (1, 2, 3, 4, 5)
-    saga.succeeds("charge", attempt=2).asks_for("pick")
+    saga.succeeds("charge", attempt=2).expect_requests("pick")

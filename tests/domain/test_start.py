@@ -28,8 +28,8 @@ def test_a_start_asks_for_the_first_step() -> None:
     """A start is one event, and what needs nothing before it is asked for at once."""
     saga = Saga(chain("reserve", "charge")).starts({"orderId": "ORD-1"}, correlation_id="corr-1")
 
-    saga.says(WorkflowStarted, StepScheduled).asks_for("reserve")
-    saga.is_now("EXECUTING", reserve="EXECUTING", charge="PENDING")
+    saga.expect_events(WorkflowStarted, StepScheduled).expect_requests("reserve")
+    saga.expect_status("EXECUTING", reserve="EXECUTING", charge="PENDING")
     assert saga.instance.started_at == saga.instance.created_at == T0
     assert saga.instance.current_step_id == "reserve"
 
@@ -59,7 +59,7 @@ def test_an_input_that_does_not_fit_is_refused_with_every_fault() -> None:
     """The refusal lists the faults by path; no workflow comes to be."""
     saga = Saga(chain("reserve", input_faults=faults_of)).starts({})
 
-    saga.refuses(RejectionCode.INVALID_INPUT, "order-v1: input.orderId: is required")
+    saga.expect_refusal(RejectionCode.INVALID_INPUT, "order-v1: input.orderId: is required")
     assert isinstance(saga.last, Rejection)
     assert saga.last.faults == ({"path": "input.orderId", "message": "is required"},)
     assert not saga.history
@@ -78,15 +78,15 @@ def test_the_same_idempotency_key_with_another_payload_is_a_conflict() -> None:
 
     saga.starts(idempotency_key="k", payload_hash="other")
 
-    saga.refuses(RejectionCode.IDEMPOTENCY_CONFLICT, "'k' already started wf-1")
+    saga.expect_refusal(RejectionCode.IDEMPOTENCY_CONFLICT, "'k' already started wf-1")
 
 
 def test_another_start_of_an_id_is_refused() -> None:
     """Without the same key it is another start, and the id is taken."""
     saga = Saga(chain("reserve")).starts()
 
-    saga.starts().refuses(RejectionCode.WORKFLOW_EXISTS, "wf-1 exists (EXECUTING)")
-    saga.starts(idempotency_key="k").refuses(RejectionCode.WORKFLOW_EXISTS)
+    saga.starts().expect_refusal(RejectionCode.WORKFLOW_EXISTS, "wf-1 exists (EXECUTING)")
+    saga.starts(idempotency_key="k").expect_refusal(RejectionCode.WORKFLOW_EXISTS)
 
 
 def test_a_command_needs_a_workflow() -> None:
@@ -111,7 +111,7 @@ def test_a_workflow_whose_steps_are_all_skipped_ends_at_once() -> None:
 
     saga = Saga(definition).starts({"gift": False})
 
-    saga.is_now("COMPLETED", **{"gift-wrap": "SKIPPED"})
+    saga.expect_status("COMPLETED", **{"gift-wrap": "SKIPPED"})
     assert saga.the(WorkflowCompleted).duration_ms == 0
 
 

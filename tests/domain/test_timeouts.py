@@ -31,25 +31,27 @@ def test_a_step_times_out_after_its_own_time() -> None:
     assert (failed.error_type, failed.answered, failed.will_retry) == ("TIMEOUT", False, True)
     assert saga.instance.steps["reserve"].unanswered == (1,)
     assert saga.instance.unresolved == ("reserve",)
-    saga.retry_is_due("reserve").asks_for("reserve#2")
+    saga.retry_is_due("reserve").expect_requests("reserve#2")
 
 
 def test_a_late_success_of_an_old_attempt_completes_the_step() -> None:
     """All attempts share one key, so the success of any is the step's."""
     saga = Saga(chain("reserve", "charge")).starts().times_out("reserve").retry_is_due("reserve")
 
-    saga.succeeds("reserve", {"id": 1}, attempt=1).asks_for("charge")
+    saga.succeeds("reserve", {"id": 1}, attempt=1).expect_requests("charge")
 
     assert saga.the(StepExecuted).attempt == 1
     assert saga.instance.steps["reserve"].output == {"id": 1}
-    saga.unavailable("reserve", attempt=2).ignores_it("COMPLETED")
+    saga.unavailable("reserve", attempt=2).expect_ignored("COMPLETED")
 
 
 def test_a_late_success_between_two_attempts_completes_the_step() -> None:
     """A step that waits for its retry is unfinished, so its success counts."""
     saga = Saga(chain("reserve", "charge")).starts().times_out("reserve")
 
-    saga.succeeds("reserve").asks_for("charge").is_now("EXECUTING", reserve="COMPLETED")
+    saga.succeeds("reserve").expect_requests("charge").expect_status(
+        "EXECUTING", reserve="COMPLETED"
+    )
     assert saga.instance.steps["reserve"].next_attempt_at is None
 
 
@@ -57,8 +59,10 @@ def test_a_step_that_never_answers_fails_and_is_resolved() -> None:
     """After the last time-out the workflow fails, and asks before it undoes what came before."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").gives_no_answer("charge")
 
-    saga.says(StepFailed, WorkflowFailed, CompensationStarted, StepUnresolved)
-    saga.asks_for("seal charge").is_now("COMPENSATING", reserve="COMPLETED", charge="FAILED")
+    saga.expect_events(StepFailed, WorkflowFailed, CompensationStarted, StepUnresolved)
+    saga.expect_requests("seal charge").expect_status(
+        "COMPENSATING", reserve="COMPLETED", charge="FAILED"
+    )
     assert saga.the(StepUnresolved).attempts == (1, 2, 3, 4)
 
 
@@ -69,7 +73,7 @@ def test_an_unknown_outcome_leaves_the_attempt_open() -> None:
     saga = Saga(definition).starts().fails("reserve", "UNKNOWN")
 
     assert not saga.the(StepFailed).answered
-    saga.asks_for("seal reserve").is_now("COMPENSATING")
+    saga.expect_requests("seal reserve").expect_status("COMPENSATING")
 
 
 def test_the_workflow_times_out() -> None:
@@ -78,7 +82,9 @@ def test_the_workflow_times_out() -> None:
     saga.succeeds("reserve")
     assert saga.timer(TimerKind.WORKFLOW_TIMEOUT).due_at == T0 + timedelta(seconds=300)
 
-    saga.fires(TimerKind.WORKFLOW_TIMEOUT).asks_for("seal charge").is_now("COMPENSATING")
+    saga.fires(TimerKind.WORKFLOW_TIMEOUT).expect_requests("seal charge").expect_status(
+        "COMPENSATING"
+    )
 
     failed = saga.the(WorkflowFailed)
     assert (failed.error.error_type, failed.error.error_code) == ("TIMEOUT", "WORKFLOW_TIMEOUT")
@@ -96,7 +102,7 @@ def test_a_pause_stops_the_workflows_clock() -> None:
     saga.after(seconds=1000).resumes()
 
     assert saga.timer(TimerKind.WORKFLOW_TIMEOUT).due_at == before.due_at + timedelta(seconds=1000)
-    saga.fires_again(before.firing).ignores_it("settled before it fired")
+    saga.fires_again(before.firing).expect_ignored("settled before it fired")
 
 
 def test_a_pause_gives_no_time_out_to_a_workflow_without_one() -> None:
@@ -110,8 +116,8 @@ def test_a_pause_does_not_stop_a_steps_clock() -> None:
     """The participant works on while the workflow is paused, so its attempt may time out."""
     saga = Saga(chain("reserve")).starts().pauses().times_out("reserve")
 
-    saga.is_now("PAUSED", reserve="FAILED").asks_for_nothing()
-    saga.after(minutes=1).resumes().asks_for("reserve#2")
+    saga.expect_status("PAUSED", reserve="FAILED").expect_no_requests()
+    saga.after(minutes=1).resumes().expect_requests("reserve#2")
 
 
 def test_a_workflow_that_holds_keeps_what_runs() -> None:
@@ -119,7 +125,7 @@ def test_a_workflow_that_holds_keeps_what_runs() -> None:
     definition = diamond(on_failure=OnFailure.HOLD)
     saga = Saga(definition).starts().succeeds("reserve").fails("pick")
 
-    saga.times_out("charge").says(StepFailed).is_now("FAILED", charge="FAILED")
+    saga.times_out("charge").expect_events(StepFailed).expect_status("FAILED", charge="FAILED")
 
     assert not saga.the(StepFailed).will_retry
     assert saga.instance.unresolved == ("charge",)
@@ -130,11 +136,11 @@ def test_the_workflows_time_out_resolves_an_open_pivot_first() -> None:
     """A running pivot may have happened: its service decides between back and forward."""
     saga = Saga(with_pivot()).starts(timeout_seconds=1).succeeds("reserve")
 
-    saga.fires(TimerKind.WORKFLOW_TIMEOUT).says(StepFailed, StepUnresolved)
-    saga.asks_for("seal charge").is_now("EXECUTING", charge="FAILED")
+    saga.fires(TimerKind.WORKFLOW_TIMEOUT).expect_events(StepFailed, StepUnresolved)
+    saga.expect_requests("seal charge").expect_status("EXECUTING", charge="FAILED")
     assert TimerKind.WORKFLOW_TIMEOUT not in {t.firing.name for t in timers_of(saga.instance)}
 
-    saga.sealed("charge").asks_for("undo reserve").is_now("COMPENSATING")
+    saga.sealed("charge").expect_requests("undo reserve").expect_status("COMPENSATING")
     assert saga.the(WorkflowFailed).error.error_code == "WORKFLOW_TIMEOUT"
 
 
@@ -142,9 +148,11 @@ def test_the_workflows_time_out_finds_a_pivot_between_two_attempts() -> None:
     """A pivot that waits for its retry without an answer is resolved, not retried."""
     saga = Saga(with_pivot()).starts(timeout_seconds=5).succeeds("reserve").times_out("charge")
 
-    saga.fires(TimerKind.WORKFLOW_TIMEOUT).says(StepUnresolved).asks_for("seal charge")
+    saga.fires(TimerKind.WORKFLOW_TIMEOUT).expect_events(StepUnresolved).expect_requests(
+        "seal charge"
+    )
 
-    saga.performed("charge").asks_for("ship").is_now("EXECUTING", charge="COMPLETED")
+    saga.performed("charge").expect_requests("ship").expect_status("EXECUTING", charge="COMPLETED")
 
 
 def test_past_the_pivot_the_workflow_has_no_time_out() -> None:

@@ -69,8 +69,8 @@ def test_a_firing_of_another_identity_is_ignored(name: str, kind: TimerKind) -> 
     for step_id in ("reserve", "pick", "bogus", None):
         firing = Firing(name=kind, subject=step_id, number=99, round=1)
 
-        saga.fires_again(firing).ignores_it("settled before it fired")
-        saga.fires_again(changed(firing, number=1, round=99)).ignores_it()
+        saga.fires_again(firing).expect_ignored("settled before it fired")
+        saga.fires_again(changed(firing, number=1, round=99)).expect_ignored()
 
 
 def test_a_timer_that_fires_twice_acts_once() -> None:
@@ -79,7 +79,7 @@ def test_a_timer_that_fires_twice_acts_once() -> None:
     firing = saga.timer(TimerKind.STEP_TIMEOUT, "reserve").firing
 
     saga.times_out("reserve")
-    saga.fires_again(firing).ignores_it()
+    saga.fires_again(firing).expect_ignored()
 
     assert len(saga.all_of(StepFailed)) == 1
 
@@ -90,7 +90,7 @@ def test_the_time_out_of_an_old_attempt_is_ignored() -> None:
     firing = saga.timer(TimerKind.STEP_TIMEOUT, "reserve").firing
     saga.unavailable("reserve").retry_is_due("reserve")
 
-    saga.fires_again(firing).ignores_it().is_now("EXECUTING", reserve="EXECUTING")
+    saga.fires_again(firing).expect_ignored().expect_status("EXECUTING", reserve="EXECUTING")
 
 
 def test_time_never_runs_backwards_within_an_instance() -> None:

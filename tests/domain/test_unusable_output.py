@@ -59,12 +59,14 @@ def test_before_the_pivot_everything_is_undone_the_step_itself_first() -> None:
 
     performs_in_vain(saga, "charge")
 
-    saga.says(StepFailed, WorkflowFailed, CompensationStarted, StepScheduled)
+    saga.expect_events(StepFailed, WorkflowFailed, CompensationStarted, StepScheduled)
     assert saga.the(StepFailed).performed
     assert saga.the(CompensationStarted).steps == ("charge", "reserve")
-    saga.asks_for("undo charge")
+    saga.expect_requests("undo charge")
     assert saga.the(StepScheduled).request.step_output is None
-    saga.undone("charge").asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    saga.undone("charge").expect_requests("undo reserve").undone("reserve").expect_status(
+        "COMPENSATED"
+    )
     assert saga.instance.executed_steps == ("reserve", "charge")
 
 
@@ -74,7 +76,7 @@ def test_the_answer_to_a_seal_may_be_unusable_as_well() -> None:
 
     saga.send(HandleSealAnswer(step_id="charge", round=1, performed=True, error=UNUSABLE))
 
-    saga.says(StepSealed, StepScheduled).asks_for("undo charge")
+    saga.expect_events(StepSealed, StepScheduled).expect_requests("undo charge")
     assert not saga.instance.unresolved
     assert TimerKind.SEAL not in {timer.firing.name for timer in timers_of(saga.instance)}
 
@@ -89,12 +91,12 @@ def test_a_pivot_that_was_performed_is_passed(sealed: bool) -> None:
     else:
         performs_in_vain(saga, "charge")
 
-    saga.is_now("FAILED", reserve="COMPLETED", charge="FAILED")
+    saga.expect_status("FAILED", reserve="COMPLETED", charge="FAILED")
     assert saga.instance.is_past_pivot
     assert saga.the(IncidentRaised).code == "PAST_PIVOT"
     # Asked again under the same key: its service answers from its record and does nothing twice.
-    saga.retries().asks_for("charge#2").succeeds("charge", {"id": 7})
-    saga.asks_for("ship").succeeds("ship").is_now("COMPLETED")
+    saga.retries().expect_requests("charge#2").succeeds("charge", {"id": 7})
+    saga.expect_requests("ship").succeeds("ship").expect_status("COMPLETED")
 
 
 def test_past_the_pivot_a_step_is_not_repeated_and_can_be_completed() -> None:
@@ -103,11 +105,11 @@ def test_past_the_pivot_a_step_is_not_repeated_and_can_be_completed() -> None:
 
     performs_in_vain(saga, "ship")
 
-    saga.is_now("FAILED", ship="FAILED")
+    saga.expect_status("FAILED", ship="FAILED")
     assert saga.the(IncidentRaised).step_id == "ship"
     assert not timers_of(saga.instance)
     saga.executes("ship", has_result=True, output={"parcel": 3})
-    saga.is_now("COMPLETED", ship="COMPLETED")
+    saga.expect_status("COMPLETED", ship="COMPLETED")
     assert saga.instance.steps["ship"].output == {"parcel": 3}
     assert saga.all_of(WorkflowRetried)
     assert len([e for e in saga.all_of(StepScheduled) if e.step_id == "ship"]) == 1
@@ -117,7 +119,9 @@ def test_only_what_was_performed_is_completed_in_a_failed_workflow() -> None:
     """Any other outcome is recorded where the workflow executes."""
     saga = Saga(chain("reserve", on_failure=OnFailure.HOLD)).starts().fails("reserve")
 
-    saga.executes("reserve", has_result=True, output={}).refuses(RejectionCode.ILLEGAL_STATUS)
+    saga.executes("reserve", has_result=True, output={}).expect_refusal(
+        RejectionCode.ILLEGAL_STATUS
+    )
 
 
 def mapped(*names: str, path: str = "steps.{}.output", verify: bool = False) -> Any:
@@ -135,12 +139,12 @@ def test_an_undo_leaves_out_the_output_that_its_mapping_has_where_it_must() -> N
     for size, beside in ((1000, True), (600_000, False)):
         saga = Saga(mapped("reserve", "charge")).starts().succeeds("reserve", text(size))
 
-        saga.fails("charge").asks_for("undo reserve")
+        saga.fails("charge").expect_requests("undo reserve")
 
         request = saga.the(StepScheduled).request
         assert request.input == {"all": text(size)}
         assert request.step_output == (text(size) if beside else None)
-        saga.undone("reserve").is_now("COMPENSATED")
+        saga.undone("reserve").expect_status("COMPENSATED")
 
 
 def test_an_output_is_refused_whose_undo_could_not_be_sent() -> None:
@@ -153,14 +157,14 @@ def test_an_output_is_refused_whose_undo_could_not_be_sent() -> None:
     saga = Saga(definition).starts().succeeds("reserve", text(400_000))
 
     assert saga.the(StepFailed).error_code == "TOO_LARGE"
-    saga.asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    saga.expect_requests("undo reserve").undone("reserve").expect_status("COMPENSATED")
 
 
 def test_the_output_of_a_sealed_step_is_measured_as_well() -> None:
     """As large as it may be it is the answer, and the undo goes without it."""
     saga = Saga(mapped("reserve", path="steps.{}.output.text")).starts().gives_no_answer("reserve")
 
-    saga.performed("reserve", text(600_000)).says(StepSealed, StepScheduled)
+    saga.performed("reserve", text(600_000)).expect_events(StepSealed, StepScheduled)
 
     error = saga.the(StepSealed).error
     assert error is not None
@@ -182,7 +186,7 @@ def test_a_step_is_not_begun_whose_undo_could_not_be_sent() -> None:
 
     error = saga.the(WorkflowFailed).error
     assert (error.step_id, error.error_code) == ("pick", "TOO_LARGE")
-    saga.asks_for("undo charge")
+    saga.expect_requests("undo charge")
 
 
 def test_an_input_that_no_message_holds_fails_its_step_and_not_the_one_before() -> None:
@@ -194,7 +198,7 @@ def test_an_input_that_no_message_holds_fails_its_step_and_not_the_one_before() 
 
     error = saga.the(WorkflowFailed).error
     assert (error.step_id, error.error_code) == ("charge", "TOO_LARGE")
-    saga.asks_for("undo reserve").undone("reserve").is_now("COMPENSATED")
+    saga.expect_requests("undo reserve").undone("reserve").expect_status("COMPENSATED")
 
 
 def test_a_start_whose_first_step_no_message_holds_is_refused() -> None:
@@ -202,7 +206,7 @@ def test_a_start_whose_first_step_no_message_holds_is_refused() -> None:
     twice = Template({"a": Path("input.text"), "b": Path("input.text")})
     saga = Saga(workflow(step("reserve", input=twice)))
 
-    saga.starts(text(600_000)).refuses(RejectionCode.TOO_LARGE, "the input of reserve")
+    saga.starts(text(600_000)).expect_refusal(RejectionCode.TOO_LARGE, "the input of reserve")
 
 
 def test_an_output_of_the_workflow_that_no_message_holds_is_an_incident() -> None:
@@ -210,7 +214,7 @@ def test_an_output_of_the_workflow_that_no_message_holds_is_an_incident() -> Non
     twice = Template({"a": Path("steps.reserve.output"), "b": Path("steps.reserve.output")})
     saga = Saga(workflow(step("reserve", kind=StepKind.PIVOT), output=twice)).starts()
 
-    saga.succeeds("reserve", text(600_000)).is_now("COMPLETED")
+    saga.succeeds("reserve", text(600_000)).expect_status("COMPLETED")
 
     assert saga.the(WorkflowCompleted).output is None
     assert saga.the(IncidentRaised).code == "OUTPUT_MAPPING"
@@ -226,9 +230,9 @@ def test_a_signal_is_refused_with_which_an_undo_could_not_be_sent() -> None:
     saga = Saga(definition).starts().succeeds("reserve", text(300_000))
 
     saga.send(SignalWorkflow(name="note", payload=text(500_000)))
-    saga.refuses(RejectionCode.TOO_LARGE, "the undo of reserve")
+    saga.expect_refusal(RejectionCode.TOO_LARGE, "the undo of reserve")
     saga.send(SignalWorkflow(name="note", payload=text(200_000)))
-    saga.fails("charge").asks_for("undo reserve")
+    saga.fails("charge").expect_requests("undo reserve")
 
 
 def test_an_operator_is_told_that_an_output_is_too_large() -> None:
@@ -237,7 +241,7 @@ def test_an_operator_is_told_that_an_output_is_too_large() -> None:
 
     saga.executes("reserve", has_result=True, output=text(600_000))
 
-    saga.refuses(RejectionCode.TOO_LARGE, "the undo of reserve").is_now("EXECUTING")
+    saga.expect_refusal(RejectionCode.TOO_LARGE, "the undo of reserve").expect_status("EXECUTING")
 
 
 def stored_by_an_older_version() -> Saga:
@@ -270,26 +274,26 @@ def test_an_undo_that_cannot_be_sent_has_failed() -> None:
     assert saga.the(StepCompensationFailed).error_code == "TOO_LARGE"
     assert not saga.the(CompensationCompleted).success
     assert saga.the(IncidentRaised).code == "COMPENSATION_FAILED"
-    saga.is_now("FAILED", reserve="COMPENSATING")
-    saga.forces().is_now("COMPENSATED", reserve="COMPENSATED")
+    saga.expect_status("FAILED", reserve="COMPENSATING")
+    saga.forces().expect_status("COMPENSATED", reserve="COMPENSATED")
     assert saga.the(StepCompensated).forced
 
 
 def test_force_does_not_wait_for_the_retry_of_an_undo() -> None:
     """The undo is tried once more, now; however that ends, the saga does."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
-    saga.undo_fails("reserve", "SERVICE_UNAVAILABLE").asks_for_nothing()
+    saga.undo_fails("reserve", "SERVICE_UNAVAILABLE").expect_no_requests()
 
-    saga.forces().asks_for("undo reserve#2").undo_fails("reserve", "SERVICE_UNAVAILABLE")
+    saga.forces().expect_requests("undo reserve#2").undo_fails("reserve", "SERVICE_UNAVAILABLE")
 
-    saga.is_now("COMPENSATED")
+    saga.expect_status("COMPENSATED")
 
 
 def test_a_reason_is_not_what_makes_an_undo_too_large() -> None:
     """A participant's long story goes along shortened."""
     saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve", text(900_000))
 
-    saga.fails("charge").asks_for("undo reserve")
+    saga.fails("charge").expect_requests("undo reserve")
     long = Saga(chain("reserve", "charge")).starts().succeeds("reserve", text(900_000))
     long.cancels(compensate=False).forces()
     request = long.the(StepScheduled).request

@@ -19,7 +19,7 @@ def test_an_eligible_workflow_is_enabled() -> None:
 
     saga.send(EnableWaveless(release_queue="dock-4", batch_size=5, processing_interval_ms=500))
 
-    enabled = saga.says(WavelessProcessingEnabled).the(WavelessProcessingEnabled)
+    enabled = saga.expect_events(WavelessProcessingEnabled).the(WavelessProcessingEnabled)
     assert (enabled.release_queue, enabled.batch_size) == ("dock-4", 5)
     assert enabled.processing_interval_ms == 500
     assert (saga.instance.waveless, saga.instance.release_queue) == (True, "dock-4")
@@ -46,11 +46,13 @@ def test_it_is_enabled_once() -> None:
     """A workflow that is waveless already, or started in a queue, is refused."""
     saga = Saga(chain("reserve")).starts(release_queue="default")
 
-    saga.send(EnableWaveless()).refuses(RejectionCode.NOT_WAVELESS, "ORDER_FULFILLMENT, EXECUTING")
+    saga.send(EnableWaveless()).expect_refusal(
+        RejectionCode.NOT_WAVELESS, "ORDER_FULFILLMENT, EXECUTING"
+    )
 
 
 def test_an_ended_workflow_is_refused() -> None:
     """What has ended is released no more."""
     saga = Saga(chain("reserve")).starts().succeeds("reserve")
 
-    saga.send(EnableWaveless()).refuses(RejectionCode.NOT_WAVELESS, "COMPLETED")
+    saga.send(EnableWaveless()).expect_refusal(RejectionCode.NOT_WAVELESS, "COMPLETED")

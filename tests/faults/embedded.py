@@ -77,7 +77,7 @@ def _forgotten(evidence: Evidence, customers: Customers) -> Iterator[str]:
         yield f"{order_id}: its start was acknowledged, and it is not there"
 
 
-def conclude(file: Path, workshop: Path, customers: Customers, tally: Tally) -> None:
+def expect_no_violations(file: Path, workshop: Path, customers: Customers, tally: Tally) -> None:
     """Count what the file of a stopped process holds; fail on any violation."""
     evidence = of_file(file, workshop)
     found = [*all_violations(evidence, customers.orders), *findings(workshop, file=file)]

@@ -151,7 +151,7 @@ class Plant:
         finally:
             process.thaw()
 
-    def conclude(self) -> Evidence:
+    def expect_no_violations(self) -> Evidence:
         """Let the projections settle; count what there is; fail on any violation."""
         evidence = self._settled()
         found = [

@@ -59,7 +59,7 @@ def test_what_was_answered_is_shown_at_once(works: Plant) -> None:
         customers.until_answered()
     works.load.until_ended()
 
-    works.conclude()
+    works.expect_no_violations()
     assert answered > ORDERS // 2
 
 
@@ -139,7 +139,7 @@ def test_an_api_dies_after_it_took_an_order(works: Plant) -> None:
         customers.until_answered()
     works.load.until_ended()
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def _assert_known(api: Process, order_ids: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.acceptance.programs import Program, until
 from tests.faults.customers import Customers
-from tests.faults.embedded import conclude, dev, left_by_a_death, until_ended
+from tests.faults.embedded import dev, expect_no_violations, left_by_a_death, until_ended
 from tests.faults.load import orders
 from tests.faults.tally import Fault, Tally
 
@@ -88,13 +88,13 @@ def _take_what_is_free(descriptor: int, folder: Path) -> None:
 def test_a_size_limit_is_reached(tmp_path: Path, rng: Random, tally: Tally) -> None:
     """At the limit nothing is half-written and health says why; without it the same process goes on."""
     tally.add(Fault.DISK, "size limit")
-    _goes_on(tmp_path, tmp_path / "conveyor.db", limited, rng, tally)
+    _expect_recovery(tmp_path, tmp_path / "conveyor.db", limited, rng, tally)
 
 
 def test_a_disk_is_full(disk: Path, tmp_path: Path, rng: Random, tally: Tally) -> None:
     """The same on a disk that something else has filled."""
     tally.add(Fault.DISK, "full")
-    _goes_on(tmp_path, disk / "conveyor.db", filled, rng, tally)
+    _expect_recovery(tmp_path, disk / "conveyor.db", filled, rng, tally)
 
 
 def test_killed_while_the_disk_is_full(
@@ -117,10 +117,10 @@ def test_killed_while_the_disk_is_full(
         until_ended(url, customers)
         assert program.stop() == 0
 
-    conclude(file, tmp_path / "copy", customers, tally)
+    expect_no_violations(file, tmp_path / "copy", customers, tally)
 
 
-def _goes_on(
+def _expect_recovery(
     folder: Path,
     file: Path,
     full: Full,
@@ -145,7 +145,7 @@ def _goes_on(
     assert '"component": "eventStore"' in program.log
     assert "Traceback" not in program.log
     assert customers.refused.keys() <= {202, 503}
-    conclude(file, folder / "copy", customers, tally)
+    expect_no_violations(file, folder / "copy", customers, tally)
 
 
 def _until_told(url: str, program: Program) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from deploy.local_services.process import free_port
 from tests.acceptance.programs import running
 from tests.faults.customers import Customers
-from tests.faults.embedded import conclude, dev, left_by_a_death, until_ended
+from tests.faults.embedded import dev, expect_no_violations, left_by_a_death, until_ended
 from tests.faults.load import orders
 from tests.faults.moments import pass_by
 from tests.faults.tally import Fault, Tally
@@ -42,7 +42,7 @@ def test_the_embedded_mode_is_killed_at_random_moments(
         until_ended(url, customers)
         assert program.stop() == 0
 
-    conclude(file, tmp_path / "copy", customers, tally)
+    expect_no_violations(file, tmp_path / "copy", customers, tally)
 
 
 def _die_while_starting(folder: Path, file: Path, seconds: float) -> None:

@@ -58,7 +58,7 @@ def test_offsets_follow_what_they_stand_for(
 
         every = len(works.load.orders)
         until("offsets are past it all", lambda: _passed_and_in_the_log(works.site) == every)
-        works.conclude()
+        works.expect_no_violations()
 
 
 def _passed_and_in_the_log(site: Site) -> int:

@@ -52,7 +52,7 @@ def test_one_message_reaches_several_engines(works: Plant) -> None:
     ]
     works.load.until_ended()
 
-    evidence = works.conclude()
+    evidence = works.expect_no_violations()
     by_order = Counter(
         evidence.projections[order.id]["correlationId"] for order in works.load.orders
     )
@@ -89,7 +89,7 @@ def test_no_step_is_retried_without_end(works: Plant) -> None:
         works.again(warehouse)
     works.load.until_ended()
 
-    works.conclude()
+    works.expect_no_violations()
     attempts = {
         order.id: [
             event["attempt"]

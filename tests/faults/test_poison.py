@@ -41,7 +41,7 @@ def test_poison_among_the_messages(works: Plant) -> None:
         works.tally.add(Fault.POISON, "records", len(poison.places))
         assert _places(letters) == poison.places
         assert all(letter.headers["dlq-reason"] for letter in letters.records)
-    works.conclude()
+    works.expect_no_violations()
 
 
 def _places(letters: TopicReader) -> set[Place]:
@@ -75,4 +75,4 @@ def test_poison_for_a_participant(works: Plant) -> None:
 
         works.tally.add(Fault.POISON, "records", len(poison.places))
         assert _places(letters) == poison.places
-    works.conclude()
+    works.expect_no_violations()

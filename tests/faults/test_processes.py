@@ -31,7 +31,7 @@ def test_engines_are_killed_again_and_again(works: Plant) -> None:
         works.again(victim)
     works.load.until_ended()
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def test_an_engine_sleeps_longer_than_its_session(works: Plant) -> None:
@@ -49,7 +49,7 @@ def test_an_engine_sleeps_longer_than_its_session(works: Plant) -> None:
         until(f"{sleeper.name} is back", lambda sleeper=sleeper: sleeper.partitions() > 0, 30)
     works.load.until_ended()
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def test_participants_are_killed_again_and_again(works: Plant) -> None:
@@ -66,7 +66,7 @@ def test_participants_are_killed_again_and_again(works: Plant) -> None:
         works.again(victim)
     works.load.until_ended_with_an_operator(180)
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def test_all_participants_are_away_longer_than_every_attempt(works: Plant) -> None:
@@ -81,7 +81,7 @@ def test_all_participants_are_away_longer_than_every_attempt(works: Plant) -> No
     works.again(warehouse)
     works.load.until_ended_with_an_operator(180)
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def test_a_participant_sleeps_longer_than_its_claims(works: Plant) -> None:
@@ -105,7 +105,7 @@ def test_a_participant_sleeps_longer_than_its_claims(works: Plant) -> None:
     works.load.send(WAVE)
     works.load.until_ended()
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def _stopped_with_claims(works: Plant, sleeper: Process, owner: str) -> set[str] | None:

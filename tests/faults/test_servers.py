@@ -37,7 +37,7 @@ def test_the_broker_goes_and_comes_back(works: Plant, own_servers: Servers, faul
         own_servers.kafka.start()
     works.load.until_ended(240)
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def test_redis_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> None:
@@ -54,7 +54,7 @@ def test_redis_is_killed_and_comes_back(works: Plant, own_servers: Servers) -> N
         own_servers.redis.start()
     works.load.until_ended(240)
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def test_servers_are_frozen_in_turns(works: Plant, own_servers: Servers) -> None:
@@ -70,7 +70,7 @@ def test_servers_are_frozen_in_turns(works: Plant, own_servers: Servers) -> None
             works.load.watch(works.rng.uniform(0.5, 4))
     works.load.until_ended(240)
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 @pytest.mark.parametrize("name", ["broker", "document store", "redis"])
@@ -91,7 +91,7 @@ def test_a_server_is_frozen_longer_than_all_patience(
     works.load.send(WAVE)
     works.load.until_ended(240)
 
-    works.conclude()
+    works.expect_no_violations()
 
 
 def test_a_document_store_on_file_is_restarted(tmp_path: Path, rng: Random, tally: Tally) -> None:
@@ -111,7 +111,7 @@ def test_a_document_store_on_file_is_restarted(tmp_path: Path, rng: Random, tall
                 store.start()
             works.load.until_ended(240)
 
-            works.conclude()
+            works.expect_no_violations()
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_real_mongod_is_killed(mongod: Server, tmp_path: Path, rng: Random, ta
             mongod.start()
         works.load.until_ended(240)
 
-        works.conclude()
+        works.expect_no_violations()
 
 
 def _staffed(works: Plant) -> None:

@@ -13,7 +13,7 @@ from application.codec.internal import signed_with
 from application.outputs import outputs
 from application.ports import Commit
 from tests.faults.customers import Customers
-from tests.faults.embedded import broken, conclude, dev, until_ended
+from tests.faults.embedded import broken, dev, expect_no_violations, until_ended
 from tests.faults.evidence import Evidence, copied, of_file
 from tests.faults.load import Order, orders
 from tests.faults.tally import Fault, Tally
@@ -49,10 +49,12 @@ def test_a_write_ahead_log_is_cut(tmp_path: Path, rng: Random, tally: Tally) -> 
     everything = sum(map(len, whole.commits.values()))
     assert any(0 < length < everything for length in lengths)  # not all or nothing
     for _ in range(RESUMED):
-        _goes_on(file, tmp_path, customers.orders, rng, tally)
+        _expect_recovery(file, tmp_path, customers.orders, rng, tally)
 
 
-def _goes_on(file: Path, folder: Path, ordered: Sequence[Order], rng: Random, tally: Tally) -> None:
+def _expect_recovery(
+    file: Path, folder: Path, ordered: Sequence[Order], rng: Random, tally: Tally
+) -> None:
     """A service on a file that was cut: customers ask again for what was lost, and all ends well."""
     copy = copied(file, folder / "cut")
     _spoil(_log_of(copy), rng.randint(0, _log_of(copy).stat().st_size), None)
@@ -62,7 +64,7 @@ def _goes_on(file: Path, folder: Path, ordered: Sequence[Order], rng: Random, ta
         until_ended(url, again)
         assert program.stop() == 0
 
-    conclude(copy, folder / "copy", again, tally)
+    expect_no_violations(copy, folder / "copy", again, tally)
 
 
 def _log_of(file: Path) -> Path:

@@ -38,7 +38,7 @@ def main() -> None:
         else:
             target = getattr(targets, name)
         _plant(inputs())
-        atheris.Setup(sys.argv, lambda data: targets.checked(target, data))
+        atheris.Setup(sys.argv, lambda data: targets.check_target(target, data))
         atheris.Fuzz()
 
 

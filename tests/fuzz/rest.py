@@ -70,7 +70,7 @@ def rest_service(folder: Path) -> Generator[Ask]:
 def rest_target(folder: Path) -> Generator[Target]:
     """No answer is an error of the service, and every refusal is a problem document."""
     with rest_service(folder) as ask:
-        yield lambda data: require_answer(ask(lambda client: answer(client, data)))
+        yield lambda data: check_answer(ask(lambda client: answer(client, data)))
 
 
 async def answer(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
@@ -81,7 +81,7 @@ async def answer(client: httpx.AsyncClient, data: bytes) -> httpx.Response:
     return await client.request(method, path, content=data[1:], headers=headers)
 
 
-def require_answer(response: httpx.Response) -> None:
+def check_answer(response: httpx.Response) -> None:
     assert response.status_code < 500, response.text
     if response.status_code >= 400:
         assert response.headers["content-type"] == "application/problem+json"

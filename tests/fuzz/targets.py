@@ -100,7 +100,7 @@ def _require_json(value: Any) -> None:
     assert orjson.loads(orjson.dumps(value)) == value
 
 
-def checked(target: Target, data: bytes) -> None:
+def check_target(target: Target, data: bytes) -> None:
     """The target within its time. Raises AssertionError, or what the target let through."""
     began = time.process_time()
     target(data)

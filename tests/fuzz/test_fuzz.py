@@ -16,8 +16,8 @@ from application.definitions import shipped_definitions
 from tests.adapters.rest.service import start_of
 from tests.fuzz import seeds, targets
 from tests.fuzz.__main__ import FOLDER, again
-from tests.fuzz.rest import require_answer, rest_target
-from tests.fuzz.targets import Target, checked, cloudevent, definition, mapping
+from tests.fuzz.rest import check_answer, rest_target
+from tests.fuzz.targets import Target, check_target, cloudevent, definition, mapping
 
 #: Pieces that parsers stumble over.
 MORSELS = (
@@ -98,19 +98,19 @@ def with_any_field_anything(draw: st.DrawFn, document: Any) -> Any:
 @given(mutated([*seeds.cloudevents()]))
 def test_cloudevents(data: bytes) -> None:
     """A record is a message that is written as it is read, or MalformedEvent."""
-    checked(cloudevent, data)
+    check_target(cloudevent, data)
 
 
 @given(mutated([*seeds.definitions()]))
 def test_definitions(data: bytes) -> None:
     """A text is a definition, or UnreadableDocument, or InvalidDefinition with its faults."""
-    checked(definition, data)
+    check_target(definition, data)
 
 
 @given(with_any_field_anything(shipped_definitions()[0]))
 def test_definitions_with_any_field_anything(document: Any) -> None:
     """The same of documents that are right but for one field."""
-    checked(definition, b"\1" + orjson.dumps(document))
+    check_target(definition, b"\1" + orjson.dumps(document))
 
 
 @given(mutated([*seeds.mappings()]))
@@ -120,13 +120,13 @@ def test_definitions_with_any_field_anything(document: Any) -> None:
 @example(b"&a")
 def test_mappings(data: bytes) -> None:
     """An expression gives JSON, or InvalidExpression, or ExpressionError, and that soon."""
-    checked(mapping, data)
+    check_target(mapping, data)
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=24))
 def test_mappings_of_tokens(tokens: list[str]) -> None:
     """The same of texts that are nearly expressions."""
-    checked(mapping, "".join(tokens).encode())
+    check_target(mapping, "".join(tokens).encode())
 
 
 @pytest.fixture(scope="module")
@@ -138,19 +138,19 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 @given(data=mutated([*seeds.requests()]))
 def test_requests(rest: Target, data: bytes) -> None:
     """A request is answered; what is refused has a problem document; nothing is an error of the service."""
-    checked(rest, data)
+    check_target(rest, data)
 
 
 @given(body=with_any_field_anything(start_of()))
 def test_starts_with_any_field_anything(rest: Target, body: Any) -> None:
     """The same of starts that are right but for one field."""
-    checked(rest, b"\0" + orjson.dumps(body))
+    check_target(rest, b"\0" + orjson.dumps(body))
 
 
 @given(body=with_any_field_anything({**shipped_definitions()[0], "name": "fuzzed"}))
 def test_registrations_with_any_field_anything(rest: Target, body: Any) -> None:
     """The same of definitions."""
-    checked(rest, b"\1" + orjson.dumps(body))
+    check_target(rest, b"\1" + orjson.dumps(body))
 
 
 @pytest.mark.parametrize("name", ["cloudevents", "definitions", "mappings"])
@@ -160,7 +160,7 @@ def test_seeds_are_right(name: str) -> None:
     inputs: list[bytes] = [*getattr(seeds, name)()]
 
     for data in inputs:
-        checked(target, data)
+        check_target(target, data)
 
     assert inputs
 
@@ -168,7 +168,7 @@ def test_seeds_are_right(name: str) -> None:
 def test_requests_of_the_seeds_are_accepted(rest: Target) -> None:
     """Requests are mutated from those that the service takes."""
     for data in seeds.requests():
-        checked(rest, data)
+        check_target(rest, data)
 
 
 def test_an_error_that_is_not_documented_is_seen() -> None:
@@ -178,7 +178,7 @@ def test_an_error_that_is_not_documented_is_seen() -> None:
         raise KeyError(data)
 
     with pytest.raises(KeyError):
-        checked(broken, b"")
+        check_target(broken, b"")
 
 
 def test_slowness_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_slowness_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "CPU_SECONDS_MAX", 0.0)
 
     with pytest.raises(AssertionError, match=" s"):
-        checked(mapping, b"input.lines[]")
+        check_target(mapping, b"input.lines[]")
 
 
 def test_what_fails_is_told_with_the_line_that_repeats_it() -> None:
@@ -220,4 +220,4 @@ def test_fuzzing_has_new_inputs_each_time() -> None:
 def test_wrong_answers_are_seen(response: httpx.Response) -> None:
     """An error of the service fails the run, and so does a refusal that tells nothing."""
     with pytest.raises(AssertionError):
-        require_answer(response)
+        check_answer(response)

@@ -87,7 +87,7 @@ def run(name: str, *more: str) -> Result:
     return conveyor(NOWHERE, *name.split(), *COMMANDS[name], *more)
 
 
-def refuses(result: Result, code: int, named: str) -> None:
+def expect_refusal(result: Result, code: int, named: str) -> None:
     """The command ended with a sentence about this."""
     told = re.sub(r"[\s│]+", " ", result.stderr)
     assert result.exit_code == code, result.output
@@ -104,13 +104,13 @@ def test_the_table_has_every_command() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option(name: str) -> None:
     """It is named, and nothing is done."""
-    refuses(run(name, "--colour"), 2, "--colour")
+    expect_refusal(run(name, "--colour"), 2, "--colour")
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "bench"])
 def test_one_argument_too_many(name: str) -> None:
     """So is a word that nobody asked for."""
-    refuses(run(name, "surplus"), 2, "surplus")
+    expect_refusal(run(name, "surplus"), 2, "surplus")
 
 
 @pytest.mark.parametrize("name", [name for name, given in COMMANDS.items() if given])
@@ -119,13 +119,13 @@ def test_a_missing_argument(name: str) -> None:
     missing = next(each for each in PROGRAM[name].params if each.required)
     named = next((o for o in missing.opts if o.startswith("--")), missing.metavar or missing.name)
 
-    refuses(conveyor(NOWHERE, *name.split()), 2, named)
+    expect_refusal(conveyor(NOWHERE, *name.split()), 2, named)
 
 
 @pytest.mark.parametrize(("name", "option", "given"), list(wrong_values()))
 def test_a_wrong_value(name: str, option: str, given: str) -> None:
     """Words for numbers, numbers out of bounds, unknown names, addresses that are none."""
-    refuses(run(name, f"{option}={given}"), 2, option)
+    expect_refusal(run(name, f"{option}={given}"), 2, option)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_cannot_be_used(
     monkeypatch.chdir(tmp_path)
     if arguments[0] == "dev":
         arguments = (*arguments, "--orders-per-second", "0")
-    refuses(conveyor(NOWHERE, *arguments), 2, named)
+    expect_refusal(conveyor(NOWHERE, *arguments), 2, named)
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_what_the_service_refuses(
     server: str, arguments: tuple[str, ...], code: int, named: str
 ) -> None:
     """1 for what is refused, 4 for what is not there, 2 where an option was given a wrong value."""
-    refuses(conveyor(server, *arguments), code, named)
+    expect_refusal(conveyor(server, *arguments), code, named)

@@ -41,6 +41,7 @@ async def test_orders_that_are_refused_end_no_process(tmp_path: Path) -> None:
     async with asyncio.timeout(10):
         for _ in range(4):
             await publisher.asked.acquire()
+        assert not orders.done()
         stop.set()
         await orders
     await store.close()

@@ -222,7 +222,7 @@ def test_annotations_of_outputs(hint: Any) -> None:
 
     handler.__annotations__["return"] = hint
 
-    Handler(handler)
+    assert Handler(handler).takes_context is False
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from adapters.kafka.settings import KafkaSettings
 from adapters.kafka.topics import describe, ensure_request_topic, init_topics
 from tests.adapters.kafka.conftest import DEADLINE_SECONDS, delete_topics, unique_settings
 from tests.contracts.inbox_contract import RecordingListener
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -106,9 +107,10 @@ async def test_init_repairs_topics_that_were_there_before(fresh: KafkaSettings) 
 
     await init_topics(fresh, partitions=2)
 
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while (await config_of(fresh, topics.COMMANDS))["retention.ms"] != "-1":
-            pass
+    async def keeps_all() -> bool:
+        return (await config_of(fresh, topics.COMMANDS))["retention.ms"] == "-1"
+
+    assert await eventually(keeps_all)
 
 
 @pytest.mark.parametrize("counts", [(2, 2), (4, 2)])

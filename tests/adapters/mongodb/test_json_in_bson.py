@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scripts import passes_in_time
+from tests.scripts import check_in_time
 
 #: In a process of its own: what hangs in the interpreter's own code no time-out of a test ends.
 _STORED_AGAIN = """
@@ -18,4 +18,4 @@ assert decode(bson.decode(encode(loaded).raw)) == document
 
 def test_long_integers_are_stored_again() -> None:
     """A document with a key that needs text and long integers is loaded and stored within the time of any other."""
-    passes_in_time(_STORED_AGAIN)
+    check_in_time(_STORED_AGAIN)
