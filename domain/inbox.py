@@ -1,7 +1,7 @@
 """The inbox of one partition as an aggregate: `inbox:<partition>` (PROTOCOL rule 8).
 
-It remembers the commands that were refused because what they name does not exist, and is the fence of the
-partition: its next owner claims it here before anything else.
+It records commands that were refused because the workflow they name does not exist. It is also the fence of the
+partition: a new owner claims the partition here before it does anything else.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def inbox_id(partition: int) -> str:
 
 
 class InboxState(Value):
-    """Only how much happened to it: what it remembers of messages is what every aggregate remembers."""
+    """Only a version. Which messages were applied is remembered the same way as for every aggregate."""
 
     id: str
     version: int
 
     @property
     def updated_at(self) -> datetime:
-        """It has no time of its own: refusals of different aggregates have no order among them."""
+        """Always the earliest time: refusals for different aggregates have no order among them."""
         return _LONG_AGO
 
 
@@ -44,7 +44,7 @@ class RefusedUnknown(CommandRejected):
 
 
 class PartitionClaimed(DomainEvent):
-    """An engine took the partition over. Nobody asked for it, so it is not published."""
+    """An engine took the partition over. No command asked for it, so it is not published."""
 
     TYPE = "orchestration.internal.partition-claimed"
     NAME = "PartitionClaimedEvent"
@@ -52,7 +52,7 @@ class PartitionClaimed(DomainEvent):
 
 
 def decide(state: InboxState | None, command: ClaimPartition, at: Moment) -> Decided[InboxState]:
-    """A claim is never refused; the fence of the log says whether it came too late."""
+    """A claim is never refused here; the fence of the log detects whether it came too late."""
     claimed = PartitionClaimed(occurred_at=at.now, partition=command.partition)
     return settle(state, (claimed,), evolve, nothing_follows, command.inbox)
 

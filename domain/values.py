@@ -1,7 +1,7 @@
-"""Values: what is made once and never changed, and copies of them with some fields changed.
+"""Immutable values, and copies of them with some fields changed.
 
-The only module of the domain that is not of the standard library alone (ADR 30): a dozen values are made for
-every message, and nothing in the standard library makes a value that is both frozen and fast.
+The only module of the domain that imports more than the standard library (ADR 30). Every message creates a dozen
+values, and nothing in the standard library is both frozen and fast to create.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import msgspec
 
 AnyValue = TypeVar("AnyValue", bound="Value")
 
-#: A field's default that is made again for each value: `field(default_factory=dict[str, Any])`.
+#: For defaults that must be created again per value: `field(default_factory=dict[str, Any])`.
 field = msgspec.field
 
 
 class _ValueType(msgspec.StructMeta):
-    """Gives every value the same options: `kw_only` counts for the fields of one class, not of its subclasses."""
+    """Gives every value the same options. `kw_only` applies to the fields of one class, not of its subclasses."""
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
@@ -30,18 +30,18 @@ class _ValueType(msgspec.StructMeta):
     eq_default=True, frozen_default=True, kw_only_default=True, field_specifiers=(field,)
 )
 class Value(msgspec.Struct, metaclass=_ValueType):
-    """A frozen, slotted and hashable record. Its fields are given by name, unless `kw_only=False`.
+    """A frozen, slotted, hashable record. Fields are passed by name, unless `kw_only=False`.
 
-    The garbage collector does not watch it: a value holds what existed before it, so values form trees and
-    never cycles.
+    The garbage collector does not track it. A value can only refer to objects that existed before it, so values
+    never form cycles.
     """
 
 
 def fields_of(value: Value) -> dict[str, Any]:
-    """Its fields by name."""
+    """The fields of the value, by name."""
     return msgspec.structs.asdict(value)
 
 
 def changed(value: AnyValue, **changes: Any) -> AnyValue:
-    """The value with these fields changed."""
+    """A copy of the value with these fields changed."""
     return msgspec.structs.replace(value, **changes)

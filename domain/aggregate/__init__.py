@@ -1,1 +1,1 @@
-"""What every kind of aggregate is made of: how it is decided, evolved, woken and identified."""
+"""What all kinds of aggregates share: decisions, events, timers and identities."""

@@ -10,7 +10,7 @@ from domain.values import Value
 
 
 class DomainEvent(Value):
-    """What every event has besides its place in the stream."""
+    """The fields that every event has, apart from its place in the stream."""
 
     TYPE: ClassVar[str]
     NAME: ClassVar[str]
@@ -21,7 +21,7 @@ class DomainEvent(Value):
 
 
 class CommandRejected(DomainEvent):
-    """A refusal, stored so that the same message is refused again for the same reason."""
+    """A refused command. It is stored so that a copy of the message is refused for the same reason."""
 
     TYPE = "orchestration.command.rejected"
     NAME = "CommandRejectedEvent"

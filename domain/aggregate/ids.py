@@ -9,7 +9,7 @@ from typing import NamedTuple
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,35}")
 _KEY_PART = re.compile(r"[^/]+")
 
-#: Path words of the REST routes (C-33) and the prefixes of every other kind of aggregate.
+#: Not allowed as workflow ids: path words of the REST routes (C-33) and the prefixes of other kinds of aggregates.
 RESERVED_IDS = frozenset(
     [
         "actions",
@@ -51,9 +51,9 @@ def id_fault(workflow_id: str) -> str | None:
 
 
 def derived_id(tenant: str, definition: str, seed: str) -> str:
-    """The id of a start that names none: the same start twice is one workflow.
+    """The id of a workflow whose start names none, so that a repeated start gives the same workflow.
 
-    `seed` is the idempotency key, or without one the CloudEvent's source and id.
+    `seed` is the idempotency key or, if there is none, the CloudEvent's source and id.
     """
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:{tenant}:{definition}:{seed}"))
 

@@ -1,7 +1,7 @@
-"""A kind of aggregate: everything that the engine has to know about it, as functions.
+"""A kind of aggregate, described by functions: all that the engine needs to know about it.
 
-For every kind, the engine takes messages, decides them, appends what happened and publishes what follows. A
-new kind is one module that fills in a `Kind`.
+The engine treats every kind alike: it reads messages, decides, appends the events and publishes what follows.
+A new kind is one module that fills in a `Kind`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class HistoryError(Exception):
 
 
 class State(Protocol):
-    """What the events of one aggregate add up to; `version` counts them, from 1."""
+    """The state after all events of one aggregate. `version` is their number."""
 
     @property
     def id(self) -> str: ...
@@ -38,29 +38,29 @@ S = TypeVar("S", bound=State)
 
 
 class Moment(Value, kw_only=False):
-    """All that a decision may know besides the state and the command. It grows here and nowhere else."""
+    """Everything that a decision may depend on, apart from the state and the command."""
 
     now: datetime
 
 
 class Decided(Value, Generic[S], kw_only=False):
-    """The command applies: what happens, and the state after it."""
+    """The command is accepted: the events, and the state after them."""
 
     events: tuple[DomainEvent, ...]
     state: S
-    #: The first so many events are what the command itself changed; the others follow (PROTOCOL rule 66).
+    #: How many events the command itself caused. They come first; the others follow (PROTOCOL rule 66).
     primary: int
 
 
 class Duplicate(Value, kw_only=False):
-    """The command that began this aggregate, once more: its outcome is published again (PROTOCOL rule 17)."""
+    """A repetition of the command that created this aggregate: its outcome is published again (PROTOCOL rule 17)."""
 
 
 Decision = Decided[S] | Rejection | Duplicate
 
 
 class Send(Value, kw_only=False):
-    """A message to exactly one other aggregate, decided there by what it says (PROTOCOL rule 23)."""
+    """A message to one other aggregate, which decides on it from the message alone (PROTOCOL rule 23)."""
 
     to: str
     #: The last part of `orchestration.internal.<type>`.
@@ -69,7 +69,7 @@ class Send(Value, kw_only=False):
 
 
 class Standing(Value, kw_only=False):
-    """What a refusal says of the state: its status, and the commands that it would take."""
+    """What a refusal reports about the aggregate: its status, and the commands that it would accept."""
 
     status: str | None = None
     allowed_commands: tuple[str, ...] = ()
@@ -97,29 +97,29 @@ def _never(_: State) -> bool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kind(Generic[S]):
-    """How aggregates of one kind live. Every function is pure."""
+    """The behaviour of one kind of aggregate. Every function is pure."""
 
     name: str
-    #: What its ids begin with: `lock:`; workflows, which have ids of their own, have none.
+    #: The prefix of its ids, for example `lock:`. Workflow ids have none.
     prefix: str
-    #: Every event that may happen to it.
+    #: Every type of event that it can have.
     events: tuple[type[DomainEvent], ...]
-    #: Commands that may begin one. Any other needs it to exist.
+    #: Commands that may create an aggregate. All others require that it exists.
     creating: frozenset[type[Any]]
-    #: Commands that add data, which alone can make it too large. Others must stay possible, so that it can end.
+    #: Commands that add data. Only these are refused once it is too large, so that it can still end.
     bringing_data: frozenset[type[Any]] = frozenset()
     decide: Callable[[S | None, Any, Moment], Decision[S]]
-    #: The state after the event; the id is needed for the first event only.
+    #: The state after the event. The id is only needed for the first event.
     evolve: Callable[[S | None, DomainEvent, str], S]
     timers: Callable[[S], Sequence[Timer]] = _no_timers
-    #: When the first of its timers is due.
+    #: When its next timer is due.
     next_due: Callable[[S], datetime | None] = _nothing_due
-    #: What the event sends to other aggregates; the state is that after the whole decision.
+    #: The messages that the event sends to other aggregates. The state is the one after the whole decision.
     sends: Callable[[S, DomainEvent], Sequence[Send]] = _no_sends
-    #: Nothing more is expected: it may leave the memory once it is projected.
+    #: Nothing more will happen to it: it may leave memory once it is projected.
     is_done: Callable[[S], bool] = _never
     standing: Callable[[S], Standing] = _no_standing
-    #: Makes an event that asks a person to look: time, code, detail. None if the kind has no such event.
+    #: Makes an event that raises an incident, from time, code and detail. None if the kind has no such event.
     incident: Callable[[datetime, str, str], DomainEvent] | None = None
 
     @property
@@ -134,10 +134,10 @@ def settle(
     follow: Callable[[S, Sequence[DomainEvent]], Sequence[DomainEvent]],
     aggregate_id: str = "",
 ) -> Decided[S]:
-    """The events with everything that follows from them by itself.
+    """The events, together with all events that follow from them automatically.
 
-    `follow` says what comes next, from the state and the events that led to it, until it has nothing more.
-    At least one event is needed.
+    `follow` returns the next events, given the state and the events that led to it. It is called until it returns
+    none. `primary` has at least one event.
     """
     happened: list[DomainEvent] = []
     following = primary
@@ -152,5 +152,5 @@ def settle(
 
 
 def nothing_follows(_: State, __: Sequence[DomainEvent]) -> Sequence[DomainEvent]:
-    """For `settle`, where events are taken as they are."""
+    """A `follow` for kinds in which events have no consequences."""
     return ()

@@ -1,4 +1,4 @@
-"""Where a message stands in an inbox: the cause of every change of state (PROTOCOL rules 5, 8, 11)."""
+"""The place of a message in an inbox. Every change of state records its cause this way (PROTOCOL rules 5, 8, 11)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class TopicPartition(NamedTuple):
 class Position(Value, kw_only=False):
     """The place of one message.
 
-    `topic_id` keeps a recreated topic or another cluster apart from the old one, `leader_epoch`
-    keeps an offset apart from the same offset before the log was cut (PROTOCOL rule 11).
+    `topic_id` distinguishes a recreated topic, or another cluster, from the old one. `leader_epoch`
+    distinguishes an offset from the same offset before the log was truncated (PROTOCOL rule 11).
     """
 
     topic_id: str

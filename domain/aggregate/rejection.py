@@ -29,7 +29,7 @@ class RejectionCode(StrEnum):
 
 
 class Rejection(Value, kw_only=False):
-    """A refusal is a value: it is stored with its reason and comes back as the command's outcome."""
+    """A refusal is a value, not an exception: it is stored and returned as the command's outcome."""
 
     code: RejectionCode
     detail: str

@@ -12,7 +12,7 @@ class Firing(Value):
 
     #: What is due: `step-timeout`, `schedule-due`, ...
     name: str
-    #: The part of the aggregate that it concerns, for example a step; None for the aggregate itself.
+    #: The part of the aggregate that the timer belongs to, for example a step. None: the aggregate itself.
     subject: str | None
     #: Which one of its kind, for example the attempt.
     number: int

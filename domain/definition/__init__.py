@@ -1,1 +1,1 @@
-"""Workflow definitions: what a saga consists of, and the proof at registration that it is safe."""
+"""Workflow definitions, and the proof at registration that they are safe."""

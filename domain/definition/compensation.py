@@ -29,7 +29,7 @@ class Verification(Value):
 
 
 class CompensationAction(Value):
-    """The undo of one step: which service does what with which input."""
+    """The undo of one step: a service, its operation and the input."""
 
     strategy: CompensationStrategy
     service_name: str

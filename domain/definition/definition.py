@@ -14,7 +14,7 @@ from domain.definition.retry import RetryPolicy
 
 
 class WorkflowType(str):
-    """The type that a definition names; `ORDER_FULFILLMENT` is the one that supports waveless release (S-002-03)."""
+    """The type that a definition names. Only `ORDER_FULFILLMENT` supports waveless release (S-002-03)."""
 
     __slots__ = ()
 
@@ -26,11 +26,11 @@ class WorkflowType(str):
 class StepKind(StrEnum):
     #: Has an undo.
     COMPENSATABLE = "compensatable"
-    #: The point of no return: after it the saga only goes forward.
+    #: The point of no return: after it, the saga only goes forward.
     PIVOT = "pivot"
-    #: After a pivot: is repeated until it succeeds.
+    #: After a pivot: repeated until it succeeds.
     RETRIABLE = "retriable"
-    #: Changes nothing, so there is nothing to undo.
+    #: Changes nothing, so it needs no undo.
     READ_ONLY = "read-only"
 
 
@@ -55,7 +55,7 @@ class StepDefinition:
     name: str = ""
     depends_on: tuple[str, ...] = ()
     input: Template = EMPTY
-    #: False when evaluated: the step is SKIPPED.
+    #: If it evaluates to false, the step is SKIPPED.
     when: Expression | None = None
     timeout_ms: int = 5000
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -67,7 +67,7 @@ class StepDefinition:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkflowDefinition:
-    """A registered version; two are the same only if they are one object.
+    """A registered version of a definition. Compared by identity.
 
     `steps` are in execution order, which is a topological order of `depends_on`.
     """
@@ -83,7 +83,7 @@ class WorkflowDefinition:
     on_cancel: OnCancel = OnCancel.LEAVE
     max_retries: int = 3
     output: Template | None = None
-    #: Faults of an input against the input schema, empty when it fits; compiled outside.
+    #: Checks an input against the input schema and returns the faults. Compiled by the application layer.
     input_faults: Callable[[Mapping[str, Any]], tuple[Mapping[str, str], ...]] = field(
         default=lambda _input: ()
     )
@@ -117,7 +117,7 @@ class WorkflowDefinition:
 
     @cached_property
     def execution_order(self) -> dict[str, int]:
-        """Step id -> its place, from 1."""
+        """Step id -> its place in the execution order, from 1."""
         return {step.id: place for place, step in enumerate(self.steps, 1)}
 
     @cached_property

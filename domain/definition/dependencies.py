@@ -1,4 +1,4 @@
-"""The graph of what depends on what in a definition, which need not be sound yet."""
+"""The dependency graph of a definition that may still be faulty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from domain.definition.definition import StepDefinition
 
 
 class Dependencies:
-    """Direct and transitive dependencies between the steps; unknown ones are left out."""
+    """Direct and transitive dependencies between steps. Dependencies on unknown steps are left out."""
 
     def __init__(self, steps: Sequence[StepDefinition]) -> None:
         ids = {step.id for step in steps}
@@ -20,11 +20,11 @@ class Dependencies:
         self._ancestors = _closure(self._direct)
 
     def ancestors(self, step_id: str) -> frozenset[str]:
-        """Every step that is done before this one begins. In a cycle it holds the step itself."""
+        """Every step that must be done before this one begins. In a cycle, this includes the step itself."""
         return self._ancestors[step_id]
 
     def cycles(self) -> list[tuple[str, ...]]:
-        """Cycles without a common step, each as `(a, b, a)`: a depends on b, b on a."""
+        """Disjoint cycles, each as `(a, b, a)`: a depends on b, and b on a."""
         found: list[tuple[str, ...]] = []
         remaining = {step_id for step_id, above in self._ancestors.items() if step_id in above}
         while remaining:
@@ -35,7 +35,7 @@ class Dependencies:
         return found
 
     def _cyclic(self, ids: set[str]) -> set[str]:
-        """Those that still depend on one of themselves; empty when no cycle is left."""
+        """The steps that still depend on each other; empty if there is no cycle."""
         while True:
             kept = {step_id for step_id in ids if not ids.isdisjoint(self._direct[step_id])}
             if kept == ids:
@@ -52,9 +52,9 @@ class Dependencies:
 
 
 def _closure(direct: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
-    """Everything that can be reached from each of them, through circles as well.
+    """Every node that can be reached from each node, also through cycles.
 
-    Warshall's algorithm, with a row of the matrix in one integer.
+    Warshall's algorithm; each row of the matrix is one integer.
     """
     ids = list(direct)
     places = {step_id: place for place, step_id in enumerate(ids)}
@@ -69,7 +69,7 @@ def _closure(direct: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
 
 
 def execution_order(steps: Iterable[StepDefinition]) -> tuple[StepDefinition, ...]:
-    """Dependencies first, as written where possible; steps in or behind a cycle come last."""
+    """A topological order that keeps the written order where possible. Steps in or after a cycle come last."""
     written = tuple(steps)
     ids = {step.id for step in written}
     waiting_for = [{d for d in step.depends_on if d in ids} for step in written]

@@ -1,4 +1,4 @@
-"""Input mappings: a JSON shape whose leaves may be expressions, compiled outside, evaluated here."""
+"""Input mappings: JSON shapes whose leaves may be expressions. The application compiles them; this evaluates them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _Render = Callable[[Mapping[str, Any]], Any]
 
 
 class ExpressionError(Exception):
-    """An expression that compiles but cannot be evaluated on this document; the message names it and why."""
+    """A valid expression cannot be evaluated on this document. The message names the expression and the reason."""
 
 
 class Expression(Protocol):
@@ -21,12 +21,12 @@ class Expression(Protocol):
 
     @property
     def references(self) -> frozenset[tuple[str, ...]]:
-        """The field paths that it reads, as far as they are fixed: `('steps', 'pick', 'output', 'bin')`."""
+        """The field paths that it reads, as far as they are fixed, for example `('steps', 'pick', 'output', 'bin')`."""
         ...
 
     @property
     def is_path(self) -> bool:
-        """It only reads one field: its value stands in the document as it is."""
+        """It only reads one field, so its value is part of the document."""
         ...
 
     def evaluate(self, document: Mapping[str, Any]) -> Any:
@@ -36,16 +36,16 @@ class Expression(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a step's input is made from.
+    """A template from which a step's input is made.
 
     `shape` is an Expression, a mapping or list of shapes, or a plain JSON value.
     """
 
     shape: Any
     _render: _Render = field(init=False, repr=False, compare=False)
-    #: How often the document stands in the result at most; None if an expression may make more of it.
+    #: How often the result can contain the document, at most. None if an expression may produce more than that.
     copies: int | None = field(init=False, repr=False, compare=False)
-    #: Bytes that the result has besides, at most.
+    #: The bytes that the result has in addition, at most.
     fixed_bytes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -68,11 +68,11 @@ class Template:
         return tuple(expression for _, expression in self.placed_expressions(""))
 
     def placed_expressions(self, path: str) -> tuple[tuple[str, Expression], ...]:
-        """Every expression with its place in the document, where the template is at `path`."""
+        """Every expression with its place in the definition document, given that the template is at `path`."""
         return tuple(_expressions(self.shape, path))
 
     def carries(self, path: tuple[str, ...]) -> bool:
-        """The whole value at that path is part of the result."""
+        """Whether the result contains the whole value at that path."""
         return any(
             expression.is_path and expression.references == frozenset((path,))
             for expression in self.expressions
@@ -80,7 +80,7 @@ class Template:
 
 
 def _renderer(shape: Any) -> _Render:
-    """The shape as a function: looked through once, not for every request."""
+    """The shape compiled to a function, so that it is not traversed again for every request."""
     if isinstance(shape, dict):
         items = cast("dict[str, Any]", shape).items()
         fields = [(name, _renderer(inner)) for name, inner in items]
@@ -93,7 +93,7 @@ def _renderer(shape: Any) -> _Render:
 
 
 def _fixed_bytes(shape: Any) -> int:
-    """At most; an expression's own value is not counted."""
+    """An upper bound. The values of expressions are not counted."""
     if isinstance(shape, dict):
         items = cast("dict[str, Any]", shape).items()
         return 2 + sum(6 * len(name) + 4 + _fixed_bytes(inner) for name, inner in items)

@@ -1,4 +1,4 @@
-"""Names and numbers that a definition may use."""
+"""The names and numbers that a definition may use."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from domain.definition.faults import Fault, Rule
 from domain.definition.retry import RetryPolicy
 
 MAX_NAME_LENGTH = 255
-#: A service is part of a topic's name, and Kafka takes 249 characters with every prefix.
+#: The service is part of a topic name, for which Kafka allows 249 characters, prefix included.
 MAX_SERVICE_LENGTH = 200
 _YEAR_SECONDS = 366 * 24 * 3600
-#: With 64 doublings, the most that the policy takes, the delay stays a finite number.
+#: Even after 64 doublings, the most that a policy allows, the delay is a finite number.
 _MAX_MULTIPLIER = 100.0
 _MAX_RETRIES = 1_000_000
 _MAX_VERSION = 2**31 - 1
-#: A template stands around values of other messages, which may be 64 deep, and all of it within documents: MongoDB
-#: has 100 levels.
+#: A template wraps values of other messages, which may be 64 levels deep, and all of it is part of a document.
+#: MongoDB allows 100 levels.
 MAX_TEMPLATE_DEPTH = 16
 
-#: Each event of a workflow looks at its steps, and the proof at every path between them.
+#: Deciding an event costs time for every step; the proof costs time for every path between them.
 MAX_STEPS = 1000
 MAX_DEPENDENCIES = 10_000
 
@@ -36,7 +36,7 @@ _VERSION_SUFFIX = re.compile(r".*-v[0-9]+")
 
 
 def size_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
-    """Too many steps to run, or to prove safe quickly; nothing else is checked then."""
+    """Faults of a definition with too many steps to run, or to prove safe quickly. Then nothing else is checked."""
     steps = len(definition.steps)
     if steps > MAX_STEPS:
         message = f"has {steps} steps; at most {MAX_STEPS} are possible: split the workflow"
@@ -51,7 +51,7 @@ def size_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
 
 
 def limit_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
-    """Names that cannot be keys, topics or labels, and numbers out of their range."""
+    """Faults of names that cannot be keys, topics or labels, and of numbers out of range."""
     yield from _named(definition.name, "name")
     if _VERSION_SUFFIX.fullmatch(definition.name):
         message = f"{definition.name!r} ends like a version; leave '-v<number>' to `version`"

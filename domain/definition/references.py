@@ -1,4 +1,4 @@
-"""The proof that every expression reads only what is there when it is evaluated."""
+"""The proof that every expression reads only values that exist when it is evaluated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domain.definition.dependencies import Dependencies
 from domain.definition.expression import Expression
 from domain.definition.faults import Fault, Rule
 
-#: Whether the input schema leaves room for this path below `input`.
+#: Whether the input schema allows this path below `input`.
 KnownInput = Callable[[tuple[str, ...]], bool]
 
 #: What an expression sees (`WorkflowInstance.document`).
@@ -20,7 +20,7 @@ _STEP_FIELDS = ("output", "status")
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Expressions with their places, and the steps that are done when they are evaluated."""
+    """Expressions with their places, and the steps that are certainly done when they are evaluated."""
 
     step: str | None
     expressions: tuple[tuple[str, Expression], ...]
@@ -30,7 +30,7 @@ class _Scope:
 def reference_faults(
     definition: WorkflowDefinition, dependencies: Dependencies, is_known_input: KnownInput
 ) -> Iterator[Fault]:
-    """Misspelt paths, inputs that a closed schema excludes, and steps that need not be done."""
+    """Faults: misspelt paths, inputs that a closed schema excludes, and steps that may not be done."""
     for scope in _scopes(definition, dependencies):
         for place, expression in scope.expressions:
             for path in sorted(expression.references):

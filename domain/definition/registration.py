@@ -1,7 +1,7 @@
 """The proof at registration: a definition that passes never strands a saga (S-002-47, C-11).
 
-Until the pivot is done everything done can be undone, and from then on everything left can only
-succeed. All faults are found at once, so that an author mends a definition in one go.
+Until the pivot is done, everything done can be undone. From then on, every remaining step can only succeed.
+All faults are reported together, so that an author can fix them in one go.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from domain.definition.references import KnownInput, reference_faults
 
 
 def any_input(_path: tuple[str, ...]) -> bool:
-    """Without an input schema every field may be there."""
+    """Without an input schema, any field may exist."""
     return True
 
 
 def registration_faults(
     definition: WorkflowDefinition, is_known_input: KnownInput = any_input
 ) -> tuple[Fault, ...]:
-    """Every reason to refuse the definition; empty: it is safe to run."""
+    """Every reason to refuse the definition; empty if it is safe to run."""
     too_many = tuple(size_faults(definition))
     if too_many:
         return too_many
@@ -59,7 +59,7 @@ def _structure_faults(
                 )
                 yield _fault(Rule.UNKNOWN_DEPENDENCY, step.id, "dependsOn", message)
     if len(counts) < len(definition.steps):
-        return  # as long as two steps share a name, nobody knows which one a dependency means
+        return  # if two steps share a name, a dependency is ambiguous
     cycles = dependencies.cycles()
     for cycle in cycles:
         message = f"{' -> '.join(cycle)} is a circle; take out one of these dependencies"
@@ -84,7 +84,7 @@ def _order_faults(definition: WorkflowDefinition) -> Iterator[Fault]:
 
 
 def consistency_faults(definition: WorkflowDefinition) -> tuple[str, ...]:
-    """Steps that change something and have no undo (S-002-47)."""
+    """Faults of steps that change something but have no undo (S-002-47)."""
     return tuple(
         step.id
         for step in definition.steps

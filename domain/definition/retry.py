@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from domain.values import Value
 
-#: Retries that may follow each other as fast as their policy says. Every later one waits at least
-#: `LATER_DELAY_MIN_MS`: no policy may turn a service that is down into a loop without a pause.
+#: This many retries may follow each other as fast as the policy allows. Every later one waits at least
+#: `LATER_DELAY_MIN_MS`, so that no policy makes the engine call a dead service in a tight loop.
 QUICK_RETRIES = 3
 LATER_DELAY_MIN_MS = 1000
 
@@ -34,9 +34,9 @@ class RetryPolicy(Value):
         return int(min(float(self.max_delay_ms), delay_ms))
 
     def delay(self, retries: int, key: str, attempt: int) -> timedelta:
-        """The delay with jitter: within `jitter` x delay around it, drawn from key and attempt, so replay agrees.
+        """The delay with jitter, at most `jitter` x delay. It is drawn from key and attempt, so a replay agrees.
 
-        At least a second from the fourth retry on, whatever the policy says.
+        From the fourth retry on it is at least a second.
         """
         delay_ms = self.calculate_delay(retries)
         if self.jitter:

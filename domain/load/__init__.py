@@ -1,1 +1,1 @@
-"""The load of services, and how work is spread by it."""
+"""The load of services, and how work is distributed by load."""

@@ -1,4 +1,4 @@
-"""What happens to the load of the system as a whole."""
+"""Events about the load of the whole system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from domain.aggregate.event import DomainEvent
 
 
 class SystemLoadRebalanced(DomainEvent):
-    """Of the aggregate `system`, not of a workflow."""
+    """An event of the aggregate `system`, not of a workflow."""
 
     TYPE = "orchestration.system.load.rebalanced"
     NAME = "SystemLoadRebalancedEvent"

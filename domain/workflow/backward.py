@@ -1,6 +1,6 @@
-"""Going back: what is unresolved is sealed, then what is done is undone, in reverse over the dependency graph.
+"""Going back: seal the unresolved steps, then undo the completed ones, in reverse order of the dependency graph.
 
-Undos run in parallel only where the graph allows.
+Undos run in parallel only where no dependency orders them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from domain.workflow.weight import (
     too_large,
 )
 
-#: A step's status, which a mapping may read, has other lengths later on.
+#: Room for a step's status: a mapping may read it, and its text may get longer.
 _STATUSES_BYTES = 8
 
 
@@ -95,7 +95,7 @@ def _schedule_undos(
     now: datetime,
     requests: Requests,
 ) -> list[DomainEvent]:
-    """The next attempts, as many as one commit holds; the others follow when these are answered."""
+    """The next attempts, as many as fit into one commit. The others follow when these are answered."""
     events: list[DomainEvent] = []
     for step, purpose in attempts:
         if requests.is_full:
@@ -108,7 +108,7 @@ def _schedule_undos(
 
 
 def _may_be_undone(instance: WorkflowInstance, step: StepDefinition) -> bool:
-    """Its undo has not begun, or failed before, and nothing that depends on it is still done or unknown."""
+    """Its undo may begin: it has not begun or may be repeated, and no dependent step is still done or unknown."""
     execution = instance.steps[step.id]
     return (
         execution.awaits_undo
@@ -127,7 +127,7 @@ def _is_clear(definition: WorkflowDefinition, execution: StepExecution) -> bool:
 
 
 def _is_busy(execution: StepExecution) -> bool:
-    """It still waits for an answer or a timer of its own."""
+    """It still waits for an answer or for one of its timers."""
     if execution.unanswered:
         return True
     undo = execution.undo
@@ -144,7 +144,8 @@ def schedule_undo(
 ) -> StepScheduled | StepCompensationFailed:
     """The next attempt of a step's undo, or of the check that the undo worked.
 
-    One that no message holds has failed for good: then people undo it, and force-compensate says so.
+    If its request is too large for a message, the undo has failed for good. Then a person has to undo the step, and
+    confirms it with force-compensate.
     """
     action = step.compensation
     assert action is not None
@@ -178,7 +179,7 @@ def schedule_undo(
 
 
 def undo_fault(instance: WorkflowInstance, step: StepDefinition, now: datetime) -> str | None:
-    """Why the undo of a step that is done, or its verification, could not be sent; None if it can."""
+    """Why the request for the step's undo, or for its verification, is too large; None if both can be sent."""
     action = step.compensation
     if action is None or is_light(instance.held, step):
         return None
@@ -194,7 +195,7 @@ def undo_fault(instance: WorkflowInstance, step: StepDefinition, now: datetime) 
 def _undo_request(
     instance: WorkflowInstance, step: StepDefinition, now: datetime, purpose: Purpose
 ) -> StepRequest:
-    """The output goes along where the message holds it, or where the mapping has it not already."""
+    """The request, with the step's output unless the mapped input contains it and the message would be too large."""
     action = step.compensation
     assert action is not None
     execution = instance.steps[step.id]
@@ -224,7 +225,7 @@ def _undo_request(
 
 
 def _render_undo(instance: WorkflowInstance, template: Template) -> Any:
-    """An undo must not stop at its mapping: what cannot be evaluated is left to `stepOutput`."""
+    """A faulty mapping must not prevent an undo: the input is then empty, and the participant has `stepOutput`."""
     try:
         return template.render(instance.document())
     except ExpressionError:
@@ -232,7 +233,7 @@ def _render_undo(instance: WorkflowInstance, template: Template) -> Any:
 
 
 def _give_up_seals(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:
-    """Forced: each is asked, but not waited for, and somebody has to look at what it did."""
+    """Forced: seal each open step without waiting for the answer, and raise an incident for it."""
     events: list[DomainEvent] = []
     for step in instance.steps.values():
         if not step.unanswered:
@@ -261,7 +262,7 @@ def _give_up_seals(instance: WorkflowInstance, now: datetime) -> list[DomainEven
 def _take_as_undone(
     instance: WorkflowInstance, failed: Sequence[StepExecution], now: datetime
 ) -> list[StepCompensated]:
-    """Forced: what cannot be undone counts as undone, on the operator's word."""
+    """Forced: a step that cannot be undone counts as undone, because the operator says so."""
     events: list[StepCompensated] = []
     for step in failed:
         action = instance.definition.compensation_of(step.step_id)
@@ -283,7 +284,7 @@ def _take_as_undone(
 def _do_not_wait(
     instance: WorkflowInstance, now: datetime, requests: Requests
 ) -> list[DomainEvent]:
-    """Forced: an undo that waits for its retry is tried now, and for the last time."""
+    """Forced: an undo that waits for its retry is tried now, one last time."""
     waiting = (
         (
             instance.definition.step(step.step_id),

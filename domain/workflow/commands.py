@@ -1,4 +1,4 @@
-"""What a workflow can be asked or told: the commands of users and the messages of participants and timers."""
+"""The messages that a workflow accepts: commands of users, answers of participants, and timers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ResumeWorkflow(Value):
 
 
 class CancelWorkflow(Value):
-    """`compensate` None: as the definition's `onCancel` says."""
+    """If `compensate` is None, the definition's `onCancel` applies."""
 
     reason: str | None = None
     compensate: bool | None = None
@@ -41,7 +41,7 @@ class CompensateWorkflow(Value):
 
 
 class ForceCompensateWorkflow(Value):
-    """Undo what can be undone; what cannot is taken as undone on the operator's word."""
+    """Undo what can be undone. What cannot be undone counts as undone, because the operator says so."""
 
     reason: str | None = None
     actor: str = "system"
@@ -66,7 +66,7 @@ class EnableWaveless(Value):
 
 
 class ExecuteStep(Value):
-    """Dispatch a step now, or record its outcome in the participant's name (`output` or `error`)."""
+    """Dispatch a step now, or record its outcome (`output` or `error`) in place of the participant."""
 
     step_id: str
     input: Any = None
@@ -85,7 +85,7 @@ class Purpose(StrEnum):
 class HandleStepReply(Value):
     """A participant's answer: success with `output`, or failure with `error`.
 
-    `performed` with an `error`: the effect is there, and the error says why its output cannot be kept.
+    `performed` with an `error`: the step was performed, and the error says why its output cannot be kept.
     """
 
     step_id: str
@@ -97,7 +97,7 @@ class HandleStepReply(Value):
     performed: bool = False
     execution_time_ms: int = 0
     snapshot: Any = None
-    #: Who answers, if not the step's own service.
+    #: The sender of the answer, if it is not the step's service.
     actor: str | None = None
 
 
@@ -110,7 +110,7 @@ class HandleSealAnswer(Value):
     attempt: int | None = None
     #: Why the output of a performed step cannot be kept.
     error: WorkflowError | None = None
-    #: Who answers, if not the step's own service.
+    #: The sender of the answer, if it is not the step's service.
     actor: str | None = None
 
 

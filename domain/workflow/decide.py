@@ -1,6 +1,6 @@
-"""`decide(state, command, now)`: which events a command leads to, or why it is refused.
+"""`decide(state, command, now)`: the events that a command causes, or the reason why it is refused.
 
-One handler per command says what the command itself changes; the saga coordinator adds what follows.
+Each command has a handler, which returns the events of the command itself. `next_events` adds what follows from them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ Decision = kind.Decision[WorkflowInstance]
 
 
 def decide(instance: WorkflowInstance | None, command: Command, at: Moment) -> Decision:
-    """The decision on one command. Time never runs backwards within an instance (PROTOCOL rule 13)."""
+    """The decision on one command. Within an instance, time never runs backwards (PROTOCOL rule 13)."""
     if isinstance(command, StartWorkflow):
         return _start(instance, command, at.now)
     if instance is None:
@@ -79,7 +79,7 @@ def _settled(
     requests = Requests()
 
     def follow(after: WorkflowInstance, last: Sequence[DomainEvent]) -> Sequence[DomainEvent]:
-        # Sending attempts out enables nothing else: everything that was ready is among them.
+        # Scheduling enables nothing else: everything that was ready has just been scheduled.
         if all(type(event) is StepScheduled for event in last):
             return ()
         return next_events(after, now, requests)
@@ -90,9 +90,9 @@ def _settled(
 def next_events(
     instance: WorkflowInstance, now: datetime, requests: Requests
 ) -> Sequence[DomainEvent]:
-    """What follows now; nothing while the instance waits for answers, timers or people.
+    """The next events; none while the instance waits for an answer, a timer or a person.
 
-    `requests`: those of this decision so far.
+    `requests` holds the requests of this decision so far.
     """
     resolved = resolve_incidents(instance, now) if instance.incidents else ()
     if resolved:
@@ -268,7 +268,7 @@ def _signal(instance: WorkflowInstance, command: SignalWorkflow, now: datetime) 
 
 @lru_cache(maxsize=4096)
 def _reads_signals(step: StepDefinition) -> bool:
-    """Its undo or the verification of it may read what signals bring."""
+    """Whether its undo, or the verification of the undo, may read the payload of signals."""
     action = step.compensation
     if action is None:
         return False
@@ -337,7 +337,7 @@ def _execute_step(instance: WorkflowInstance, command: ExecuteStep, now: datetim
 
 
 def _completes_what_was_done(instance: WorkflowInstance, command: ExecuteStep) -> bool:
-    """The workflow failed for an output that could not be kept; with another one it goes on as after a retry."""
+    """Whether the workflow failed only because an output could not be kept: with a usable one it continues."""
     execution = instance.steps.get(command.step_id)
     return (
         instance.status is WorkflowStatus.FAILED

@@ -1,7 +1,7 @@
-"""Everything that can happen to a workflow: the thirteen events of the requirements and the finer ones.
+"""The events of a workflow: the thirteen that the requirements name, and finer ones.
 
-`TYPE` is the CloudEvents type, `NAME` the sources' name (`data.eventType`), `KIND` the sources' name of the
-sort of history entry, if any. Id, version and aggregate of an event follow from its place in the stream.
+`TYPE` is the CloudEvents type, `NAME` the name in the requirements (`data.eventType`), and `KIND` the requirements'
+name for the kind of history entry, if any. An event's id, version and aggregate follow from its place in the stream.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from domain.workflow.status import WorkflowPriority
 
 
 class StartFacts(Value):
-    """What a start command settles for the life of the instance."""
+    """Facts that the start command fixes for the life of the instance."""
 
     definition: WorkflowDefinition
     input: Mapping[str, Any]
@@ -37,13 +37,13 @@ class StartFacts(Value):
     timeout_seconds: int = 300
     max_retries: int = 3
     idempotency_key: str | None = None
-    #: Tells a repeated start from another start under the same key (PROTOCOL rule 17).
+    #: Distinguishes a repeated start from a different start under the same key (PROTOCOL rule 17).
     payload_hash: str = ""
     traceparent: str | None = None
 
 
 class StepRequest(Value):
-    """What a participant is asked to do; stored whole, so that it is published again byte for byte."""
+    """A request to a participant. It is stored whole, so that a repetition is identical byte for byte."""
 
     workflow_id: str
     step_id: str
@@ -54,7 +54,7 @@ class StepRequest(Value):
     attempt: int
     round: int
     deadline: datetime
-    # Of a compensation only.
+    # Only in requests for a compensation.
     strategy: str | None = None
     step_output: Any = None
     snapshot: Any = None
@@ -62,7 +62,7 @@ class StepRequest(Value):
 
 
 class SealRequest(Value):
-    """Was it done? If not, never do it (PROTOCOL rule 1)."""
+    """Asks whether the step was performed and, if not, forbids performing it from now on (PROTOCOL rule 1)."""
 
     workflow_id: str
     step_id: str
@@ -76,7 +76,7 @@ class SealRequest(Value):
 
 
 class WorkflowAccepted(DomainEvent):
-    """It is known and waits for its release or its lock."""
+    """The workflow is known, and waits for its release or its lock."""
 
     TYPE = "orchestration.workflow.accepted"
     NAME = "WorkflowAcceptedEvent"
@@ -188,8 +188,8 @@ class StepExecuted(DomainEvent):
 class StepFailed(DomainEvent):
     """An attempt failed.
 
-    `answered` is False when the attempt may have had an effect all the same: the participant did not
-    answer, or its answer promises nothing. An attempt of a read-only step has none.
+    `answered` is False if the attempt may still have had an effect: the participant did not answer, or its answer
+    does not exclude one. A read-only step has no effect.
     """
 
     TYPE = "orchestration.workflow.step.failed"
@@ -206,7 +206,7 @@ class StepFailed(DomainEvent):
     will_retry: bool
     answered: bool
     next_attempt_at: datetime | None = None
-    #: True: the effect is there, and only what came of it cannot be kept. Never performed again.
+    #: True: the step was performed, but its output cannot be kept. It is never performed again.
     performed: bool | None = None
 
 
@@ -214,7 +214,7 @@ class StepRetryScheduled(DomainEvent):
     TYPE = "orchestration.workflow.step.retry-scheduled"
     NAME = "WorkflowStepRetryScheduledEvent"
     step_id: str
-    #: The attempt to come.
+    #: The number of the next attempt.
     attempt: int
     round: int
     due_at: datetime
@@ -230,7 +230,7 @@ class StepSkipped(DomainEvent):
 
 
 class StepUnresolved(DomainEvent):
-    """Nobody knows whether the step happened; its service is asked to seal it, again at `next_seal_at`."""
+    """The outcome of the step is unknown. Its service is asked to seal it, and asked again at `next_seal_at`."""
 
     TYPE = "orchestration.workflow.step.unresolved"
     NAME = "WorkflowStepUnresolvedEvent"
@@ -245,7 +245,7 @@ class StepUnresolved(DomainEvent):
 
 
 class StepSealed(DomainEvent):
-    """The answer to the seal: performed (with its output), or never to be."""
+    """The answer to a seal request: performed, with the output, or never will be."""
 
     TYPE = "orchestration.workflow.step.sealed"
     NAME = "WorkflowStepSealedEvent"
@@ -255,7 +255,7 @@ class StepSealed(DomainEvent):
     output: Any = None
     snapshot: Any = None
     attempt: int | None = None
-    #: An operator gave up asking; nobody knows.
+    #: An operator gave up asking: the outcome stays unknown.
     forced: bool = False
     #: Why the output of a performed step cannot be kept.
     error: WorkflowError | None = None
@@ -282,7 +282,7 @@ class CompensationStarted(DomainEvent):
     reason: str | None
     #: FAILURE, COMMAND, CANCEL or FORCE.
     trigger: str
-    #: What is completed now, in the order of its undoing; sealing may add steps.
+    #: The steps that are completed now, in the order in which they are undone. Sealing may add steps.
     steps: tuple[str, ...]
 
 
@@ -304,7 +304,7 @@ class StepCompensated(DomainEvent):
     operation: str
     attempt: int
     execution_time_ms: int
-    #: An operator's word, not the participant's.
+    #: Declared by an operator, not reported by the participant.
     forced: bool = False
 
 
@@ -327,7 +327,7 @@ class StepCompensationFailed(DomainEvent):
 
 
 class IncidentRaised(DomainEvent):
-    """Somebody has to look: nothing goes on by itself."""
+    """A person has to act: nothing continues automatically."""
 
     TYPE = "orchestration.workflow.incident-raised"
     NAME = "WorkflowIncidentRaisedEvent"
@@ -344,7 +344,7 @@ class IncidentResolved(DomainEvent):
     resolution: str
 
 
-#: The thirteen concrete events that the requirements name (S-002-129).
+#: The thirteen events that the requirements name (S-002-129).
 REQUIRED_EVENTS: tuple[type[DomainEvent], ...] = (
     WorkflowStarted,
     WorkflowCompleted,

@@ -1,4 +1,4 @@
-"""`evolve(state, event) -> state`: the only way in which an instance changes, live and in replay alike."""
+"""`evolve(state, event) -> state`: the only way in which an instance changes, both live and in a replay."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ from domain.workflow.status import (
 from domain.workflow.step import StepExecution
 from domain.workflow.weight import at_most, held_at_start
 
-#: An instance shows its newest errors; all of them are in its history.
+#: An instance keeps its newest errors. All of them are in the history.
 ERRORS_KEPT = 50
 
 
 def evolve(
     instance: WorkflowInstance | None, event: DomainEvent, workflow_id: str = ""
 ) -> WorkflowInstance:
-    """The state after the event. `workflow_id` is needed for the first event only."""
+    """The state after the event. `workflow_id` is only needed for the first event."""
     if instance is None:
         if isinstance(event, (WorkflowStarted, WorkflowAccepted)):
             return _begin(event, workflow_id)

@@ -1,4 +1,4 @@
-"""What can go wrong with a step, and whether it is worth another attempt."""
+"""Errors of steps, and whether another attempt is worthwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from domain.values import Value
 
 
 class ErrorType:
-    """The named error types; the list is open, a participant may send any other (S-002-15)."""
+    """The predefined error types. The list is open: a participant may send any other (S-002-15)."""
 
     VALIDATION_ERROR = "VALIDATION_ERROR"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -37,7 +37,7 @@ class WorkflowError(Value):
     recoverable: bool
     attempt: int | None = None
     occurred_at: datetime | None = None
-    #: A participant says so of an error of any type.
+    #: Set by the participant, whatever the type of the error.
     outcome_unknown: bool = False
 
     @staticmethod
@@ -49,7 +49,7 @@ class WorkflowError(Value):
         error_type: str,
         recoverable: bool | None = None,
     ) -> WorkflowError:
-        """An error whose `recoverable` is the type's default unless given (S-003-20)."""
+        """An error. Without `recoverable`, the default of its type applies (S-003-20)."""
         return WorkflowError(
             step_id=step_id,
             service_name=service_name,
@@ -76,10 +76,10 @@ class WorkflowError(Value):
 
     @property
     def requires_compensation(self) -> bool:
-        """What was done before has to be undone, whatever the error was, once it is final (CONTRACT 1)."""
+        """Whether earlier steps must be undone. Any final error requires it, whatever its type (CONTRACT 1)."""
         return True
 
     @property
     def leaves_outcome_open(self) -> bool:
-        """This error cannot promise that the attempt did nothing (PROTOCOL rule 3)."""
+        """Whether the attempt may have had an effect despite this error (PROTOCOL rule 3)."""
         return self.outcome_unknown or self.error_type == ErrorType.UNKNOWN

@@ -1,4 +1,4 @@
-"""Going forward: what is ready is scheduled; a workflow with nothing left to do completes or fails."""
+"""Going forward: schedule the steps that are ready, and complete or fail the workflow when none is left."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from domain.workflow.weight import (
     too_large,
 )
 
-#: Code of what no message holds.
+#: Error code of something that is too large for a message.
 TOO_LARGE = "TOO_LARGE"
 
 
 def forward(instance: WorkflowInstance, now: datetime, requests: Requests) -> Sequence[DomainEvent]:
-    """What is ready begins; the workflow fails with a step, and completes with the last one."""
+    """Begin the steps that are ready. The workflow fails when a step fails, and completes with the last one."""
     ready: list[StepDefinition] = []
     satisfied = 0
     for step in instance.definition.steps:
@@ -66,7 +66,7 @@ def forward(instance: WorkflowInstance, now: datetime, requests: Requests) -> Se
 def _begin(
     instance: WorkflowInstance, ready: Sequence[StepDefinition], now: datetime, requests: Requests
 ) -> Sequence[DomainEvent]:
-    """Attempts of as many steps as one commit holds; the others follow when these are answered."""
+    """Attempts of as many steps as fit into one commit. The others follow when these are answered."""
     scheduled: list[DomainEvent] = []
     for step in ready:
         if requests.is_full:
@@ -84,7 +84,7 @@ def _begin(
 def _begin_step(
     instance: WorkflowInstance, step: StepDefinition, now: datetime
 ) -> StepScheduled | StepSkipped | WorkflowFailed:
-    """A step's first attempt, unless its condition does not hold or its input cannot be made."""
+    """The first attempt of a step. It is skipped if its condition is false; the workflow fails if it has no input."""
     try:
         if step.when is not None and not step.when.evaluate(instance.document()):
             return StepSkipped(
@@ -98,7 +98,7 @@ def _begin_step(
 def _attempt(
     instance: WorkflowInstance, step: StepDefinition, now: datetime
 ) -> StepScheduled | WorkflowFailed:
-    """The next attempt. The workflow fails if its input cannot be made or sent, or its undo could not be."""
+    """The next attempt. The workflow fails if the step's request, or a later undo, could not be made or sent."""
     try:
         event = schedule_step(instance, step, now)
     except ExpressionError as fault:
@@ -110,7 +110,7 @@ def _attempt(
 def retry_step(
     instance: WorkflowInstance, step: StepDefinition, now: datetime
 ) -> Sequence[DomainEvent]:
-    """The next attempt, or the failure of the workflow that cannot send it."""
+    """The next attempt, or the failure of the workflow if it cannot be sent."""
     event = _attempt(instance, step, now)
     return fail(instance, event.error, now) if isinstance(event, WorkflowFailed) else (event,)
 
@@ -150,10 +150,10 @@ def schedule_step(
     input: Any = None,
     actor: str = "system",
 ) -> StepScheduled:
-    """The next attempt of a step; a new round after it was compensated or sealed (PROTOCOL rule 10).
+    """The next attempt of a step, in a new round if it was compensated or sealed (PROTOCOL rule 10).
 
-    Its service may have sealed it as soon as it was asked to, whatever resolved the step in the
-    end. A later attempt sends the same input as the first of its round. Raises ExpressionError.
+    A step that was asked to seal also gets a new round: its service may have sealed it, whatever resolved the step
+    in the end. All attempts of a round send the same input. Raises ExpressionError.
     """
     execution = instance.steps[step.id]
     was_sealed = execution.seal_attempt > 0 and not execution.performed
@@ -189,9 +189,9 @@ def schedule_step(
 
 
 def fail(instance: WorkflowInstance, error: WorkflowError, now: datetime) -> Sequence[DomainEvent]:
-    """The workflow fails and, unless it holds or is past a pivot, compensates in the same commit (S-003-29).
+    """Fail the workflow and start compensation in the same commit, unless it holds or is past a pivot (S-003-29).
 
-    A pivot that may have happened decides between back and forward, so it is resolved before anything else.
+    If the outcome of the pivot is unknown, it is resolved first, because it decides between going back and forward.
     """
     pivot = instance.open_pivot
     if pivot is not None:
@@ -215,7 +215,7 @@ def fail(instance: WorkflowInstance, error: WorkflowError, now: datetime) -> Seq
 
 
 def _resolve(instance: WorkflowInstance, step_id: str, now: datetime) -> Sequence[DomainEvent]:
-    """Wait for the running attempt or the seal's answer; ask for the seal once nothing runs any more."""
+    """Wait for the running attempt or for the answer to the seal. Request the seal once no attempt runs."""
     execution = instance.steps[step_id]
     if execution.status is StepStatus.EXECUTING or execution.seal_attempt:
         return ()
@@ -223,7 +223,8 @@ def _resolve(instance: WorkflowInstance, step_id: str, now: datetime) -> Sequenc
 
 
 def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
-    """Every step is satisfied. An output that cannot be made is an incident, not a reason to undo the work."""
+    """Complete the workflow: every step is satisfied. If its output cannot be made, an incident is raised and the work
+    stays done."""
     template = instance.definition.output
     output: Any = None
     incidents: tuple[IncidentRaised, ...] = ()
@@ -238,7 +239,7 @@ def complete(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]
 
 
 def _output(instance: WorkflowInstance, template: Template) -> Any:
-    """Raises ExpressionError, also for an output that no message holds."""
+    """The workflow's output. Raises ExpressionError, also if the output is too large for a message."""
     output = template.render(instance.document())
     if not is_light_template(instance.held, template):
         size = json_bytes(output)

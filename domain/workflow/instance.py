@@ -1,4 +1,4 @@
-"""The aggregate: one run of one definition version (S-003-10, S-002-06 to S-002-09)."""
+"""The workflow aggregate: one run of one version of a definition (S-003-10, S-002-06 to S-002-09)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from domain.workflow.incident import Incident
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
 
-#: What an instance is said to be at: the first of what comes first here.
+#: The order of preference for the current step of an instance.
 _CURRENT = {
     StepStatus.EXECUTING: 0,
     StepStatus.COMPENSATING: 1,
@@ -24,7 +24,7 @@ _CURRENT = {
 
 
 class WorkflowInstance(Value):
-    """The state that the events of one workflow add up to. `version` counts them, from 1."""
+    """The state after all events of one workflow. `version` is their number."""
 
     id: str
     facts: StartFacts
@@ -36,9 +36,9 @@ class WorkflowInstance(Value):
     updated_at: datetime
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    #: When the workflow times out, None while its clock stands still or it has no time-out.
+    #: When the workflow times out. None if it has no time-out, or while its clock is stopped.
     timeout_at: datetime | None = None
-    #: Grows when the clock starts again, so that a time-out of before is not mistaken for one of now.
+    #: Incremented when the clock restarts, so that an old time-out is not mistaken for a current one.
     clock_round: int = 1
     paused_at: datetime | None = None
     retry_count: int = 0
@@ -50,15 +50,15 @@ class WorkflowInstance(Value):
     compensation_status: CompensationStatus = CompensationStatus.NONE
     compensation_reason: str | None = None
     compensation_started_at: datetime | None = None
-    #: In the order of their undoing.
+    #: In the order in which they were undone.
     compensated_steps: tuple[str, ...] = ()
-    #: What cannot be undone is taken as undone (force-compensate).
+    #: Steps that cannot be undone count as undone (force-compensate).
     forced: bool = False
     signals: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    #: Those that are open, in the order of their raising.
+    #: The open incidents, oldest first.
     incidents: tuple[Incident, ...] = ()
-    #: Bytes that its expressions and requests can read, at most (`weight`). An estimate: how it came about
-    #: may make it differ between equal states.
+    #: An upper bound of the bytes that expressions and requests can read (`weight`). It is an estimate, and may differ
+    #: between states that are otherwise equal.
     held: int = 0
 
     def __eq__(self, other: object) -> bool:
@@ -82,12 +82,12 @@ class WorkflowInstance(Value):
 
     @property
     def is_past_pivot(self) -> bool:
-        """From here the saga only goes forward."""
+        """Whether the pivot is done, so that the saga only goes forward."""
         return any(self.steps[step_id].is_done for step_id in self.definition.pivots)
 
     @property
     def open_pivot(self) -> str | None:
-        """The pivot, if it may have happened and the outcome is unknown."""
+        """The pivot, if its outcome is unknown and it may have been performed."""
         for step_id in self.definition.pivots:
             if self.steps[step_id].unanswered:
                 return step_id
@@ -101,7 +101,7 @@ class WorkflowInstance(Value):
 
     @property
     def executed_steps(self) -> tuple[str, ...]:
-        """Steps whose effect happened (undone or not), in the order of their completion."""
+        """Steps that were performed, undone or not, in order of completion."""
         done = [step for step in self.steps.values() if step.completion_order]
         return tuple(step.step_id for step in sorted(done, key=lambda step: step.completion_order))
 
@@ -111,7 +111,7 @@ class WorkflowInstance(Value):
 
     @property
     def steps_requiring_compensation(self) -> tuple[str, ...]:
-        """Completed steps with an undo, in the order of their undoing: last completed first."""
+        """Completed steps that have an undo, in the order in which they are undone: last completed first."""
         return tuple(
             step_id
             for step_id in reversed(self.executed_steps)
@@ -125,7 +125,7 @@ class WorkflowInstance(Value):
 
     @property
     def progress(self) -> int:
-        """Percent of the steps that are completed or skipped, undone ones included (0 to 100)."""
+        """Percentage of steps that are completed or skipped, including those undone since (0 to 100)."""
         done = sum(
             step.status.is_satisfied or step.completion_order > 0 for step in self.steps.values()
         )
@@ -133,7 +133,7 @@ class WorkflowInstance(Value):
 
     @property
     def compensation_progress(self) -> int:
-        """Percent of the undos that are done (0 to 100)."""
+        """Percentage of undos that are done (0 to 100)."""
         if self.compensation_status is CompensationStatus.COMPLETED:
             return 100
         done = len(self.compensated_steps)
@@ -143,7 +143,7 @@ class WorkflowInstance(Value):
 
     @property
     def current_step_id(self) -> str | None:
-        """The step that is worked on, or would be next; None at the end."""
+        """The step that is running, or would be next. None at the end."""
         if self.status.is_terminal:
             return None
         open_steps = [step for step in self.steps.values() if step.status in _CURRENT]
@@ -170,7 +170,7 @@ class WorkflowInstance(Value):
 
     @property
     def allowed_commands(self) -> tuple[str, ...]:
-        """What would not be refused now, for people and their buttons."""
+        """The commands that would be accepted now, for user interfaces."""
         match self.status:
             case WorkflowStatus.PENDING:
                 return ("cancel", "signal")
@@ -201,7 +201,7 @@ class WorkflowInstance(Value):
         return (*retry, "compensate", "force-compensate")
 
     def document(self) -> dict[str, Any]:
-        """What expressions see: the execution context with the input (S-002-05)."""
+        """The document that expressions read: the execution context with the input (S-002-05)."""
         facts = self.facts
         return {
             "input": facts.input,
@@ -222,7 +222,7 @@ class WorkflowInstance(Value):
         }
 
     def request_context(self) -> dict[str, Any]:
-        """What every request says about the workflow."""
+        """The facts about the workflow that every request carries."""
         facts = self.facts
         return {
             "correlationId": facts.correlation_id,

@@ -21,7 +21,7 @@ from domain.workflow.timers import next_due, timers_of
 
 
 def _is_done(instance: WorkflowInstance) -> bool:
-    """Ended for good. One that is FAILED stays in memory: an operator is about to act on it."""
+    """Ended for good. A FAILED instance stays in memory, because an operator will probably act on it."""
     return instance.status.is_terminal and not instance.unresolved
 
 

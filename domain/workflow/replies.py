@@ -1,4 +1,4 @@
-"""What participants answer: steps, undos, verifications, seals (PROTOCOL rules 1 to 4)."""
+"""Messages of participants about steps, undos, verifications and seals (PROTOCOL rules 1 to 4)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
 from domain.workflow.weight import at_most, is_light
 
-#: Failures in a row, past the pivot, before somebody has to look; more if the policy of the step allows more.
+#: Consecutive failures past the pivot that raise an incident; more if the step's policy allows more retries.
 FAILURES_MAX: Final = 5
 _RETRYING = (WorkflowStatus.EXECUTING, WorkflowStatus.PAUSED)
 
@@ -38,7 +38,7 @@ _RETRYING = (WorkflowStatus.EXECUTING, WorkflowStatus.PAUSED)
 def handle_reply(
     instance: WorkflowInstance, reply: HandleStepReply, now: datetime
 ) -> Sequence[DomainEvent]:
-    """A reply to a step or its undo; one that changes nothing is recorded as ignored."""
+    """A reply about a step or its undo. If it changes nothing, it is recorded as ignored."""
     execution = instance.steps.get(reply.step_id)
     if execution is None:
         return (_ignored(reply, now, "the definition has no such step"),)
@@ -75,10 +75,10 @@ def _succeeded(
     reply: HandleStepReply,
     now: datetime,
 ) -> Sequence[DomainEvent]:
-    """Success of any attempt completes an unfinished step: all attempts share one key (PROTOCOL rule 4).
+    """The success of any attempt completes an unfinished step, because all attempts share one key (PROTOCOL rule 4).
 
-    In a COMPENSATED workflow nothing is unresolved, so a success there breaks an earlier answer's promise, as
-    one after the seal does: nothing here will undo that effect, people have to.
+    In a COMPENSATED workflow, or after a seal, a success contradicts an earlier answer. Conveyor will not undo that
+    effect, so an incident asks a person to.
     """
     unfinished = execution.status in (StepStatus.EXECUTING, StepStatus.FAILED)
     refuted = execution.sealed or instance.status is WorkflowStatus.COMPENSATED
@@ -117,7 +117,7 @@ def _unusable(
     answer: HandleStepReply | HandleSealAnswer,
     now: datetime,
 ) -> WorkflowError | None:
-    """Why the output of a step that was performed cannot be kept: with it, the undo could never be sent."""
+    """Why the output of a performed step cannot be kept: it would make the request of the undo too large."""
     held = instance.held + at_most(answer.output) + at_most(answer.snapshot)
     if step.compensation is None or is_light(held, step):
         return None
@@ -138,7 +138,7 @@ def _performed_in_vain(
     error: WorkflowError,
     now: datetime,
 ) -> StepFailed:
-    """It was performed and never is again, but its output cannot be kept, so no step can use it."""
+    """Fail a step that was performed, but whose output cannot be kept. It is never performed again."""
     return StepFailed(
         occurred_at=now,
         actor=reply.actor or step.service,
@@ -165,7 +165,7 @@ def _failed(
     error: WorkflowError,
     now: datetime,
 ) -> Sequence[DomainEvent]:
-    """Only the running attempt can fail the step. The failure of an older one is recorded and ignored."""
+    """Only the running attempt can fail the step. The failure of an older attempt is recorded as ignored."""
     answered = not error.leaves_outcome_open
     if execution.status is StepStatus.EXECUTING and reply.attempt == execution.attempt:
         return fail_attempt(
@@ -186,13 +186,10 @@ def fail_attempt(
     actor: str = "system",
     for_good: bool = False,
 ) -> Sequence[DomainEvent]:
-    """The running attempt failed: forward recovery, if the error and the policy allow it (S-003-26).
-
-    `for_good`: no retry, whatever they allow.
-    """
+    """The running attempt failed. It is retried if the error and the policy allow it (S-003-26), unless `for_good`."""
     execution = instance.steps[step.id]
     retries = execution.retry_count
-    # Past the pivot there is no way back, so what can be repeated is repeated until it succeeds.
+    # Past the pivot there is no way back, so a retryable step is repeated until it succeeds.
     allowed = instance.is_past_pivot or step.retry.has_retries_left(retries)
     allowed = allowed and not for_good and instance.status in _RETRYING
     will_retry = error.recoverable and allowed
@@ -234,7 +231,7 @@ def fail_attempt(
 def _still_failing(
     instance: WorkflowInstance, step: StepDefinition, error: WorkflowError, now: datetime
 ) -> Sequence[DomainEvent]:
-    """Past the pivot there is no last retry, so the workflow only says that it gets nowhere."""
+    """Past the pivot retries never end, so an incident reports that the step keeps failing."""
     failures = instance.steps[step.id].retry_count + 1
     if failures < max(FAILURES_MAX, step.retry.max_retries + 1):
         return ()
@@ -248,7 +245,7 @@ def _still_failing(
 def record_result(
     instance: WorkflowInstance, step: StepDefinition, command: ExecuteStep, now: datetime
 ) -> Sequence[DomainEvent] | Rejection:
-    """An operator records a step's outcome in the participant's name."""
+    """An operator records the outcome of a step in place of the participant."""
     execution = instance.steps[step.id]
     reply = HandleStepReply(
         step_id=step.id,
@@ -268,7 +265,8 @@ def record_result(
 def handle_seal_answer(
     instance: WorkflowInstance, answer: HandleSealAnswer, now: datetime
 ) -> Sequence[DomainEvent]:
-    """`performed` (then it counts as completed) or never to be; asked for or ignored."""
+    """An answer to a seal request: the step counts as completed if it was `performed`; otherwise it never will be. An
+    answer that was not requested is ignored."""
     execution = instance.steps.get(answer.step_id)
     asked = (
         execution is not None
@@ -375,7 +373,7 @@ def fail_undo(
     now: datetime,
     actor: str = "system",
 ) -> Sequence[DomainEvent]:
-    """The running attempt of an undo failed: again after the step's backoff, or for good."""
+    """The running attempt of an undo failed: it is retried after the step's backoff, or has failed for good."""
     action = step.compensation
     assert action is not None
     execution = instance.steps[step.id]

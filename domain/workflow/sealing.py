@@ -1,4 +1,4 @@
-"""Sealing: was an unanswered attempt performed? If not, it never will be (PROTOCOL rule 1)."""
+"""Sealing: ask whether an unanswered attempt was performed, and forbid it if it was not (PROTOCOL rule 1)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from domain.workflow.incident_lifecycle import raise_incident
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus
 
-#: A seal is repeated after 1 s, doubling to 5 min, without limit; the step's own policy is for its attempts.
+#: A seal request is repeated without limit: after 1 s, then doubling up to 5 min. The step's policy does not apply.
 _BACK_OFF: Final = RetryPolicy(initial_delay_ms=1000, max_delay_ms=300_000)
-#: Seals without an answer before somebody has to look.
+#: Unanswered seal requests that raise an incident.
 UNANSWERED_MAX: Final = 5
 
 
@@ -54,7 +54,7 @@ def ask_seal(instance: WorkflowInstance, step: StepDefinition, now: datetime) ->
 def ask_seal_again(
     instance: WorkflowInstance, step: StepDefinition, now: datetime
 ) -> Sequence[DomainEvent]:
-    """The service has not answered in time: ask again, and after five times say so, once."""
+    """The service has not answered in time: ask again. After five requests, raise one incident."""
     if step.kind is StepKind.READ_ONLY:
         return close_read_only(instance, step, now)
     asked = ask_seal(instance, step, now)
@@ -71,7 +71,7 @@ def ask_seal_again(
 
 
 def seal_open_steps(instance: WorkflowInstance, now: datetime) -> list[DomainEvent]:
-    """Seals for every step with an attempt that has no answer and that nobody asked about yet."""
+    """Seal requests for every step that has an unanswered attempt and was not asked to seal yet."""
     events: list[DomainEvent] = []
     for step in instance.definition.steps:
         execution = instance.steps[step.id]
@@ -87,10 +87,10 @@ def seal_open_steps(instance: WorkflowInstance, now: datetime) -> list[DomainEve
 def close_read_only(
     instance: WorkflowInstance, step: StepDefinition, now: datetime
 ) -> Sequence[DomainEvent]:
-    """A read-only step changes nothing, so nobody waits for the end of its attempts (PROTOCOL rule 1)."""
+    """Close the open attempts of a read-only step, which needs no seal because it changes nothing (PROTOCOL rule 1)."""
     execution = instance.steps[step.id]
     if execution.status is not StepStatus.EXECUTING:
-        # Written by versions that left the attempts of read-only steps open.
+        # Older versions left the attempts of read-only steps open.
         return (
             StepSealed(occurred_at=now, step_id=step.id, round=execution.round, performed=False),
         )

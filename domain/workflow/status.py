@@ -17,7 +17,7 @@ class WorkflowStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Nothing follows by itself. COMPLETED can still be compensated by an operator (C-08)."""
+        """Nothing follows automatically. An operator can still compensate a COMPLETED workflow (C-08)."""
         return self in _TERMINAL
 
     @property
@@ -48,7 +48,7 @@ class CompensationStatus(StrEnum):
 
 
 class WorkflowPriority(StrEnum):
-    """HIGH before NORMAL before LOW (S-002-04)."""
+    """HIGH comes before NORMAL, NORMAL before LOW (S-002-04)."""
 
     HIGH = "HIGH"
     NORMAL = "NORMAL"
@@ -73,7 +73,7 @@ _ACTIVE = frozenset(
 )
 _RANK = {WorkflowPriority.HIGH: 0, WorkflowPriority.NORMAL: 1, WorkflowPriority.LOW: 2}
 
-#: From the sources' lifecycle, with C-07 (retry), C-08 (compensate a completed run), C-14 (cancel from
+#: From the lifecycle in the requirements, with C-07 (retry), C-08 (compensate a completed run), C-14 (cancel from
 #: PENDING and PAUSED), C-15 (a failed compensation) and the forced compensation of a cancelled run.
 WORKFLOW_TRANSITIONS: dict[WorkflowStatus, frozenset[WorkflowStatus]] = {
     WorkflowStatus.PENDING: frozenset({WorkflowStatus.EXECUTING, WorkflowStatus.CANCELLED}),
@@ -93,9 +93,9 @@ WORKFLOW_TRANSITIONS: dict[WorkflowStatus, frozenset[WorkflowStatus]] = {
     WorkflowStatus.CANCELLED: frozenset({WorkflowStatus.COMPENSATING}),
 }
 
-#: A FAILED step runs again by retry, turns out COMPLETED when a late success arrives or the seal says
-#: `performed` (PROTOCOL rules 1 and 4), is undone when only its output was unusable, and a COMPENSATED one
-#: starts a new round (rule 10).
+#: A FAILED step can run again by retry. It becomes COMPLETED when a late success arrives or the seal reports
+#: `performed` (PROTOCOL rules 1 and 4), and is undone if only its output was unusable. A COMPENSATED step can start a
+#: new round (rule 10).
 STEP_TRANSITIONS: dict[StepStatus, frozenset[StepStatus]] = {
     StepStatus.PENDING: frozenset({StepStatus.EXECUTING, StepStatus.SKIPPED}),
     StepStatus.EXECUTING: frozenset({StepStatus.COMPLETED, StepStatus.FAILED}),
@@ -110,18 +110,18 @@ STEP_TRANSITIONS: dict[StepStatus, frozenset[StepStatus]] = {
 
 
 class IllegalTransition(Exception):
-    """A bug: an event asks for a transition that the tables do not have."""
+    """A bug: an event requires a transition that the tables do not allow."""
 
 
 def checked(current: WorkflowStatus, target: WorkflowStatus) -> WorkflowStatus:
-    """`target`, if a workflow may go there from `current`."""
+    """Returns `target` if a workflow may change from `current` to it. Raises IllegalTransition."""
     if target not in WORKFLOW_TRANSITIONS[current]:
         raise IllegalTransition(f"workflow: {current} -> {target}")
     return target
 
 
 def checked_step(current: StepStatus, target: StepStatus) -> StepStatus:
-    """`target`, if a step may go there from `current`."""
+    """Returns `target` if a step may change from `current` to it. Raises IllegalTransition."""
     if target not in STEP_TRANSITIONS[current]:
         raise IllegalTransition(f"step: {current} -> {target}")
     return target

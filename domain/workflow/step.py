@@ -1,4 +1,4 @@
-"""One step of a running workflow: its attempts, what is not yet known about them, and its undo."""
+"""One step of a running workflow: its attempts, their outcomes, and its undo."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class StepResult(Value):
 
 
 class Undo(Value):
-    """The compensation of one step while it runs; `attempt` counts over undo and verification."""
+    """The progress of one step's compensation. `attempt` counts attempts of the undo and of its verification."""
 
     status: CompensationStatus = CompensationStatus.NONE
     attempt: int = 0
-    #: Whether the running attempt is the verification of an undo that was done.
+    #: Whether the running attempt is the verification of a completed undo.
     verifying: bool = False
     retry_count: int = 0
-    #: When the running attempt is given up; None when none runs.
+    #: When the running attempt times out; None when none runs.
     deadline: datetime | None = None
     next_attempt_at: datetime | None = None
     completed_at: datetime | None = None
@@ -54,9 +54,9 @@ NO_UNDO = Undo()
 class StepExecution(Value):
     """The state of one step of one instance.
 
-    `attempt` never restarts within a round; `round` grows when the step runs again after having been
-    compensated or sealed (PROTOCOL rule 10). `unanswered` are the attempts of this round that have no
-    answer of their own: as long as there are any, nobody knows whether the step was done (rule 1).
+    `attempt` never restarts within a round. `round` is incremented when the step runs again after it was compensated
+    or sealed (PROTOCOL rule 10). `unanswered` holds the attempts of this round without an answer of their own; while
+    there are any, it is unknown whether the step was performed (rule 1).
     """
 
     step_id: str
@@ -71,17 +71,17 @@ class StepExecution(Value):
     error: WorkflowError | None = None
     execution_time_ms: int | None = None
     scheduled_at: datetime | None = None
-    #: When the running attempt is timed out.
+    #: When the running attempt times out.
     deadline: datetime | None = None
     next_attempt_at: datetime | None = None
     completed_at: datetime | None = None
-    #: Seal requests sent so far; 0 while nobody asked. The next one is due at `seal_due_at`.
+    #: The number of seal requests sent so far. The next one is due at `seal_due_at`.
     seal_attempt: int = 0
     seal_due_at: datetime | None = None
     sealed: bool = False
-    #: It is FAILED although it was performed, because its output could not be kept.
+    #: The step is FAILED although it was performed, because its output could not be kept.
     performed: bool = False
-    #: Place in the order of completion over the whole instance, from 1.
+    #: The step's place in the order of completion within the instance, from 1.
     completion_order: int = 0
     undo: Undo = NO_UNDO
 
@@ -100,14 +100,14 @@ class StepExecution(Value):
 
     @property
     def is_done(self) -> bool:
-        """Its effect is there, and no undo of it began."""
+        """It was performed, and its undo has not begun."""
         return self.status is StepStatus.COMPLETED or (
             self.performed and self.status in (StepStatus.FAILED, StepStatus.EXECUTING)
         )
 
     @property
     def may_be_done(self) -> bool:
-        """Its effect happened, or may have happened."""
+        """It was performed, or may have been."""
         return self.is_done or bool(self.unanswered)
 
     @property
@@ -116,7 +116,7 @@ class StepExecution(Value):
 
     @property
     def awaits_undo(self) -> bool:
-        """It is done and no undo is under way: none began, or the one that failed may be tried again."""
+        """It is done, and its undo has not begun or failed and may be tried again."""
         if self.status is StepStatus.COMPENSATING:
             return self.undo.status is CompensationStatus.NONE
         return self.is_done and not self.unanswered
@@ -150,7 +150,7 @@ class StepExecution(Value):
     def mark_completed(
         self, output: Any, execution_time_ms: int, now: datetime, order: int, snapshot: Any = None
     ) -> StepExecution:
-        """Its effect happened, exactly once: all attempts share one key, so no other attempt can do it again."""
+        """The step was performed, exactly once: all attempts share one key, so no other attempt can repeat it."""
         return changed(
             self,
             status=StepStatus.COMPLETED,
@@ -170,7 +170,7 @@ class StepExecution(Value):
     def mark_failed(
         self, error: WorkflowError, answered: int | None, retry_at: datetime | None
     ) -> StepExecution:
-        """The running attempt failed; `answered` is None when it has no answer of its own."""
+        """The running attempt failed. `answered` is None if the participant did not answer it."""
         return changed(
             self,
             status=StepStatus.FAILED,
@@ -182,7 +182,7 @@ class StepExecution(Value):
         )
 
     def mark_unusable(self, error: WorkflowError, now: datetime, order: int) -> StepExecution:
-        """It was performed, but its output cannot be kept: it is FAILED, never performed again, and can be undone."""
+        """The step was performed, but its output cannot be kept: it is FAILED, never repeated, and can be undone."""
         return changed(
             self,
             status=StepStatus.FAILED,
@@ -199,14 +199,14 @@ class StepExecution(Value):
         )
 
     def without(self, attempt: int | None) -> tuple[int, ...]:
-        """The unanswered attempts but this one."""
+        """The unanswered attempts without this one."""
         return tuple(open_ for open_ in self.unanswered if open_ != attempt)
 
     def skip(self, now: datetime) -> StepExecution:
         return changed(self, status=StepStatus.SKIPPED, completed_at=now)
 
     def ask_seal(self, due_at: datetime) -> StepExecution:
-        """Its service was asked to seal it; asked again at `due_at`."""
+        """Its service was asked to seal it. The request is repeated at `due_at`."""
         return changed(
             self,
             status=StepStatus.FAILED,
@@ -221,7 +221,7 @@ class StepExecution(Value):
         return changed(self, unanswered=(), sealed=True, seal_due_at=None)
 
     def reset_retries(self, now: datetime) -> StepExecution:
-        """An operator's retry: due now, with all retries of the policy again; attempt numbers go on."""
+        """An operator's retry: due now, with all retries of the policy available again. Attempt numbers continue."""
         return changed(self, retry_count=0, next_attempt_at=now)
 
     def compensate(self, *, attempt: int, verifying: bool, deadline: datetime) -> StepExecution:

@@ -1,4 +1,4 @@
-"""Time as part of the saga: which timers a state has, and what their firing means (PROTOCOL rules 12 and 13).
+"""The timers of a workflow, and what happens when they fire (PROTOCOL rules 12 and 13).
 
 Timers are not stored. They follow from the state, so none can be lost or left over.
 """
@@ -44,11 +44,11 @@ def timers_of(instance: WorkflowInstance) -> list[Timer]:
 
 
 def next_due(instance: WorkflowInstance) -> datetime | None:
-    """When the first of its timers is due; None if it has none."""
+    """When the next timer is due; None if there is none."""
     first = _timeout_of(instance)
     status = instance.status
     for step in instance.steps.values():
-        # Asked for every state, and most steps wait for nothing.
+        # Called for every new state; most steps wait for nothing.
         if step.status is StepStatus.PENDING or step.status is StepStatus.COMPLETED:
             continue
         due_at, _ = _step_timer(step, status)
@@ -58,7 +58,7 @@ def next_due(instance: WorkflowInstance) -> datetime | None:
 
 
 def _timeout_of(instance: WorkflowInstance) -> datetime | None:
-    """The workflow's own time-out; it ends with the pivot, after which there is only forward."""
+    """The workflow's own time-out. It ends with the pivot, after which the saga only goes forward."""
     if instance.status is not WorkflowStatus.EXECUTING or instance.timeout_at is None:
         return None
     for pivot in instance.definition.pivots:
@@ -96,7 +96,7 @@ def _firing(step: StepExecution, kind: TimerKind) -> Firing:
 
 
 def fire(instance: WorkflowInstance, firing: Firing, now: datetime) -> Sequence[DomainEvent]:
-    """What a fired timer changes; one that the state no longer has is recorded as ignored."""
+    """What a fired timer changes. If the state no longer has that timer, it is recorded as ignored."""
     if not any(timer.firing == firing for timer in timers_of(instance)):
         return (
             StepReplyIgnored(
@@ -130,7 +130,7 @@ def fire(instance: WorkflowInstance, firing: Firing, now: datetime) -> Sequence[
 
 
 def _workflow_timed_out(instance: WorkflowInstance, now: datetime) -> Sequence[DomainEvent]:
-    """The whole workflow took too long. An open pivot is resolved first: it decides between back and forward."""
+    """The workflow timed out. An open pivot is resolved first, because it decides between going back and forward."""
     error = WorkflowError(
         step_id=instance.current_step_id,
         service_name=None,

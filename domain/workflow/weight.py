@@ -1,7 +1,7 @@
-"""What the messages of a saga weigh: whatever is accepted, all that follows can be sent (PROTOCOL rule 15).
+"""The sizes of a saga's messages. What is accepted never leads to a message that is too large (PROTOCOL rule 15).
 
-Weighing means writing JSON, which costs more than deciding. So an instance carries an upper bound of what its
-expressions can read, and only where that could become too much is anything weighed.
+To measure a size, JSON must be written, which costs more than deciding. So an instance carries an upper bound of
+what its expressions can read, and sizes are measured only if that bound could be too large.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from domain.definition.expression import Template
 from domain.workflow.events import StartFacts, StepRequest
 from domain.workflow.step import StepExecution
 
-#: Bytes of one message's data; topics take 1 MiB with headers.
+#: Bytes of one message's data. Topics accept 1 MiB, headers included.
 MESSAGE_BYTES_MAX: Final = 1_000_000
-#: Characters of the reason that an undo's request carries.
+#: Characters of the reason in the request of an undo.
 REASON_CHARACTERS_MAX: Final = 4000
-#: Of an event around what is weighed: names, times, keys and a reason.
+#: Bytes of an event besides what is measured: names, times, keys and a reason.
 _ENVELOPE_BYTES: Final = 50_000
-#: Bytes of what is weighed, of everything that is sent.
+#: Bytes of the measured part, of every message.
 WEIGHT_MAX: Final = MESSAGE_BYTES_MAX - _ENVELOPE_BYTES
-#: Of the requests that follow from one message; a commit holds them all, and MongoDB takes 16 MB of it.
+#: Bytes of the requests that follow from one message. One commit holds them all, and MongoDB limits it to 16 MB.
 REQUESTS_BYTES_MAX: Final = 4_000_000
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def json_bytes(value: Any) -> int:
-    """How many bytes the value has as JSON."""
+    """The number of bytes of the value as JSON."""
     return len(_encode(value).encode("utf-8", "surrogatepass"))
 
 
 def at_most(value: Any) -> int:
     """An upper bound of `json_bytes` at a tenth of its cost."""
-    # One character of text has at most four bytes, one that JSON escapes six, for which `repr` has four characters.
+    # A character has at most four bytes, or six if JSON escapes it; `repr` then writes four characters.
     return 0 if value is None else 4 * len(repr(value))
 
 
 def held_at_start(facts: StartFacts) -> int:
-    """Bytes that expressions and requests can read when a workflow begins, at most."""
+    """An upper bound of the bytes that expressions and requests can read when a workflow begins."""
     ids = (facts.tenant, facts.correlation_id, facts.user_id, facts.traceparent)
     return at_most(facts.input) + at_most((facts.labels, facts.metadata, *ids))
 
 
 def held_by(facts: StartFacts, steps: Iterable[StepExecution], signals: Mapping[str, Any]) -> int:
-    """The same of a workflow that is under way."""
+    """The same for a running workflow."""
     outputs = sum(at_most(step.output) + at_most(step.snapshot) for step in steps)
     return held_at_start(facts) + outputs + at_most(signals)
 
 
 def request_bytes(facts: StartFacts, request: StepRequest) -> int:
-    """Bytes of what the event of this request carries besides its envelope."""
+    """Bytes that the event of this request carries besides its envelope."""
     parts = [request.input, request.step_output, request.snapshot, request.context]
     # The event repeats these, besides the request.
     around = [facts.correlation_id, facts.tenant, facts.traceparent]
@@ -63,7 +63,7 @@ def request_bytes(facts: StartFacts, request: StepRequest) -> int:
 
 @lru_cache(maxsize=4096)
 def _growth(step: StepDefinition) -> tuple[int | None, int]:
-    """How often its requests may repeat what the workflow holds, None without a bound; and what they add."""
+    """How often the step's requests may repeat the workflow's data (None: no bound), and the bytes that they add."""
     action = step.compensation
     templates = [step.input]
     if action is not None:
@@ -82,21 +82,21 @@ def _most(templates: list[Template], beside: int) -> tuple[int | None, int]:
 
 
 def request_at_most(held: int, step: StepDefinition) -> int | None:
-    """Bytes of any request of the step, at most, whatever of the held data it repeats; None without a bound."""
+    """An upper bound of the bytes of any request of the step; None if there is no bound."""
     copies, fixed = _growth(step)
     return None if copies is None else held * copies + fixed
 
 
 def is_light(held: int, step: StepDefinition) -> bool:
-    """No request of the step can be too large."""
+    """Whether no request of the step can be too large."""
     most = request_at_most(held, step)
     return most is not None and most < WEIGHT_MAX
 
 
 class Requests:
-    """The requests of one decision, as many as one commit may hold. Those left out follow when these are answered."""
+    """The requests of one decision, as many as fit into one commit. The others follow when these are answered."""
 
-    #: Of the requests that were weighed: bounds, until they add up to too much; then what they really have.
+    #: Upper bounds of the requests, until their sum is too large; from then on measured sizes.
     _bytes = 0
     _is_measured = False
     _weighed = 0
@@ -105,7 +105,7 @@ class Requests:
         self._added: list[tuple[StartFacts, int, StepDefinition, StepRequest]] = []
 
     def add(self, facts: StartFacts, held: int, step: StepDefinition, request: StepRequest) -> None:
-        """`held`: what its workflow holds by now."""
+        """`held` is the size of the workflow's data by now."""
         self._added.append((facts, held, step, request))
 
     @property
@@ -133,11 +133,11 @@ class Requests:
 
 
 def is_light_template(held: int, template: Template) -> bool:
-    """What the template gives cannot be too large."""
+    """Whether the template's result cannot be too large."""
     copies, fixed = _most([template], beside=1)
     return copies is not None and held * copies + fixed < WEIGHT_MAX
 
 
 def too_large(what: str, size: int) -> str:
-    """The sentence that refuses it."""
+    """The text of the refusal."""
     return f"{what} would have {size} bytes of data; at most {WEIGHT_MAX} can be sent: pass references instead of data"
