@@ -72,8 +72,13 @@ def document_of(response: httpx.Response, *fields: str) -> Json:
     return cast(Json, document)
 
 
-def optional_document(response: httpx.Response) -> Json:
-    """The document of a response in any status; empty where it has none."""
+def glance(url: str, path: str, seconds: float) -> Json:
+    """The document there, in any status; empty if none comes within the time."""
+    with new_client(httpx.Client, url) as client:
+        try:
+            response = client.get(path, timeout=seconds)
+        except httpx.RequestError:
+            return {}
     document = _json_of(response)
     return cast(Json, document) if isinstance(document, dict) else {}
 

@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from domain.workflow.status import StepStatus
-from infrastructure.cli.client import HEALTH, Json, call, optional_document, request, workflow_path
+from infrastructure.cli.client import HEALTH, Json, call, glance, workflow_path
 from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url, WorkflowId
 from infrastructure.cli.output import write_fields, write_json, write_table
 
 _WAITING = (StepStatus.EXECUTING, StepStatus.COMPENSATING)
+_GLANCE_SECONDS = 1.0
 
 
 def show(id: WorkflowId, url: Url = DEFAULT_URL, output: Output = Form.TABLE) -> None:
@@ -74,9 +75,8 @@ def _unread(url: str, workflow: Json) -> Json:
     }
     if not waiting:
         return {}
-    # Health is a document in any status, and has nothing to say where the API is another one's.
-    health = optional_document(request(url, "GET", HEALTH))
-    services: Json = health.get("services") or {}
+    # Health waits for servers that are away; the workflow does not.
+    services: Json = glance(url, HEALTH, _GLANCE_SECONDS).get("services") or {}
     found = {name: services[name] for name in sorted(waiting & services.keys())}
     return {
         f"waits for {name}": service["detail"]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from typer.testing import CliRunner, Result
@@ -96,10 +96,16 @@ def process(
 
 
 @contextmanager
-def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
-    """A server that sends these responses, the last one for ever; and the bodies that it got."""
+def answering(
+    *answers: tuple[int, Any], silent: str | None = None
+) -> Iterator[tuple[str, list[Any]]]:
+    """A server that sends these responses, the last one for ever; and the bodies that it got.
+
+    At the path `silent` it never responds.
+    """
     bodies: list[Any] = []
     left = list(answers)
+    ended = Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -109,6 +115,9 @@ def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
             self.do_GET()
 
         def do_GET(self) -> None:
+            if self.path == silent:
+                ended.wait()
+                return
             status, document = left.pop(0) if len(left) > 1 else left[0]
             content = json.dumps(document).encode()
             self.send_response(status)
@@ -125,6 +134,7 @@ def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
         try:
             yield f"http://127.0.0.1:{http.server_port}", bodies
         finally:
+            ended.set()
             http.shutdown()
             thread.join()
 

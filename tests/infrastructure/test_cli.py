@@ -243,6 +243,21 @@ def test_show_names_a_service_that_nobody_reads(server: str, tmp_path: Path) -> 
     assert "nobody has ever read its requests" in shown
 
 
+def test_show_does_not_wait_for_health(server: str) -> None:
+    """Health may take seconds while a server is away; the workflow itself is there at once."""
+    started(server, "shown-1", "--wait")
+    workflow = told(server, "workflow", "show", "shown-1")
+    waiting = {**workflow, "unresolved": [workflow["steps"][0]["stepId"]]}
+
+    with answering((200, waiting), silent="/health/workflow") as (url, _):
+        began = time.monotonic()
+        result = conveyor(url, "workflow", "show", "shown-1")
+
+    assert result.exit_code == 0
+    assert "shown-1" in result.stdout
+    assert time.monotonic() - began < 2.5
+
+
 def test_list(server: str) -> None:
     """The list takes the API's filters, and tells that there is more."""
     for number in range(2):
