@@ -18,7 +18,8 @@ from application.gateway import CommandGateway
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.definitions import RegisterDefinition
 from application.use_cases.start import StartWorkflow
-from infrastructure.health import ProcessMonitor, report_outages
+from infrastructure.health import ProcessMonitor
+from infrastructure.probes import report_outages
 from infrastructure.running import EngineRunner, run_gateway, run_http, until_available
 from infrastructure.settings import Settings, listed
 from infrastructure.store_metrics import StoreMetrics

@@ -14,7 +14,7 @@ from conveyor.redis_keys import RedisKeyStore
 from conveyor.runner import ParticipantRunner
 
 from adapters.kafka.health import KafkaProbe
-from infrastructure.health import report_outages
+from infrastructure.probes import report_outages
 from infrastructure.running import stop_on_signals
 from infrastructure.settings import Settings
 from infrastructure.warehouse import SERVICES, build_warehouse

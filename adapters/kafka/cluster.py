@@ -145,32 +145,32 @@ class Cluster:
             for place in found
         }
 
-    def groups(self) -> list[str]:
-        """Every consumer group that this client may see."""
+    def groups(self) -> tuple[list[str], list[Unavailable]]:
+        """Every consumer group that this client may see, and why brokers may have more."""
         try:
             found = self._admin.list_consumer_groups(request_timeout=TIMEOUT_SECONDS).result()
         except KafkaException as error:
             raise self._unavailable(error) from error
-        return sorted(each.group_id for each in found.valid)
+        groups = sorted(each.group_id for each in found.valid)
+        return groups, [self._unavailable(error) for error in found.errors or ()]
 
-    def assigned_topics(self, groups: Sequence[str]) -> set[str]:
-        """Topics that a member of one of the groups has a partition of, now."""
+    def assigned_topics(self, groups: Sequence[str]) -> dict[str, set[str] | Unavailable]:
+        """Topics that the members of each group have partitions of, now, or why that is not known."""
         if not groups:
-            return set()
+            return {}
         answers: Mapping[str, Future[ConsumerGroupDescription]]
         answers = self._admin.describe_consumer_groups(
             list(groups), request_timeout=TIMEOUT_SECONDS
         )
-        try:
-            described = [answer.result() for answer in answers.values()]
-        except KafkaException as error:
-            raise self._unavailable(error) from error
-        return {
-            place.topic
-            for group in described
-            for member in group.members
-            for place in member.assignment.topic_partitions
-        }
+        outcomes: dict[str, set[str] | Unavailable] = {}
+        for group, answer in answers.items():
+            try:
+                outcomes[group] = _assigned_topics(answer.result())
+            except KafkaException as error:
+                # It ended meanwhile.
+                is_gone = error_of(error).code() == KafkaError.GROUP_ID_NOT_FOUND
+                outcomes[group] = set() if is_gone else self._unavailable(error)
+        return outcomes
 
     def delete_below(
         self, places: Sequence[TopicPartition]
@@ -253,6 +253,10 @@ class Cluster:
         self._errors.forget()
         self._admin.poll(0)
         return self._errors.explain(error)
+
+
+def _assigned_topics(group: ConsumerGroupDescription) -> set[str]:
+    return {place.topic for member in group.members for place in member.assignment.topic_partitions}
 
 
 def _layout(topic: TopicDescription) -> TopicLayout:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import TopicPartition as Place
 from conveyor.topics import step_requests
 
-from adapters.kafka.cluster import Cluster
+from adapters.kafka.cluster import Cluster, TopicLayout
 from adapters.kafka.settings import KafkaSettings
+from application.ports import ReadServices, Unavailable
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -20,32 +21,55 @@ class KafkaRequestReaders:
     Asks once per group, so the caller should do it seldom. A service that was read is never asked about again.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, cluster: Cluster | None = None) -> None:
         self._settings = settings
-        self._cluster = Cluster(settings)
+        self._cluster = cluster or Cluster(settings)
         self._read: set[str] = set()
 
-    async def ever_read(self, services: Sequence[str]) -> frozenset[str]:
+    async def ever_read(self, services: Sequence[str]) -> ReadServices:
         unread = [service for service in services if service not in self._read]
+        doubts: Sequence[str] = ()
         if unread:
-            self._read |= await asyncio.to_thread(self._find, unread)
-        return frozenset(self._read.intersection(services))
+            read, doubts = await asyncio.to_thread(self._find, unread)
+            self._read |= read
+        return ReadServices(frozenset(self._read.intersection(services)), "; ".join(doubts) or None)
 
-    def _find(self, services: Sequence[str]) -> set[str]:
+    def _find(self, services: Sequence[str]) -> tuple[set[str], Sequence[str]]:
+        """Those that are read, and why others may be."""
         # Fails soon if no broker answers. The questions below wait longer, and the end of the process waits for them.
         self._cluster.brokers(_TIMEOUT_SECONDS)
         topics = {self._settings.on_broker(step_requests(each)): each for each in services}
         layouts = self._cluster.layouts(list(topics))
-        groups = self._cluster.groups()
-        read = self._cluster.assigned_topics(groups) & layouts.keys()
-        for group in groups:
-            places = [
-                Place(topic, partition)
-                for topic in layouts.keys() - read
-                for partition in range(layouts[topic].partitions)
-            ]
+        groups, unlisted = self._cluster.groups()
+        doubts = [f"not every broker lists its groups: {each.detail}" for each in unlisted]
+        read: set[str] = set()
+        asked: list[str] = []
+        for group, assigned in self._cluster.assigned_topics(groups).items():
+            if isinstance(assigned, Unavailable):
+                doubts.append(_doubt(group, assigned))
+            else:
+                read |= assigned & layouts.keys()
+                asked.append(group)
+        for group in asked:
+            places = _places(layouts, layouts.keys() - read)
             if not places:
                 break
-            committed = self._cluster.committed(group, places)
-            read |= {topic for (topic, _), offset in committed.items() if offset is not None}
-        return {topics[topic] for topic in read}
+            try:
+                committed = self._cluster.committed(group, places)
+            except Unavailable as fault:
+                doubts.append(_doubt(group, fault))
+            else:
+                read |= {topic for (topic, _), offset in committed.items() if offset is not None}
+        return {topics[topic] for topic in read}, doubts
+
+
+def _doubt(group: str, why: Unavailable) -> str:
+    return f"what the group {group} reads is not known: {why.detail}"
+
+
+def _places(layouts: Mapping[str, TopicLayout], topics: Iterable[str]) -> list[Place]:
+    return [
+        Place(topic, partition)
+        for topic in topics
+        for partition in range(layouts[topic].partitions)
+    ]

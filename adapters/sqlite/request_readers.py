@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from conveyor.topics import step_requests
 
 from adapters.sqlite.store import SqliteStore
+from application.ports import ReadServices
 
 _READ = "SELECT DISTINCT topic FROM consumer_offsets"
 
@@ -17,7 +18,7 @@ class SqliteRequestReaders:
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
 
-    async def ever_read(self, services: Sequence[str]) -> frozenset[str]:
+    async def ever_read(self, services: Sequence[str]) -> ReadServices:
         read = {topic for (topic,) in await self._store.query(_READ, ())}
         read |= {name for name, topic in self._store.topics.items() if topic.readers}
-        return frozenset(each for each in services if step_requests(each) in read)
+        return ReadServices(frozenset(each for each in services if step_requests(each) in read))

@@ -47,7 +47,13 @@ from application.ports.states import (
     SetupError,
 )
 from application.ports.telemetry import Clock, Telemetry
-from application.ports.topics import EventFeed, PublishEventPort, RequestReaders, TopicRepair
+from application.ports.topics import (
+    EventFeed,
+    PublishEventPort,
+    ReadServices,
+    RequestReaders,
+    TopicRepair,
+)
 from application.ports.unavailable import Refused, Unavailable
 from application.ports.verification import (
     Published,
@@ -89,6 +95,7 @@ __all__ = [
     "Published",
     "PublishedEvents",
     "PublishedRange",
+    "ReadServices",
     "Received",
     "RecordedEvent",
     "Refused",

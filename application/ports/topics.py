@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from conveyor.messages import Message, Record
@@ -32,11 +33,20 @@ class TopicRepair(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ReadServices:
+    """Services whose requests are read, or have been."""
+
+    names: frozenset[str]
+    #: Why others may be read as well; None: they never were, so one may be a misspelt name.
+    doubt: str | None = None
+
+
 class RequestReaders(Protocol):
     """Knows which services have a reader of their requests."""
 
-    async def ever_read(self, services: Sequence[str]) -> frozenset[str]:
-        """Those whose requests are read, or have been. Another may be a misspelt name. Raises `Unavailable`."""
+    async def ever_read(self, services: Sequence[str]) -> ReadServices:
+        """Those of the services that it knows to be read. Raises `Unavailable`."""
         ...
 
 
