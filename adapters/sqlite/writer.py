@@ -1,8 +1,10 @@
-"""The writer thread: all groups that wait are written in one transaction, with one flush to disk.
+"""The writer: all groups that wait are written in one transaction, with one flush to disk.
 
 A *group* is what must become durable together: the commits, messages and offsets of one caller.
 Engine, participants and API submit groups at any time from the event loop; they join the transaction
 whose rows are going in, or gather while it is being flushed, so that the flush is paid once for all of them.
+The writer has a thread of its own. A few groups that arrive while it is idle may be written in the event
+loop instead, which saves two changes of threads (`store.py` decides).
 
 If a transaction fails (the disk is full, a statement is wrong) nothing of it remains, and its
 groups are tried again one by one, so that a group fails only for its own reasons. A process that
@@ -18,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,8 +34,10 @@ from application.ports import Unavailable
 SqlValue = str | int | bytes | None
 Row = Sequence[SqlValue]
 
-#: The most rows that one statement inserts; smaller powers of two take the rest.
+#: The most rows that one statement inserts.
 _ROWS_PER_STATEMENT = 128
+#: Up to here there is a statement for each number of rows, above for powers of two.
+_EXACT_ROWS = 8
 
 _INSERT_BATCHES = (
     "INSERT INTO record_batches (topic, first_offset, count, appended_ms, content) VALUES {values}"
@@ -72,6 +77,14 @@ class Group:
     done: asyncio.Future[list[int]]
 
     @property
+    def row_count(self) -> int:
+        return sum(len(statement.rows) for statement in self.statements)
+
+    @property
+    def message_bytes(self) -> int:
+        return sum(len(packed.content) for packed in self.batches)
+
+    @property
     def is_shown(self) -> bool:
         """Some of its records were shown ahead."""
         return any(packed.is_shown for packed in self.batches)
@@ -82,7 +95,7 @@ Outcome = Sequence[tuple[Group, list[int] | Exception]]
 
 
 class Writer:
-    """Owns the writing connection and the thread that it is used in."""
+    """Owns the writing connection and the thread that writes with it."""
 
     def __init__(
         self,
@@ -99,12 +112,25 @@ class Writer:
         self._fault = ""
         self._is_closing = False
         self._report = report
+        #: How long the last write took, flush included.
+        self.last_seconds = 0.0
         self._queue: SimpleQueue[Sequence[Group] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
     def submit(self, groups: Sequence[Group]) -> None:
+        """Have the thread write them; it reports the outcome."""
         self._queue.put(groups)
+
+    def write(self, groups: list[Group]) -> Outcome:
+        """Write them in the caller's thread. Everything submitted before must have been reported."""
+        began = time.monotonic()
+        try:
+            return list(zip(groups, self._transaction(groups), strict=True))
+        except Exception:  # noqa: BLE001 - whose it is, is found out
+            return [self._write_alone(group) for group in groups]
+        finally:
+            self.last_seconds = time.monotonic() - began
 
     def close(self) -> None:
         """Write what was submitted, then end the thread and close the connection."""
@@ -116,7 +142,7 @@ class Writer:
             groups: list[Group] = []
             self._gather(groups, wait=True)
             if groups:
-                self._report(self._write(groups))
+                self._report(self.write(groups))
         self._connection.close()
 
     def _gather(self, groups: list[Group], *, wait: bool = False) -> None:
@@ -128,12 +154,6 @@ class Writer:
                 self._is_closing = True
             else:
                 groups.extend(submitted)
-
-    def _write(self, groups: list[Group]) -> Outcome:
-        try:
-            return list(zip(groups, self._transaction(groups), strict=True))
-        except Exception:  # noqa: BLE001 - whose it is, is found out
-            return [self._write_alone(group) for group in groups]
 
     def _write_alone(self, group: Group) -> tuple[Group, list[int] | Exception]:
         try:
@@ -212,7 +232,9 @@ def _execute(database: sqlite3.Connection, statement: Statement) -> int:
         return database.executemany(sql, rows).rowcount
     changed = position = 0
     while position < len(rows):
-        size = min(_ROWS_PER_STATEMENT, 1 << (len(rows) - position).bit_length() - 1)
+        size = len(rows) - position
+        if size > _EXACT_ROWS:
+            size = min(_ROWS_PER_STATEMENT, 1 << size.bit_length() - 1)
         part = rows[position : position + size]
         text = _with_values(sql, len(part[0]), size)
         changed += database.execute(text, tuple(chain.from_iterable(part))).rowcount
