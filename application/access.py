@@ -1,4 +1,4 @@
-"""Who may do what: roles, and the least of them that each action needs."""
+"""Access control: roles, and the lowest role that each action needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from domain.values import Value
 
 
 class Role(StrEnum):
-    """Each may do what those before it may."""
+    """Each role may do everything that the ones before it may."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -17,13 +17,13 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What a caller may want to do."""
+    """The actions that are checked."""
 
     READ = "read"
     START = "start"
     #: Pause, resume, cancel, retry, compensate, signal, execute a step.
     CONTROL = "control"
-    #: Take as undone what could not be undone.
+    #: Declare undone what could not be undone.
     FORCE = "force"
     REGISTER_DEFINITION = "register-definition"
 
@@ -42,10 +42,10 @@ _RANKS: Mapping[Role, int] = {role: rank for rank, role in enumerate(Role)}
 class Caller(Value):
     """The sender of a request, and its context."""
 
-    #: As it stands in events and in the audit trail.
+    #: The name in events and in the audit trail.
     actor: str
     roles: frozenset[Role]
-    #: None: not bound to one.
+    #: None: not restricted to one.
     tenant: str | None = None
     correlation_id: str | None = None
     #: The W3C trace context.
@@ -56,5 +56,5 @@ class Caller(Value):
         return any(_RANKS[role] >= least for role in self.roles)
 
 
-#: The caller of a service without a login, which listens on the loopback address only.
+#: The caller of a service without login, which only listens on the loopback address.
 LOCAL_ACTOR = "local"

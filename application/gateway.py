@@ -1,7 +1,7 @@
-"""Commands in, outcomes out: for entry points that wait for an outcome (REST, in-process clients).
+"""Sends commands and waits for their outcomes, for REST and in-process clients.
 
-The engine publishes events that carry the command's id as `causationid`; a waiter follows the
-event feed. A command whose outcome does not come in time is not lost: it is on the topic.
+The engine's events carry the command's id as `causationid`, so a waiter follows the event feed. A command without an
+outcome in time is not lost: it is on the topic.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _PUBLISH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a command."""
+    """The outcome of a command."""
 
     workflow_id: str
     command_id: str
-    #: The first event that it caused (`command.rejected` if it was refused); None: not known in time.
+    #: The first event that it caused (`command.rejected` if it was refused). None: not known in time.
     event: Document | None
-    #: A start that had been made before, with the same idempotency key and payload.
+    #: The start repeats an earlier one with the same idempotency key and payload.
     is_duplicate: bool = False
 
     @property
@@ -50,11 +50,11 @@ class Outcome:
 
     @property
     def version(self) -> int:
-        """The version of the workflow that the outcome made; 0 if there is no workflow."""
+        """The workflow's version after the outcome; 0 if there is no workflow."""
         return self.event["version"] if self.event is not None else 0
 
 
-#: What a waiter gets: an outcome, an ending, or None when no more events will be seen here.
+#: A waiter's result: an outcome, an ending, or None if no more events will be seen here.
 _Answer = Outcome | Document | None
 
 
@@ -72,7 +72,7 @@ class _Waiters:
     is_released: bool = False
 
     def release(self) -> None:
-        """Nobody waits from now on."""
+        """Release all waiters, now and later."""
         self.is_released = True
         for waiters in self.by_workflow.values():
             for waiter in waiters:
@@ -101,7 +101,7 @@ class _Waiters:
 
 
 class CommandGateway:
-    """Publishes commands and waits for their outcomes. `run` must be running while anybody waits."""
+    """Publishes commands and waits for their outcomes. `run` must be running while a caller waits."""
 
     def __init__(self, publisher: PublishEventPort, feed: EventFeed, clock: Clock) -> None:
         self._publisher = publisher
@@ -110,7 +110,7 @@ class CommandGateway:
         self._waiters = _Waiters()
 
     def release(self) -> None:
-        """Release all waiters, and those to come: the process ends, so each must do with what it knows."""
+        """Release all waiters, now and later, without an outcome: the process is ending."""
         self._waiters.release()
 
     async def run(self) -> None:
@@ -128,7 +128,7 @@ class CommandGateway:
         traceparent: str | None = None,
         command_id: str | None = None,
     ) -> Message:
-        """The command as it goes to the topic."""
+        """The command as a message for the topic."""
         extensions = {"actor": actor}
         if traceparent is not None:
             extensions["traceparent"] = traceparent
@@ -145,10 +145,10 @@ class CommandGateway:
         )
 
     async def send(self, command: Message, wait_seconds: float) -> Outcome:
-        """Publish the command and wait for its outcome, at most so long.
+        """Publish the command and wait for its outcome, at most this long.
 
-        Raises Unavailable if the topic does not take it in time. It may be taken later: a repeat with
-        the same id, or idempotency key, is the same command.
+        Raises Unavailable if the topic does not acknowledge it in time. It may still arrive: a repetition with the same
+        id, or idempotency key, is the same command.
         """
         workflow_id = command.key or ""
         hashed = payload_hash(command.data) if command.type == types.START else ""
@@ -170,9 +170,9 @@ class CommandGateway:
 
     @contextmanager
     def ending(self, workflow_id: str) -> Generator[asyncio.Future[_Answer]]:
-        """A future of the event that ends the workflow, or of None if that will not be heard here.
+        """A future of the event that ends the workflow, or of None if it will not be seen here.
 
-        Begin before the command is sent.
+        Call this before the command is sent.
         """
         future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         with self._waiters.waiting(workflow_id, _Waiter(future, _end)):
@@ -180,7 +180,7 @@ class CommandGateway:
 
 
 def _take_note(publishing: asyncio.Future[None]) -> None:
-    """Nobody waits for it any more; its caller knows that the command may or may not be sent."""
+    """Consume the error of a send whose caller no longer waits. The caller knows that the outcome is unknown."""
     if not publishing.cancelled():
         publishing.exception()
 
@@ -192,7 +192,7 @@ def _outcome(command: Message, hashed: str, message: Message) -> Outcome | None:
     begins = message.type in (WorkflowStarted.TYPE, WorkflowAccepted.TYPE)
     if command.type != types.START or not begins:
         return None
-    # The start that this one repeats is answered again with its own events.
+    # A repeated start is answered with the events of the first one.
     event: Document = orjson.loads(message.data)
     if event.get("payloadHash") == hashed and event.get("idempotencyKey") is not None:
         return Outcome(workflow_id, command.id, event, is_duplicate=True)

@@ -1,6 +1,6 @@
-"""What follows from a commit, as messages: a pure function of what the commit stores (PROTOCOL rule 15).
+"""The messages that follow from a commit: a pure function of the stored commit (PROTOCOL rule 15).
 
-The same commit gives the same messages with the same ids, however often and by whichever engine.
+The same commit always gives the same messages with the same ids, on any engine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from domain.workflow.events import (
 )
 
 _REQUESTING = frozenset({StepScheduled.TYPE, StepUnresolved.TYPE})
-#: What may happen to a step again and again, and leaves its document as large as it is.
+#: Events that a step can have again and again without its document growing.
 _REPEATING = frozenset(
     event.TYPE
     for event in (
@@ -39,7 +39,7 @@ def outputs(commit: Commit, sign: Sign) -> list[Message]:
 
 
 def kept_bytes(entry: Entry) -> int:
-    """About how much larger the document of the aggregate gets: what is repeated for days must not count."""
+    """Roughly how much larger the aggregate's document gets. Steps that repeat for days must not count."""
     return sum([len(event.json) for event in entry.events if not _repeats(event)])
 
 
@@ -69,7 +69,7 @@ def entry_outputs(entry: Entry, sign: Sign) -> list[Message]:
 
 
 def _passed_on(head: EventHead) -> dict[str, str]:
-    """The extension attributes that all messages of a workflow have."""
+    """The extension attributes that all messages of a workflow carry."""
     passed_on: dict[str, str] = {}
     if head.correlation_id is not None:
         passed_on["correlationid"] = head.correlation_id

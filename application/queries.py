@@ -1,4 +1,4 @@
-"""Reading workflows: one by id is never older than any answer given; lists may be a second behind (CONTRACT 1)."""
+"""Reading workflows. One read by id is never older than any earlier answer; lists may lag a second (CONTRACT 1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from application.ports import (
     WorkflowQueries,
 )
 
-#: How old a list may be as long as engines keep up: a change waits for one round of projecting, then is written.
+#: How old a list may be while engines keep up: a change waits for one round of projecting and is then written.
 _LAG = timedelta(seconds=1)
 
 #: Commits read at once while a page of history is filled.
@@ -27,7 +27,7 @@ _COMMITS = 200
 
 
 class WorkflowReader:
-    """What the REST API and the command line show."""
+    """Reads workflows for the REST API and the command line."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class WorkflowReader:
         return resource(loaded.hot.document(0)) if loaded is not None else None
 
     async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Document:
-        """One page of the list. Raises ValueError for a cursor that is none of ours."""
+        """One page of the list. Raises ValueError for a cursor that was not issued here."""
         as_of = await self._as_of()
         page = await self._queries.find(filter, limit, cursor)
         return {
@@ -59,7 +59,7 @@ class WorkflowReader:
         }
 
     async def _as_of(self) -> datetime:
-        """Everything decided before then is in the lists."""
+        """The time before which every decision is in the lists."""
         behind = [mark.until for mark in await self._projections.marks() if mark.until is not None]
         return min([self._clock.now() - _LAG, *behind])
 
@@ -71,7 +71,7 @@ class WorkflowReader:
         event_type: str | None = None,
         kind: str | None = None,
     ) -> Document:
-        """Events in ascending versions, at most `limit` that match; `nextCursor` is the version to go on after."""
+        """Matching events by ascending version, at most `limit`. To continue, pass `nextCursor` as `after`."""
         items: list[Document] = []
         version = after
         while len(items) < limit:

@@ -1,4 +1,4 @@
-"""One batch on its way: decide, append, publish; what another engine forestalled is read and decided again."""
+"""One batch: decide, append, publish. If another engine appended first, the batch reads that and decides again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from domain.definition.definition import WorkflowDefinition
 
 log = structlog.get_logger("WorkflowEngine")
 
-#: Looks for a commit that forestalled ours, about five seconds in all.
+#: Attempts to read a commit that another engine appended first, about five seconds in all.
 _RELOADS_MAX = 50
 
 
@@ -35,7 +35,7 @@ Groups = dict[int, dict[str, list[Work]]]
 
 
 class Batch:
-    """One batch on its way from the inbox to the topics."""
+    """Takes one batch of messages from the inbox to the topics."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class Batch:
         self._catalog = catalog
         self._sign = sign
         self._intake = intake
-        #: Messages of one aggregate that one insert takes, so that its neighbours go on (PROTOCOL A9).
+        #: Messages of one aggregate per insert, so that other aggregates are not delayed (PROTOCOL A9).
         self._share = share
         self._definitions: dict[tuple[str, int | None], WorkflowDefinition | None] = {}
-        #: Goes out before anything new.
+        #: Published before anything new.
         self._first: list[Message | Record] = []
 
     async def run(self) -> None:
@@ -82,7 +82,7 @@ class Batch:
             await self._publication.begin(self._first, lambda: None)
 
     async def _resolve(self, groups: Groups) -> dict[int, set[Hashable]]:
-        """Look up what messages refer to; returns what was found for each partition."""
+        """Look up what the messages refer to. Returns what was found, per partition."""
         found: dict[int, set[Hashable]] = {}
         for number, group in groups.items():
             bases = found[number] = set[Hashable]()
@@ -98,13 +98,13 @@ class Batch:
             return await intent.resolve(self._look_up)
         except Unavailable:
             raise
-        # As in deciding, a bug must cost one message (PROTOCOL rule 15).
+        # As in deciding, a bug must cost only this message (PROTOCOL rule 15).
         except Exception as bug:
             log.exception("resolving failed", workflow_id=work.aggregate_id, type=work.message.type)
             return Resolved(Rejection(RejectionCode.INTERNAL, f"{type(bug).__name__}: {bug}"))
 
     async def _claim_for(self, found: Mapping[int, set[Hashable]]) -> None:
-        """Claim again where a basis is new: the next owner to claim finds it too, and decides as we do."""
+        """Claim a partition again if a basis is new: then the next owner finds it too, and decides the same."""
         new = [
             self._partitions[number]
             for number, bases in found.items()
@@ -116,7 +116,7 @@ class Batch:
             partition.bases |= found[partition.number]
 
     async def _look_up(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        """The same one for every message of the batch."""
+        """The definition, looked up once for the whole batch."""
         key = (reference, version)
         if key not in self._definitions:
             self._definitions[key] = await self._definition(reference, version)
@@ -128,16 +128,16 @@ class Batch:
             known = definitions.cached(reference, version)
             return known or await definitions.get(reference, version)
         except InvalidDefinition as fault:
-            # A newer service registered it; for this one it is as good as unknown.
+            # A newer service registered it; to this one it is unknown.
             log.warning("a definition cannot be read", reference=reference, detail=str(fault))
             return None
 
     async def _insert(self, groups: Groups) -> Groups:
-        """Decide the groups, append and publish the outcome; returns what has to be decided again."""
+        """Decide the groups, append and publish the outcome. Returns the messages that must be decided again."""
         drafts, drafters = await self._decide(groups)
         refusals = [drafter.inbox for drafter in drafters.values()]
-        # Refusals are in the log before anything that came behind them: a batch of which a part was written
-        # must not hide a refused command behind the position of a later one (PROTOCOL rule 8).
+        # Refusals are appended before anything that came after them. If only a part of the batch is written, the
+        # position of a later command must not hide a refused one (PROTOCOL rule 8).
         if await self._append(refusals):
             raise Fenced
         lost = await self._append(drafts)
@@ -153,7 +153,7 @@ class Batch:
         return await self._left_over(groups, drafts, lost)
 
     async def _append(self, drafts: Iterable[Draft]) -> list[Draft]:
-        """Returns those that another engine forestalled."""
+        """Append the drafts. Returns those whose version another engine had already appended."""
         commits = [(draft, commit) for draft in drafts if (commit := draft.commit) is not None]
         if not commits:
             return []
@@ -165,7 +165,7 @@ class Batch:
     def _settle(
         self, drafts: Sequence[Draft], drafters: Mapping[int, Drafter], lost: Sequence[Draft]
     ) -> None:
-        """What is appended is now the state."""
+        """Make the appended state the current one."""
         for drafter in drafters.values():
             if drafter.orphans:
                 self._ports.telemetry.counted("orphans", drafter.orphans)
@@ -194,7 +194,7 @@ class Batch:
     async def _left_over(
         self, groups: Groups, drafts: Sequence[Draft], lost: Sequence[Draft]
     ) -> Groups:
-        """Messages that did not fit into their commit, and those whose commit another one forestalled."""
+        """Messages that did not fit into their commit, and those whose commit another engine preceded."""
         again: Groups = {}
         for draft in drafts:
             if draft.left and not _is_among(draft, lost):
@@ -202,7 +202,7 @@ class Batch:
         if not lost:
             return again
         self._ports.telemetry.counted("conflicts", len(lost))
-        # A start whose id is taken does not show that there is another engine; anything else does.
+        # A conflict is a sign of another engine, unless it is a start whose id is taken.
         if any(draft.first_version > 1 for draft in lost):
             await self._back_off()
         for draft in lost:
@@ -213,9 +213,9 @@ class Batch:
         return again
 
     async def _reload(self, partition: Partition, draft: Draft) -> None:
-        """Read what forestalled the draft, as soon as a majority shows it (PROTOCOL rule 14).
+        """Read the commit that preceded the draft, as soon as a majority has it (PROTOCOL rule 14).
 
-        After a fail-over that may be never: what only the old primary had is gone, and all begins again.
+        After a fail-over that may never happen: what only the old primary had is lost. Then every partition restarts.
         """
         partition.forget(draft.aggregate_id)
         await self._publication.finish()
@@ -240,14 +240,14 @@ class Batch:
             partition = self._partitions[number]
             drafter = Drafter(partition, now, self._share, self._sign)
             drafters[number] = drafter
-            # A copy of a refused command may come when its workflow has started, and must stay refused.
+            # The workflow may have started since the command was refused; a copy must still be refused.
             await self._find_forgotten(
                 drafter.inbox, [work for works in group.values() for work in works]
             )
             for aggregate_id, works in group.items():
                 hot = partition.touch(aggregate_id)
                 if hot is None:
-                    # Most starts are of new ids, and the fence finds the others, so none is looked up.
+                    # Most starts have new ids, and the fence detects the others, so no start is looked up.
                     draft = Draft.of_nothing(self._catalog.of(aggregate_id), aggregate_id, number)
                     try:
                         drafter.decide_all(draft, works, assumed_new=True)
@@ -269,7 +269,7 @@ class Batch:
         drafters: Mapping[int, Drafter],
         unloaded: Sequence[tuple[int, str]],
     ) -> list[Draft]:
-        """Load them in one go; those that are not there are made sure of (PROTOCOL rule 14)."""
+        """Load the aggregates in one go, and confirm the absence of those that were not found (PROTOCOL rule 14)."""
         await self._publication.finish()
         ids = [aggregate_id for _, aggregate_id in unloaded]
         loaded = await self._loader.load(ids)
@@ -294,20 +294,20 @@ class Batch:
         return drafts
 
     def _keep(self, partition: Partition, loaded: Loaded) -> None:
-        """An instance comes into memory; what its projection did not have may never have been published."""
+        """Keep a loaded instance, and publish what its projection lacked: it may never have been published."""
         partition.put_back(loaded.hot)
         self._first.extend(
             message for commit in loaded.tail for message in outputs(commit, self._sign)
         )
 
     async def _find_forgotten(self, draft: Draft, works: Sequence[Work]) -> None:
-        """Commands whose id may have left the window are looked up in the log (PROTOCOL rule 9).
+        """Look up in the log the commands whose id may have left the window (PROTOCOL rule 9).
 
-        Their times do not tell which these are: they come from the clocks of many producers.
+        Their times do not show which these are, since they come from the clocks of many producers.
         """
         memory = draft.memory
         if memory.may_forget(len(works)):
-            # What is in the window now may have left it before its copy's turn comes.
+            # An id that is in the window now may have left it before its copy is decided.
             draft.answered.update(memory.command_ids)
         if not memory.is_full:
             return
@@ -320,15 +320,15 @@ class Batch:
     # Repeating -----------------------------------------------------------------------------------
 
     async def _repeated(self, drafts: Iterable[Draft]) -> list[Message]:
-        """The recorded outcome of commands that came again, once more with the same ids.
+        """The recorded outcome of repeated commands, with the same ids.
 
-        Events only: the requests that followed were sent then, and asking again would only be answered again.
+        Events only: the requests were sent the first time, and sending them again would only cause repeated answers.
         """
         messages: list[Message] = []
         for draft in drafts:
             if draft.repeats_start or draft.repeats:
                 await self._publication.finish()
-            # In the commit just made, the start's outcome goes out anyway.
+            # The start's outcome is published anyway if it is in the commit just made.
             if draft.repeats_start and draft.first_version > 1:
                 first = await self._ports.event_log.history(draft.aggregate_id, 0, 1)
                 messages.extend(self._outcome(first[0].entries[0]))
@@ -341,7 +341,7 @@ class Batch:
     async def _find(self, draft: Draft, message_id: str) -> Entry | None:
         for entry in draft.entries:
             if entry.message_id == message_id:
-                # The copy came in the same batch; its outcome goes out with the commit.
+                # The copy came in the same batch; the outcome is published with the commit.
                 return None
         found = await self._ports.event_log.find_messages(draft.aggregate_id, [message_id])
         return found.get(message_id)

@@ -1,14 +1,13 @@
 """Claiming partitions: the first thing that a takeover writes (PROTOCOL rule 8).
 
-A refusal without a workflow is a commit of `inbox:<partition>`. An engine that lost the partition and does not
-know it may still be about to append one there; the fence refuses it only once the new owner has written
-itself. So the new owner writes a claim before it decides anything. What landed before the claim is read and
-stands; what comes after it meets the fence, and its engine begins again.
+The refusal of a command for an unknown workflow is a commit of `inbox:<partition>`. An engine that lost the
+partition without knowing it may still append such a commit. The fence refuses it only after the new owner has
+written to the same aggregate. So the new owner writes a claim before it decides anything. It reads and respects what
+was appended before the claim. A later append meets the fence, and its engine restarts.
 
-The other way round, an acceptance that comes late is fenced by its workflow's id only if the new owner accepted too,
-which refuses what it finds no definition for. So a start is accepted only on definitions that were registered when
-the partition was claimed last: its next owner finds them as well. Where a start finds another one,
-the partition is claimed again first.
+A late acceptance is fenced by the workflow's id, but only if the new owner accepted the same start. It would refuse it
+if it did not find the definition. So a start is only accepted on definitions that were registered at the last claim,
+which the next owner will find too. For any other definition, the partition is claimed again first.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from domain.aggregate.kind import Moment
 from domain.aggregate.position import Position
 from domain.inbox import ClaimPartition, InboxState, decide, inbox_id
 
-#: Until a majority shows what forestalled a claim, about five seconds in all.
+#: Waits until a majority has the commit that preceded a claim, about five seconds in all.
 _ATTEMPTS_MAX = 50
 
 
 class Fenced(Exception):
-    """Another engine writes to this partition's own aggregate: begin it again."""
+    """Another engine writes to this partition's inbox aggregate: the partition must restart."""
 
 
 class Claims:
-    """Reads the inboxes of partitions and closes them to their previous owners."""
+    """Reads the inboxes of partitions and fences off their previous owners."""
 
     def __init__(
         self, ports: Ports, loader: Loader, back_off: Callable[[], Awaitable[None]]
@@ -50,7 +49,7 @@ class Claims:
         self._back_off = back_off
 
     async def claim(self, partitions: Mapping[int, Partition]) -> list[Commit]:
-        """Each partition has its inbox up to and including our claim.
+        """Claim the partitions; each then has its inbox up to and including our claim.
 
         Returns the commits before it that the projections do not have. Raises Unavailable.
         """
@@ -65,18 +64,18 @@ class Claims:
             if not unclaimed:
                 return [commit for tail in tails.values() for commit in tail]
             await self._back_off()
-        # After a fail-over that may be for ever: what only the old primary had is gone, and all begins again.
+        # After a fail-over that may never happen: what only the old primary had is lost, and every partition restarts.
         raise Unavailable(
             "eventStore", f"a majority never showed who writes to {inbox_id(unclaimed[0])}"
         )
 
     async def renew(self, partitions: Sequence[Partition]) -> None:
-        """Claim again what is ours. Raises Fenced if another engine has claimed one of them, or refused there."""
+        """Claim our partitions again. Raises Fenced if another engine has claimed one, or refused a command there."""
         if await self._append(partitions):
             raise Fenced
 
     async def _append(self, partitions: Sequence[Partition]) -> list[int]:
-        """One insert for all; returns those that another engine forestalled."""
+        """Append all claims in one insert. Returns the partitions where another engine appended first."""
         claims = [self._claim_of(partition) for partition in partitions]
         written = await self._ports.event_log.append([commit for commit, _ in claims])
         forestalled: list[int] = []
@@ -91,7 +90,7 @@ class Claims:
         return forestalled
 
     def _claim_of(self, partition: Partition) -> tuple[Commit, InboxState]:
-        """Caused by the last command that was done before: no command is decided by a claim."""
+        """A claim. Its recorded cause is the last command that was done, because no command causes a claim."""
         name, number = inbox_id(partition.number), partition.number
         state = partition.inbox.state if partition.inbox is not None else None
         command = ClaimPartition(inbox=name, partition=number)

@@ -1,4 +1,4 @@
-"""What the processor and its parts run with: ports, settings, and what they say of their health."""
+"""The environment of the processor and its parts: ports, settings and health."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from application.ports import (
 class ProcessorSettings:
     #: Messages taken at once.
     batch_size: int = 1000
-    #: How far projections and committed offsets may be behind.
+    #: How far projections and committed offsets may lag behind.
     projection_interval: timedelta = timedelta(milliseconds=450)
     #: How far ahead timers are read from the projection.
     timers_ahead: timedelta = timedelta(seconds=30)
-    #: A due timer is sent again after this until it was applied.
+    #: A due timer is sent again after this time, until it is applied.
     timer_resend: timedelta = timedelta(seconds=5)
-    #: Instances kept in memory beyond those with a near timer.
+    #: Instances kept in memory, besides those with a timer that is due soon.
     cached_instances: int = 20_000
-    #: The first wait after a server did not answer; doubled up to 16 times it.
+    #: The first wait after a server did not answer. It doubles, up to 16 times this value.
     retry_wait_seconds: float = 0.25
 
 
@@ -46,13 +46,13 @@ class Ports:
     definitions: Definitions
     telemetry: Telemetry
     clock: Clock
-    #: None where no topic refuses messages: in the embedded file.
+    #: None in the embedded mode, where no topic refuses messages.
     topic_repair: TopicRepair | None = None
 
 
 @dataclass(slots=True)
 class Health:
-    """What the health document says of the engine."""
+    """The engine's part of the health document."""
 
     running: bool = False
     #: component -> what is wrong with it now

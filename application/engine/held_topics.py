@@ -1,8 +1,8 @@
-"""Topics that refuse messages, and everything else goes on (ADR 24).
+"""Holding back topics that refuse messages, while all other topics continue (ADR 24).
 
-Nothing is written to such a topic until it takes messages again. Nothing is kept either: as long as a
-topic is held, no offset is committed, so whatever was left out follows from commits and inbox messages
-that come again. When the topic takes messages, every partition begins again at its committed offsets.
+Nothing is written to a held topic until it accepts messages again. Nothing is buffered either: while a topic is
+held, no offset is committed, so the omitted messages follow again from commits and inbox messages. When the topic
+accepts messages, every partition restarts at its committed offsets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from application.ports import Clock, PublishEventPort, Refused, TopicRepair, Una
 
 log = structlog.get_logger("WorkflowEngine")
 
-#: Between two attempts on one topic; doubled each time, over the life of the process.
+#: Seconds between two attempts on one topic, doubled each time for the life of the process.
 _WAIT_SECONDS = 1.0
 _WAIT_SECONDS_MAX = 60.0
 
@@ -31,14 +31,14 @@ _WAIT_SECONDS_MAX = 60.0
 @dataclass(slots=True)
 class _Held:
     try_at: float
-    #: Written first when the topic is tried again. Of events it is the first one that was left out, since they are
-    #: published in order; elsewhere the largest, since a limit may refuse it.
+    #: The message with which the topic is tried again. Of events it is the first that was omitted, since events are
+    #: published in order; on other topics it is the largest, since a size limit may refuse it.
     sample: Message | Record | None = None
     takes_again: bool = False
 
 
 class HeldTopics:
-    """The engine's `PublishEventPort`: leaves out the messages of topics that refuse them."""
+    """The engine's `PublishEventPort`. It omits the messages of topics that refuse them."""
 
     def __init__(
         self,
@@ -58,16 +58,16 @@ class HeldTopics:
 
     @property
     def is_any(self) -> bool:
-        """Messages were left out since the partitions began: no offset may be committed."""
+        """Whether messages were omitted since the partitions started, so that no offset may be committed."""
         return bool(self._held)
 
     def publish(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
-        """As the port says, for the topics that are not held."""
+        """As the port specifies, for topics that are not held."""
         going = self._without_held(messages) if self._held else messages
         return self._watched(going, self._publisher.publish(going))
 
     def look(self) -> None:
-        """Begin to try a topic again if it is time. Raises Unavailable when one takes messages: begin again then."""
+        """Start an attempt on a topic if one is due. Raises Unavailable when one accepts messages: restart then."""
         if self._attempt is not None:
             if not self._attempt.done():
                 return
@@ -79,7 +79,7 @@ class HeldTopics:
         now = self._clock.monotonic()
         for topic, held in self._held.items():
             if held.sample is None:
-                # Beginning again tries it as well, but publishes everything once more.
+                # A restart would try the topic as well, but publish everything again.
                 held.takes_again = held.try_at + _WAIT_SECONDS_MAX <= now
             elif held.try_at <= now and self._repair is not None:
                 attempt = self._try_again(self._repair, topic, held.sample)
@@ -87,18 +87,18 @@ class HeldTopics:
                 return
 
     def forget_samples(self) -> None:
-        """Partitions have gone: their next owner decides when their timers fire.
+        """Partitions were lost: their next owner decides when their timers fire.
 
-        The first event that was left out is written by its next owner too, and may come again.
+        The sample event is kept: the next owner writes it too, and a copy does no harm.
         """
         for topic, held in self._held.items():
             if topic != topics.EVENTS:
                 held.sample = None
 
     def reopen(self) -> None:
-        """Write again to the topics that take messages.
+        """Write again to the topics that accept messages.
 
-        To be called while nothing is being published, before all partitions begin again.
+        Must be called while nothing is being published, before all partitions restart.
         """
         for topic in [topic for topic, held in self._held.items() if held.takes_again]:
             del self._held[topic]
@@ -106,7 +106,7 @@ class HeldTopics:
             log.info("the topic takes messages again", action="topic.reopened", topic=topic)
 
     async def close(self) -> None:
-        """End the attempt under way."""
+        """Cancel the current attempt."""
         if self._attempt is not None:
             self._attempt.cancel()
             await asyncio.wait([self._attempt])

@@ -1,4 +1,4 @@
-"""One aggregate in memory; all of it can be read again from the stores."""
+"""One aggregate in memory. All of it can be loaded from the stores again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from application.ports import DefinitionOf, Document
 
 @dataclass(slots=True)
 class Hot:
-    """The newest state that this engine knows, and what it remembers of its inbox."""
+    """The newest state that this engine knows, and the aggregate's memory of its inbox."""
 
     aggregate: Aggregate[Any]
     state: Any

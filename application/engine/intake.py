@@ -1,4 +1,4 @@
-"""Sorting what came from the inbox: understood, to another partition, or to the dead letters."""
+"""Sorting inbox messages: those to decide, those for another partition, and dead letters."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from domain.aggregate.kind import HistoryError
 
 log = structlog.get_logger("WorkflowEngine")
 
-#: A message whose key, value and headers are over this is a dead letter (CONTRACT 1).
+#: A message with more bytes of key, value and headers is a dead letter (CONTRACT 1).
 MESSAGE_BYTES_MAX = 1024 * 1024
-#: Characters of source and id together: they come again in every outcome, and 1,000 of them are remembered.
+#: Characters of source and id together. They are part of every outcome, and 1,000 of them are remembered.
 MESSAGE_ID_MAX = 1024
 #: How often a message may be sent on to another partition.
 HOPS_MAX = 2
@@ -50,7 +50,7 @@ def sort(
 ) -> Intake:
     """Sort one batch. Raises UnreadablePartition.
 
-    `is_here` says cheaply whether a partition holds an aggregate; only others need their partition computed.
+    `is_here` is a cheap check whether a partition holds an aggregate; only for others the partition is computed.
     """
     intake = Intake()
     for item in received:
@@ -69,7 +69,7 @@ def sort(
                 position.partition, f"offset {position.offset} of {position.topic}: {fault}"
             ) from fault
         except Exception as bug:
-            # Whatever one record raises costs that record, not the partition (PROTOCOL rule 15).
+            # Any error of one record costs only that record, not the partition (PROTOCOL rule 15).
             log.exception("reading failed", position=item.position)
             detail = f"{type(bug).__name__}: {bug}"
             intake.dead_letters.append(_dead_letter(item, "INTERNAL", detail))
@@ -115,7 +115,7 @@ def _time_ms(item: Received, message: Message) -> int:
 
 
 def _sent_on(item: Received, work: Work) -> Record:
-    """A message on the wrong partition is never applied there; it goes where its workflow lives."""
+    """A message on the wrong partition is never applied there. It is sent on to the partition of its workflow."""
     hops = _hops(work.message.headers.get(HOPS_HEADER))
     if hops >= HOPS_MAX:
         raise MalformedEvent(
@@ -133,14 +133,14 @@ def _sent_on(item: Received, work: Work) -> Record:
 
 
 def _hops(header: bytes | None) -> int:
-    """How often a message was sent on; a header that no engine wrote counts as too often."""
+    """How often a message was sent on. A header that no engine wrote counts as too often."""
     if header is None:
         return 0
     return int(header) if len(header) == 1 and header.isdigit() else HOPS_MAX
 
 
 def _dead_letter(item: Received, reason: str, detail: str) -> Record:
-    """The message as it was, with why and where it was refused (CONTRACT 6)."""
+    """The unchanged message, with the reason and the place of its refusal (CONTRACT 6)."""
     position = item.position
     return dead_letter(
         item.record,

@@ -1,4 +1,4 @@
-"""Loading aggregates: document + log tail, always with the tail (PROTOCOL rules 6, 12 and 14)."""
+"""Loading aggregates: the projected document plus the tail of the log, always (PROTOCOL rules 6, 12 and 14)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = structlog.get_logger("WorkflowEngine")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An aggregate, and those of its commits that its projection does not have yet."""
+    """An aggregate, and the commits that its projection lacks."""
 
     hot: Hot
     #: They may never have been published (PROTOCOL rule 6).
@@ -41,9 +41,9 @@ class Loaded:
 
 
 class UnreadablePartition(HistoryError):
-    """A partition holds something that this version cannot read; the message says what.
+    """A partition contains something that this version cannot read; the message names it.
 
-    The partition stands still from there on. Nothing of it is committed, so a newer version goes on.
+    The partition stops there. None of it is committed, so that a newer version can continue.
     """
 
     def __init__(self, partition: int, detail: str) -> None:
@@ -52,7 +52,7 @@ class UnreadablePartition(HistoryError):
 
 
 class _Stored(NamedTuple):
-    """What the stores have of one aggregate: one of the two at least."""
+    """What the stores have of one aggregate: a document, a tail, or both."""
 
     document: Document | None
     tail: Sequence[Commit]
@@ -84,7 +84,7 @@ class Loader:
         self._catalog = catalog
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
-        """Those of the aggregates that exist. Raises Unavailable, UnreadablePartition."""
+        """The aggregates that exist. Raises Unavailable, UnreadablePartition."""
         ids = await self._of_known_kinds(ids)
         projected = await self._projections.load(ids)
         documents = {
@@ -119,7 +119,7 @@ class Loader:
         return loaded
 
     async def _of_known_kinds(self, ids: Sequence[str]) -> Sequence[str]:
-        """The ids that a store can be asked for; one of another kind that exists makes its partition unreadable."""
+        """The ids of known kinds. If an aggregate of an unknown kind exists, its partition is unreadable."""
         known: list[str] = []
         for aggregate_id in ids:
             try:
@@ -138,7 +138,7 @@ class Loader:
         stored: _Stored,
         definitions: dict[tuple[str, int], WorkflowDefinition],
     ) -> Loaded:
-        """One aggregate; `definitions` are those found so far."""
+        """One aggregate. `definitions` caches the definitions found so far."""
         aggregate = self._catalog.of(aggregate_id)
         for document in stored.naming_definitions():
             key = aggregate.definition_key(document)
@@ -166,7 +166,7 @@ class Loader:
 
 
 def _projected_at(loaded: Loaded, version: int) -> Loaded:
-    """Its document lacks a part of the state, so all of its log was read; only what came later is a tail."""
+    """An aggregate whose document lacks part of the state. All of its log was read; only later commits are its tail."""
     loaded.hot.projected = version
     return Loaded(loaded.hot, [each for each in loaded.tail if each.last_version > version])
 
@@ -195,10 +195,9 @@ def replayed(
 def remembered(memory: Memory, entry: Entry) -> Memory:
     """The memory after an entry of the log.
 
-    The topic of its cause does not make a message a command, since a command is taken on either topic, so replies'
-    ids count here too: that only makes the window of newest ids fill sooner, and what left it is looked up in the
-    log. The engine's own messages do not count; a claim is caused by what was done before it, so it applies nothing
-    new.
+    An entry does not show whether its cause was a command, since commands are accepted on both topics. So the ids of
+    replies count too. That only fills the window of newest ids sooner, and ids that left it are looked up in the log.
+    The engine's own messages do not count. A claim applies nothing new: its cause was applied before.
     """
     recorded_at = parse_time(entry.events[0].head.occurred_at)
     return memory.after(

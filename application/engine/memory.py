@@ -1,4 +1,4 @@
-"""What an aggregate remembers of its inbox, so that no message is applied twice (PROTOCOL rules 8 to 11)."""
+"""An aggregate's memory of its inbox, so that no message is applied twice (PROTOCOL rules 8 to 11)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from application.ports import Document
 from domain.aggregate.position import Position
 from domain.values import Value, field
 
-#: Newest command ids that an aggregate keeps; older ones are found in the log (PROTOCOL rule 9).
+#: How many command ids an aggregate keeps, newest first. Older ones are found in the log (PROTOCOL rule 9).
 COMMAND_IDS_KEPT = 1000
 
 #: Topic id and partition.
@@ -18,12 +18,12 @@ Order = tuple[int, int]
 
 
 class Memory(Value, kw_only=False):
-    """What one aggregate remembers of its inbox: the highest position applied per lane, and command ids with
-    their times (milliseconds since 1970), oldest first."""
+    """The highest applied position per lane, and command ids with their times (milliseconds since 1970), oldest
+    first."""
 
     applied: Mapping[Lane, Order] = field(default_factory=dict[Lane, Order])
     command_ids: Mapping[str, int] = field(default_factory=dict[str, int])
-    #: Bytes of events so far, an upper bound of what the document can grow to.
+    #: Bytes of events so far: an upper bound of the document's size.
     size: int = 0
 
     def has_applied(self, position: Position) -> bool:
@@ -31,7 +31,7 @@ class Memory(Value, kw_only=False):
         return order is not None and position.order <= order
 
     def after(self, position: Position, command_id: str | None, at_ms: int, size: int) -> Memory:
-        """The memory once a message was applied; replies and timers leave no command id."""
+        """The memory after a message is applied. Replies and timers leave no command id."""
         command_ids = self.command_ids
         if command_id is not None:
             command_ids = {**command_ids, command_id: at_ms}
@@ -47,7 +47,7 @@ class Memory(Value, kw_only=False):
         return len(self.command_ids) >= COMMAND_IDS_KEPT
 
     def may_forget(self, messages: int) -> bool:
-        """Some command ids will have left the window when so many more messages are applied."""
+        """Whether some command ids will have left the window after this many more messages."""
         return len(self.command_ids) + messages > COMMAND_IDS_KEPT
 
     def document(self) -> Document:

@@ -1,4 +1,4 @@
-"""One inbox partition that this engine owns, as far as it is in memory."""
+"""The in-memory state of one inbox partition that this engine owns."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from domain.inbox import inbox_id
 
 
 class Partition:
-    """The aggregates in memory, what is behind in the stores, and how far the inbox is done."""
+    """The aggregates in memory, what the stores still lack, and the progress of the inbox."""
 
     def __init__(self, number: int, watchers: Sequence[Watcher] = ()) -> None:
         self.number = number
         self.watchers = tuple(watchers)
         #: By id, least recently used first.
         self.states: dict[str, Hot] = {}
-        #: What starts were accepted on: registered when the partition was claimed last.
+        #: The definitions that starts were accepted on. All of them were registered at the last claim.
         self.bases: set[Hashable] = set()
-        #: Aggregates whose projection is behind: changed since the last round of projecting, and before it.
+        #: Aggregates whose projection is out of date: changed since the last round of projecting, and before it.
         #: A round writes the older ones, in their newest state, so that most short workflows are written once.
         self.dirty: set[str] = set()
         self.aging: set[str] = set()
-        #: topic -> offset of the next message to decide, and what it was when `aging` was closed.
+        #: topic -> offset of the next message to decide: now, and when `aging` was closed.
         self.decided: dict[str, int] = {}
         self.aging_offsets: dict[str, int] = {}
-        #: When that was; None at first.
+        #: When `aging` was closed; None at first.
         self.aged_at: datetime | None = None
-        #: What was last written of how far the projections are, if anything.
+        #: The last mark written, which says how far the projections are.
         self.mark: datetime | None = None
         self.is_marked = False
-        #: What was last written as the start: topic -> offset.
+        #: The last start written: topic -> offset.
         self.committed: dict[str, int] = {}
         self.topic_ids: dict[str, str] = {}
-        #: Timers wait until the replies that lay here at the assignment are decided (PROTOCOL rule 13).
+        #: Timers wait until the replies that were here at the assignment are decided (PROTOCOL rule 13).
         self.replies_end: int = 0
-        #: Up to when the projection's timers were read.
+        #: The time up to which the projection's timers were read.
         self.timers_read_until: datetime | None = None
 
     @property
@@ -47,58 +47,58 @@ class Partition:
 
     @property
     def claim(self) -> int:
-        """Grows with each claim: that of the next owner is higher."""
+        """The number of the claim; the next owner's is higher."""
         return self.inbox.version if self.inbox is not None else 0
 
     def is_behind(self) -> bool:
-        """Something is not projected or not committed yet."""
+        """Whether something is not projected or not committed yet."""
         return bool(self.dirty or self.aging or self.decided != self.committed)
 
     def changed(self, aggregate_id: str) -> None:
-        """Its projection is behind. One that the next round writes anyway is not noted for another one."""
+        """Note that the aggregate's projection is out of date, unless the next round writes it anyway."""
         if aggregate_id not in self.aging:
             self.dirty.add(aggregate_id)
 
     def complete_until(self, now: datetime) -> datetime | None:
-        """The next round writes everything that was decided before this moment. None until the first round, when
-        only the last owner knows.
+        """The next round writes everything decided before this moment. None until the first round: only the last owner
+        knows.
         """
         has_changed = self.dirty or self.decided != self.aging_offsets
         return self.aged_at if has_changed else now
 
     def age(self, now: datetime) -> None:
-        """What changed until now is written by the next round."""
+        """Let the next round write everything that has changed so far."""
         self.aging, self.dirty = self.dirty, set()
         self.aging_offsets = dict(self.decided)
         self.aged_at = now
 
     def touch(self, aggregate_id: str) -> Hot | None:
-        """The aggregate, marked as most recently used."""
+        """Return the aggregate, and mark it as most recently used."""
         hot = self.states.pop(aggregate_id, None)
         if hot is not None:
             self.states[aggregate_id] = hot
         return hot
 
     def forget(self, aggregate_id: str) -> None:
-        """Drop an aggregate that turned out not to be the newest; it is read again."""
+        """Drop an aggregate that turned out to be stale; it will be read again."""
         self._drop(aggregate_id)
         self.dirty.discard(aggregate_id)
         self.aging.discard(aggregate_id)
 
     def put(self, hot: Hot) -> None:
-        """Keep an aggregate; what it waits for is watched."""
+        """Keep an aggregate in memory, and watch its timers."""
         self.states[hot.id] = hot
         for watcher in self.watchers:
             watcher.put(hot)
 
     def put_back(self, hot: Hot) -> None:
-        """Keep an aggregate that was read from the stores; what its projection lacks is written soon."""
+        """Keep an aggregate that was read from the stores, and project soon what its projection lacks."""
         self.put(hot)
         if hot.version > hot.projected:
             self.changed(hot.id)
 
     def projected(self, aggregate_id: str, version: int) -> None:
-        """The projection has this version; what is done then leaves the memory."""
+        """The projection has this version. A finished aggregate then leaves the memory."""
         hot = self.states.get(aggregate_id)
         if hot is None:
             return
@@ -110,7 +110,7 @@ class Partition:
                 self._drop(aggregate_id)
 
     def evict(self, limit: int, timers_after: datetime) -> None:
-        """Forget the least recently used over the limit that are projected and wait for nothing soon."""
+        """Above the limit, drop the least recently used aggregates that are projected and have no timer soon."""
         excess = len(self.states) - limit
         if excess <= 0:
             return

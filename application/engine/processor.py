@@ -1,8 +1,8 @@
 """The partition processor: take, load, decide, append, publish, project, commit (DESIGN 3).
 
-There is one way to recover from whatever goes wrong half-way: forget everything in memory and begin again
-at the committed offsets, as another engine would after a crash. Positions remembered with each instance
-keep what was applied from being applied again; what was appended and not published is published first.
+There is one way to recover from any failure half-way: forget everything in memory and restart at the committed
+offsets, as another engine would after a crash. The positions stored with each instance prevent messages from being
+applied twice. What was appended but not published is published first.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from application.ports import Assigned, InboxLayout, LaneState, Received, Unavai
 
 log = structlog.get_logger("WorkflowEngine")
 
-#: One instance has at most this part of a batch at a time (PROTOCOL A9).
+#: The largest share of a batch that one instance may take at a time (PROTOCOL A9).
 _SHARES = 4
-#: Messages from which on two writes that overlap with deciding cost less than one that does not.
+#: From this many messages on, two writes that overlap with deciding are cheaper than one that does not.
 _WORTH_PARTING = 64
 
 
 class Processor:
-    """Runs the inbox partitions that the group gives it, until stopped."""
+    """Runs the inbox partitions that the consumer group assigns, until stopped."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class Processor:
         self._layout = layout
         self._partition_of = partition_of
         self._settings = settings or ProcessorSettings()
-        # Only for waiting times after a conflict, so that two engines do not collide in step.
+        # Randomises the waits after a conflict, so that two engines do not keep colliding.
         self._rng = rng or random.Random()  # noqa: S311 - spreads waits, no secret depends on it
         self.partitions: dict[int, Partition] = {}
-        #: Met while the partition was at work: the restart that follows stops it, and this is why.
+        #: Unreadable partitions met during work, with the reason. The restart that follows stops them.
         self._unreadable: dict[int, str] = {}
         self._stopping = False
         self._catalog = catalog
@@ -84,7 +84,7 @@ class Processor:
     # Running -------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until `stop`; then what was decided is projected and committed, and the group is left."""
+        """Work until `stop`. Then project and commit what was decided, and leave the group."""
         await self._join()
         self.health.running = True
         trouble: Unavailable | None = None
@@ -104,7 +104,7 @@ class Processor:
                 self._unreadable[fault.partition] = str(fault)
                 trouble = Unavailable("engine", f"partition {fault.partition} stands still")
         if trouble is not None:
-            # What is in memory may be ahead of the log, so it must not be projected when the group is left.
+            # Memory may be ahead of the log, so it must not be projected when leaving the group.
             await self._begin_again(trouble)
         self.health.running = False
         await self._held.close()
@@ -139,7 +139,7 @@ class Processor:
             del self.health.troubles[component]
 
     def _wait_seconds(self) -> float:
-        """Until something is due, at most one interval: stopping is quick, and a clock that is set is noticed."""
+        """Seconds until something is due, at most one interval, so that stops and clock changes are noticed quickly."""
         if self._stopping:
             return 0.0
         wait = self._projector.wait_seconds(self.partitions.values())
@@ -165,19 +165,19 @@ class Processor:
             except Unavailable as still:
                 self.health.troubles[still.component] = still.detail
                 continue
-            # The inbox knows them now, until the group assigns them again.
+            # From now on the inbox keeps them, until the group assigns them again.
             self._unreadable.clear()
             log.info("going on", component=trouble.component)
             return
-        # Stopped before the servers came back: what was taken last is not decided, so nothing may pass it.
+        # Stopped before the servers came back. The last messages are not decided, so no offset may pass them.
         self._forget(sorted(self.partitions))
 
     # Called by the inbox --------------------------------------------------------------------------
 
     async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
-        """Take partitions over: publish what the last owner may not have, load what is open (PROTOCOL rule 6).
+        """Take partitions over: publish what the last owner may not have, and load what is open (PROTOCOL rule 6).
 
-        What cannot be read stops its partition; the others are taken over.
+        A partition that cannot be read is stopped; the others are taken over.
         """
         stopped = {p: why for p, why in self._unreadable.items() if _has(lanes, p)}
         while True:
@@ -195,17 +195,17 @@ class Processor:
         return Assigned(taken.starts, stopped)
 
     async def revoked(self, partitions: Sequence[int]) -> None:
-        """Project and commit what is decided; the next owner begins there."""
+        """Project and commit what was decided, so that the next owner starts there."""
         leaving = [self.partitions[p] for p in partitions if p in self.partitions]
         try:
             await self._projector.project(leaving)
         except Unavailable as away:
-            # Nothing is lost: the next owner begins at the older offsets.
+            # Nothing is lost: the next owner starts at older offsets.
             log.warning("leaving without commit", component=away.component, detail=away.detail)
         self._forget(partitions)
 
     async def lost(self, partitions: Sequence[int]) -> None:
-        # Not abandoned: messages of partitions that are kept may be among those that did not get out.
+        # Not abandoned: it may hold unpublished messages of partitions that we keep.
         await self._publication.settle()
         await self._projector.abandon()
         self._forget(partitions)
@@ -219,13 +219,13 @@ class Processor:
     # One batch -----------------------------------------------------------------------------------
 
     async def _process(self, received: Sequence[Received]) -> None:
-        """Decide and append everything, and begin to publish it; nothing is committed to the inbox yet."""
+        """Decide and append everything, and begin to publish it. No offset is committed yet."""
         mine = [item for item in received if item.position.partition in self.partitions]
         batches = [self._batch(part) for part in _parts(mine)]
         if len(batches) == 1:
             await batches[0].run()
         else:
-            # Both come to an end before anything is forgotten.
+            # Both must end before anything is forgotten.
             ends = await asyncio.gather(*(batch.run() for batch in batches), return_exceptions=True)
             for end in ends:
                 if end is not None:
@@ -279,11 +279,11 @@ def _has(lanes: Sequence[LaneState], partition: int) -> bool:
 
 
 def _parts(received: Sequence[Received]) -> Sequence[Sequence[Received]]:
-    """Two parts where there are enough messages: one is decided while the other is appended."""
+    """Two parts if there are enough messages, so that one is decided while the other is appended."""
     if len(received) < _WORTH_PARTING:
         return (received,)
     parts: tuple[list[Received], list[Received]] = ([], [])
-    # Partitions have nothing to do with each other; within one the order stays.
+    # Partitions are independent; the order within each is kept.
     for item in received:
         parts[item.position.partition % 2].append(item)
     return [part for part in parts if part]

@@ -1,6 +1,6 @@
-"""Write-behind: projections, hot state and committed offsets follow what was decided (PROTOCOL rule 12).
+"""Write-behind: projections, hot state and committed offsets follow the decisions (PROTOCOL rule 12).
 
-Offsets are committed last, so that a crash before that only means that the next owner does it again.
+Offsets are committed last. After a crash before that, the next owner only repeats work.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from application.engine.publication import Publication
 from application.ports import Document, InboxStart, Mark, Unavailable
 from domain.aggregate.position import TopicPartition
 
-#: Under load rounds come so seldom that they write no more than this (ADR 8): a workflow that changes all the
-#: time is written as a whole with every round.
+#: Under load, rounds are so far apart that they write at most this many documents (ADR 8), because every round
+#: writes the whole document of a workflow that keeps changing.
 _DOCUMENTS_PER_SECOND = 700
 _LONGEST_INTERVAL = timedelta(seconds=2)
 
-#: How soon a round under way is looked at again: the inbox, not the round, wakes the processor.
+#: How soon a running round is checked again: the inbox wakes the processor, a finished round does not.
 _LOOK_AGAIN_SECONDS = 0.02
 
 
 @dataclass(slots=True)
 class _Snapshot:
-    """What one round of projecting writes."""
+    """The data that one round of projecting writes."""
 
     documents: list[Document]
-    #: Those of the documents that fast readers are shown.
+    #: The documents that also go to the hot state.
     hot: list[Document]
     partitions: list[Partition]
-    #: With the versions that are written.
+    #: The states, with the versions that are written.
     states: list[tuple[Partition, str, int]]
     starts: list[InboxStart]
-    #: How far the projections are with it, where that is not written yet.
+    #: The marks that this round makes true and that are not written yet.
     marks: list[tuple[Partition, datetime | None]]
 
     @property
@@ -62,13 +62,13 @@ class Projector:
         self._publication = publication
         self._held = held
         self._round: asyncio.Task[None] | None = None
-        #: When the last round began, on the monotonic clock: a wall clock that is set back would stop all rounds.
+        #: When the last round began, on the monotonic clock: a wall clock that is set back would stop the rounds.
         self._last: float | None = None
         #: From the last round to the next.
         self._interval = settings.projection_interval
 
     def wait_seconds(self, partitions: Iterable[Partition]) -> float:
-        """Until the next round should begin, or the one under way should be looked at."""
+        """Seconds until the next round should begin, or the running one be checked."""
         if self._round is not None:
             return _LOOK_AGAIN_SECONDS
         interval = self._interval.total_seconds()
@@ -77,7 +77,7 @@ class Projector:
         return interval - (self._ports.clock.monotonic() - self._last)
 
     async def project_if_due(self, partitions: Iterable[Partition]) -> None:
-        """Begin a round if it is time and none runs; raises what the last one ran into."""
+        """Begin a round if one is due and none is running. Raises the error of the last round."""
         if self._round is not None:
             if not self._round.done():
                 return
@@ -87,7 +87,7 @@ class Projector:
         if self._last is not None and now - self._last < self._interval.total_seconds():
             return
         self._last = now
-        # No state may be shown, and no offset committed, before what led to it is published.
+        # The events must be published before a state is shown or an offset committed.
         await self._publication.finish()
         snapshot = self._take(partitions)
         if not snapshot.is_empty:
@@ -110,17 +110,17 @@ class Projector:
         )
         keeps_up = self._interval == self._settings.projection_interval
         for partition, until in complete:
-            # Where nothing waits a list is as old as a round takes, and nothing is written each time.
+            # With nothing left to project the mark is None: it need not be written every round.
             mark = None if until == now and keeps_up else until
             if until is not None and (mark != partition.mark or not partition.is_marked):
                 snapshot.marks.append((partition, mark))
         if self._held.is_any:
-            # What was left out follows from messages that must come again (ADR 24).
+            # The omitted messages follow from inbox messages that must come again (ADR 24).
             snapshot.starts.clear()
         return snapshot
 
     async def abandon(self) -> None:
-        """Let the round under way end, whatever its outcome: what it writes is right or refused."""
+        """Let the running round end, whatever its outcome: what it writes is correct or refused."""
         running, self._round = self._round, None
         if running is not None:
             await asyncio.wait([running])
@@ -128,7 +128,7 @@ class Projector:
                 running.exception()
 
     async def _try(self, snapshot: _Snapshot) -> None:
-        """Write it, or leave it all to the next round: no offset may get ahead of what was not written."""
+        """Write the snapshot, or leave all of it to the next round: no offset may pass what was not written."""
         try:
             await self._write(snapshot)
         # Also when the round is cancelled.
@@ -157,7 +157,7 @@ class Projector:
         self._written(snapshot)
 
     async def _warm(self, documents: Sequence[Document]) -> None:
-        """Redis serves readers; without it nothing is wrong but their speed."""
+        """Write the hot state. If Redis fails, only readers become slower."""
         if self._ports.hot_state is None:
             return
         try:
@@ -180,10 +180,10 @@ class Projector:
 
 
 def _take(partitions: Iterable[Partition], now: datetime, *, everything: bool = False) -> _Snapshot:
-    """What is due to be written, in its newest state, and the offsets that it includes.
+    """The instances that are due, in their newest state, and the offsets that this round covers.
 
-    Offsets are those of the moment when the set of instances was closed: everything decided before is in
-    the set or was written earlier.
+    The offsets are those at the moment when the set of instances was closed: everything decided before is in the set
+    or was written earlier.
     """
     snapshot = _Snapshot([], [], [], [], [], [])
     for partition in partitions:

@@ -1,7 +1,7 @@
-"""What was appended goes out while the next batch is decided.
+"""Publishing what was appended, while the next batch is decided.
 
-At most one publication is under way, so messages keep the order of their commits. Code that needs to
-see in the stores what was decided, or reports that it is done, waits for it first.
+At most one publication is running, so messages keep the order of their commits. Code that reads decisions from the
+stores, or reports that they are done, waits for it first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from application.ports import PublishEventPort
 
 
 class Publication:
-    """The publication under way, if any."""
+    """The running publication, if any."""
 
     def __init__(self, publisher: PublishEventPort) -> None:
         self._publisher = publisher
@@ -25,9 +25,9 @@ class Publication:
     async def begin(
         self, messages: Sequence[Message | Record], published: Callable[[], None]
     ) -> None:
-        """Publish these once the last ones are out, then call `published`.
+        """Publish these messages after the previous ones, then call `published`.
 
-        Raises Unavailable if the last ones failed: then these are not sent (PROTOCOL rule 7).
+        Raises Unavailable if the previous ones failed; then these are not sent (PROTOCOL rule 7).
         """
         async with self._turn:
             await self.finish()
@@ -36,8 +36,8 @@ class Publication:
             self._under_way = under_way
 
     async def finish(self) -> None:
-        """Wait until everything begun is out. Raises Unavailable, from then on until it is abandoned."""
-        under_way = self._under_way  # another may have begun meanwhile
+        """Wait until everything is published. Raises Unavailable, then and until the publication is abandoned."""
+        under_way = self._under_way  # another one may have begun meanwhile
         await self.settle()
         if under_way is not None:
             under_way.result()
@@ -45,14 +45,14 @@ class Publication:
     async def settle(self) -> None:
         """Wait for it to finish; the next caller still sees its error.
 
-        It is not cancelled: a group that the embedded store still writes would collide with what its
-        messages lead to when they come again.
+        It is not cancelled: the embedded store might still write its group, which would collide with the outcome of the
+        same messages when they come again.
         """
         if self._under_way is not None and not self._under_way.done():
             await asyncio.wait([self._under_way])
 
     async def abandon(self) -> None:
-        """Let it end and forget its outcome: every partition begins again, and publishes what is not committed."""
+        """Let it end and ignore its outcome: every partition restarts, and publishes what is not committed."""
         under_way = self._under_way
         await self.settle()
         if self._under_way is under_way:

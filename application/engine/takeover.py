@@ -21,14 +21,14 @@ from domain.inbox import inbox_id
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Partitions ready to work, and where to read from."""
+    """Partitions that are ready, and the offsets to read from."""
 
     partitions: Sequence[Partition]
     starts: Mapping[TopicPartition, int]
 
 
 class Takeover:
-    """Brings partitions to where their last owner left them, and publishes what it may not have."""
+    """Restores partitions as their last owner left them, and publishes what it may not have published."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Takeover:
             partition = partitions[lane.partition]
             partition.topic_ids[lane.topic] = lane.topic_id
             partition.decided[lane.topic] = start
-            # Where the group is behind the store, the first round of projecting brings it up.
+            # If the group's offset is behind the store's, the first round of projecting commits the newer one.
             if lane.committed is not None:
                 partition.committed[lane.topic] = lane.committed
             if lane.topic == topics.REPLIES:
@@ -72,7 +72,7 @@ class Takeover:
         return Taken(list(partitions.values()), starts)
 
     def _start_of(self, lane: LaneState, stored: InboxStart | None) -> int:
-        """The higher of what the group and the store remember, of this very topic (PROTOCOL rules 11 and 16)."""
+        """The higher of the offsets that group and store remember for this topic id (PROTOCOL rules 11 and 16)."""
         known = self._layout.topic_ids.get(lane.topic)
         if stored is None or known != lane.topic_id or stored.topic_id != lane.topic_id:
             raise SetupError(
@@ -89,7 +89,7 @@ class Takeover:
     ) -> None:
         """Every commit at or above the start is published again, in version order, before anything new.
 
-        First comes the claim: the previous owner of a partition refuses nothing there from then on.
+        The claim comes first: from then on, the previous owner cannot append refusals there.
         """
         await self._project_inboxes(partitions, await self._claims.claim(partitions))
         positions = [
@@ -119,9 +119,9 @@ class Takeover:
     async def _project_inboxes(
         self, partitions: Mapping[int, Partition], unprojected: Sequence[Commit]
     ) -> None:
-        """Whatever this takeover comes to: its claim, and those of others that failed, are not to be read again.
+        """Project the inboxes even if the takeover fails later, so that its claim need not be read again.
 
-        What nobody has projected may never have been published, and goes out first (PROTOCOL rule 12).
+        Events that are not projected may never have been published, so they are published first (PROTOCOL rule 12).
         """
         await self._ports.publisher.publish(
             [message for commit in unprojected for message in outputs(commit, self._sign)]

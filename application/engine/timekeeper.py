@@ -1,4 +1,4 @@
-"""Sends to the inbox what has become due, and loads what is about to (PROTOCOL rules 12 and 13)."""
+"""Sends due timers to the inbox, and loads aggregates whose timers are due soon (PROTOCOL rules 12 and 13)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from application.engine.partition import Partition
 from application.outputs import outputs
 from domain.aggregate.position import TopicPartition
 
-#: Aggregates loaded at once when looking ahead.
+#: Aggregates loaded per page when reading ahead.
 PAGE = 1000
 
 
@@ -29,11 +29,11 @@ class Timekeeper:
         self._sign = sign
         self._settings = settings
         self._loader = loader
-        #: By partition: when the look ahead has to be repeated, whatever the wall clock says, on the monotonic clock.
+        #: Per partition: the monotonic time at which reading ahead must be repeated, whatever the wall clock says.
         self._look_again: dict[int, float] = {}
 
     async def send_due(self, partitions: Iterable[Partition]) -> None:
-        """Send what is due, after a look ahead where the last one is running out."""
+        """Send what is due, after reading ahead where the last look-ahead is about to expire."""
         now = self._ports.clock.now()
         owned = list(partitions)
         behind = [partition for partition in owned if self._is_running_out(partition, now)]
@@ -49,7 +49,7 @@ class Timekeeper:
             await self._ports.publisher.publish(messages)
 
     def next_due(self, partitions: Iterable[Partition]) -> datetime | None:
-        """When the next timer may be sent; None as long as there is none."""
+        """When the next timer may be sent; None if there is none."""
         moments = (
             watcher.next_due()
             for each in partitions
@@ -59,15 +59,15 @@ class Timekeeper:
         return min((due for due in moments if due is not None), default=None)
 
     def _is_held_back(self, partition: Partition) -> bool:
-        """A reply that lay here at the assignment must win over the time-out of its step.
+        """Whether timers must wait: a reply that was here at the assignment takes precedence over its step's time-out.
 
-        Whatever was handed out is decided, between one batch and the next.
+        Between two batches, everything that was handed out is decided.
         """
         lane = TopicPartition(topics.REPLIES, partition.number)
         return self._ports.inbox.handed_out(lane) < partition.replies_end
 
     async def read_ahead(self, partitions: Iterable[Partition]) -> None:
-        """Load the aggregates that have a timer soon and are not in memory."""
+        """Load the aggregates that have a timer due soon and are not in memory."""
         ahead = self._settings.timers_ahead
         until = self._ports.clock.now() + ahead
         look_again = self._ports.clock.monotonic() + ahead.total_seconds() / 2
@@ -95,12 +95,12 @@ class Timekeeper:
         return self._ports.clock.monotonic() >= self._look_again[partition.number]
 
     async def _missing(self, partition: Partition, until: datetime) -> tuple[list[str], bool]:
-        """A page of the aggregates with a timer until then that are not in memory, and whether that is all."""
+        """A page of the aggregates outside memory with a timer before then, and whether it is the last page."""
         limit = PAGE
         while True:
             due = await self._ports.projections.due(partition.number, until, limit)
             missing = [aggregate_id for aggregate_id in due if aggregate_id not in partition.states]
             if missing or len(due) < limit:
                 return missing[:PAGE], len(due) < limit and len(missing) <= PAGE
-            # All of the page is in memory; what is not may be behind it.
+            # All of this page is in memory; later pages may contain others.
             limit *= 2

@@ -1,4 +1,4 @@
-"""What becomes due by itself in a partition: watchers see every state and say what to send, and when."""
+"""Watchers see every state of a partition, and determine which messages to send, and when."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from application.codec.internal import Sign, timer_message
 from application.engine.hot import Hot
 from domain.aggregate.timer import Firing, Timer
 
-#: The longest wait before a timer is sent again, in first waits.
+#: The longest wait before a timer is sent again, as a multiple of the first.
 RESENDS_MAX_FACTOR = 64
-#: Useless entries that the timer heap may have before it is built again.
+#: Stale entries that the timer heap may have before it is rebuilt.
 _STALE_ENTRIES_KEPT = 1000
 
 
 class Watcher(Protocol):
-    """Shown every state that comes into memory or changes there."""
+    """Sees every state that is loaded into memory or changes there."""
 
     def put(self, hot: Hot) -> None: ...
 
     def forget(self, aggregate_id: str) -> None:
-        """It left the memory."""
+        """The aggregate left the memory."""
         ...
 
     def needs(self, aggregate_id: str, until: datetime) -> bool:
-        """Something is due before then, so it should stay in memory."""
+        """Whether something is due before then, so that the aggregate should stay in memory."""
         ...
 
     def next_due(self) -> datetime | None:
-        """When `due` should be asked next; None while nothing is expected."""
+        """When `due` should be called next; None while nothing is expected."""
         ...
 
     def due(self, now: datetime) -> list[Message]:
-        """What is to be sent to the inbox now."""
+        """The messages to send to the inbox now."""
         ...
 
 
 class _Sent(NamedTuple):
-    """A timer's message is under way."""
+    """A timer whose message was sent and is not applied yet."""
 
     again_at: datetime
     wait: timedelta
@@ -51,13 +51,13 @@ class _Sent(NamedTuple):
 @dataclass(slots=True)
 class _Watched:
     hot: Hot
-    #: The heap's entry that counts; others stay when the state changes, until they are due or too many.
+    #: The valid entry in the heap. Stale ones remain there until they are due or too many.
     armed: datetime | None = None
     #: Timers that were sent to the inbox and are not applied yet.
     sent: dict[Firing, _Sent] = field(default_factory=dict[Firing, _Sent])
 
     def next_send(self) -> datetime | None:
-        """When the first of its timers is due, or, if sent, due again; None without any."""
+        """When its next timer is due or, if already sent, due to be sent again; None without timers."""
         kind, state = self.hot.aggregate.kind, self.hot.state
         if not self.sent:
             return kind.next_due(state)
@@ -68,8 +68,8 @@ class _Watched:
     def send_due(self, now: datetime, resend_after: timedelta) -> list[Firing]:
         """The timers to be sent now.
 
-        Each comes again until it was applied, after twice the time before: an engine that is behind
-        must not bury itself under copies.
+        Each is sent again until it is applied, after twice the previous wait, so that copies do not flood a slow
+        engine.
         """
         firings: list[Firing] = []
         for timer in self.hot.aggregate.kind.timers(self.hot.state):
@@ -90,10 +90,10 @@ class _Watched:
 
 
 class TimerHeap:
-    """The timers of a partition: due ones are sent to the inbox, again until they were applied (PROTOCOL rule 13)."""
+    """The timers of a partition. Due ones are sent to the inbox again until they are applied (PROTOCOL rule 13)."""
 
     def __init__(self, sign: Sign, resend_after: timedelta) -> None:
-        """The first copy of a timer follows after `resend_after`, later ones after ever longer."""
+        """The first copy of a timer follows after `resend_after`, later ones after increasing waits."""
         self._sign = sign
         self._resend_after = resend_after
         self._watched: dict[str, _Watched] = {}
@@ -117,7 +117,7 @@ class TimerHeap:
         watched = self._watched.get(aggregate_id)
         if watched is None:
             return False
-        # Evicted, it would forget what was sent and send it again at once.
+        # An evicted instance would resend its timers at once.
         return bool(watched.sent) or (watched.armed is not None and watched.armed < until)
 
     def next_due(self) -> datetime | None:
@@ -137,7 +137,7 @@ class TimerHeap:
         return messages
 
     def _arm(self, watched: _Watched) -> None:
-        """See to it that the heap has an entry not later than its next timer."""
+        """Ensure that the heap has an entry no later than the aggregate's next timer."""
         due = watched.next_send()
         if due is not None:
             if watched.armed is None or due < watched.armed:

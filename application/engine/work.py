@@ -1,4 +1,4 @@
-"""One message on its way through a batch."""
+"""One message within a batch."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from domain.aggregate.position import Position
 
 @dataclass(slots=True)
 class Work:
-    """An understood message, and what it asks of which aggregate."""
+    """A decoded message: its aggregate, and what it asks for."""
 
     position: Position
     message: Message
     aggregate_id: str
-    #: A command or a `Rejection`; `Unresolved` until the batch has looked up what it refers to.
+    #: A command or a `Rejection`. `Unresolved` until the batch has looked up what the message refers to.
     command: Any
-    #: The event's own time, or without one the record's, in milliseconds since 1970.
+    #: The event's own time or, if it has none, the record's, in milliseconds since 1970.
     at_ms: int
-    #: The time of the event that an internal message follows from: nothing is decided earlier (PROTOCOL rule 26).
+    #: The time of the event that caused an internal message; no decision may be dated earlier (PROTOCOL rule 26).
     not_before: datetime | None = None
 
     @property
     def is_command(self) -> bool:
-        """Somebody waits for its outcome."""
+        """Whether a sender may wait for its outcome."""
         return is_command(self.message.type)

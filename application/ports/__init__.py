@@ -1,7 +1,7 @@
-"""What the application needs from the outside: one Protocol per role, implemented by `adapters/`.
+"""The ports of the application: one Protocol per role, implemented in `adapters/`.
 
-Errors are few: an adapter translates whatever its driver raises into `Unavailable` (try again later,
-the outcome of a write is unknown) or lets a bug be a bug. A lost race is an answer, never an exception.
+There are few errors. An adapter turns what its driver raises into `Unavailable` (try again later; the outcome of a
+write is unknown), or lets a bug be a bug. A lost race is a return value, never an exception.
 """
 
 from application.ports.coordination import Lease, Locks

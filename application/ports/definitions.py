@@ -10,10 +10,10 @@ from domain.definition.definition import WorkflowDefinition
 
 #: A registered version, compiled; None if it is not registered.
 FindDefinition = Callable[[str, int], Awaitable[WorkflowDefinition | None]]
-#: The same, or the newest version where none is named.
+#: The same; without a version, the newest.
 LookUpDefinition = Callable[[str, int | None], Awaitable[WorkflowDefinition | None]]
 
-#: A registered version, of those that were looked up before.
+#: A registered version that was looked up before.
 DefinitionOf = Callable[[str, int], WorkflowDefinition]
 
 
@@ -21,16 +21,16 @@ class Definitions(Protocol):
     """Registered definitions, compiled."""
 
     async def get(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        """That version, or the newest where none is named; None if it is not registered."""
+        """That version or, without a version, the newest; None if it is not registered."""
         ...
 
     def cached(self, reference: str, version: int | None) -> WorkflowDefinition | None:
-        """The same from memory, if it was looked up lately."""
+        """The same from memory, if it was looked up recently."""
         ...
 
 
 class WorkflowDefinitionRepository(Protocol):
-    """Registered definitions: documents as registered, immutable."""
+    """Registered definitions, as immutable documents."""
 
     async def get(self, name: str, version: int) -> Document | None: ...
 
@@ -43,5 +43,5 @@ class WorkflowDefinitionRepository(Protocol):
         ...
 
     async def add(self, document: Document) -> bool:
-        """Store a new one; False if that name and version exists (whatever its content)."""
+        """Store a new definition. Returns False if that name and version exist, whatever the content."""
         ...

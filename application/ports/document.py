@@ -1,4 +1,4 @@
-"""JSON-ready documents, the form in which everything is stored and shown."""
+"""JSON-ready documents: the form in which everything is stored and shown."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ from domain.values import Value
 
 
 class Received(Value, kw_only=False, gc=True):
-    """One inbox message: where it stood, as it stood there, and what it decodes to.
+    """One inbox message: its position, the raw record, and the decoded message.
 
-    The collector watches it: an exception that is raised holds the frames that hold the record.
+    The garbage collector tracks it, because a raised exception refers to the frames that refer to the record.
     """
 
     position: Position
-    #: As the broker has it; a broker in the same process may have kept the message itself.
+    #: The record as the broker has it. A broker in the same process may have the message itself.
     stored: Record | Message
     #: The broker's time of the record.
     timestamp: datetime
@@ -30,13 +30,13 @@ class Received(Value, kw_only=False, gc=True):
 
     @property
     def record(self) -> Record:
-        """What goes on to another topic if the message cannot be taken here."""
+        """The record to write to another topic if the message cannot be handled here."""
         stored = self.stored
         return encode(stored) if isinstance(stored, Message) else stored
 
     @property
     def size(self) -> int:
-        """Bytes of its key, value and headers, as the broker counts them but for its own framing."""
+        """Bytes of key, value and headers, as the broker counts them, without its framing."""
         stored = self.stored
         if isinstance(stored, Message):
             texts = (*stored.extensions.values(), *stored.headers.values())
@@ -52,103 +52,103 @@ class LaneState:
     topic: str
     partition: int
     topic_id: str
-    #: The group's committed offset, None if it has none.
+    #: The group's committed offset; None if there is none.
     committed: int | None
-    #: `Inbox.handed_out` comes to this offset once all that lay here then was taken.
+    #: `Inbox.handed_out` reaches this offset when all messages that were here at the assignment were taken.
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """What the listener makes of an assignment: each partition either starts or is stopped."""
+    """The listener's answer to an assignment: each partition starts or is stopped."""
 
-    #: Where to read each lane from.
+    #: The offset from which each lane is read.
     starts: Mapping[TopicPartition, int]
     #: Partitions that stay unread until the group assigns them again, and why.
     stopped: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 class InboxListener(Protocol):
-    """The inbox calls it, always while its owner waits in `Inbox.take` or `Inbox.restart`."""
+    """Called by the inbox, always while its owner waits in `Inbox.take` or `Inbox.restart`."""
 
     async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
         """Partitions held in *both* inbox topics (PROTOCOL rule 21)."""
         ...
 
     async def revoked(self, partitions: Sequence[int]) -> None:
-        """Still ours until this returns: project, commit, forget."""
+        """The partitions are ours until this returns: project, commit, forget."""
         ...
 
     async def lost(self, partitions: Sequence[int]) -> None:
-        """No longer ours: forget, write nothing."""
+        """The partitions are no longer ours: forget them, and write nothing."""
         ...
 
 
 class Inbox(Protocol):
-    """The two co-partitioned inbox topics, read by one consumer of the group."""
+    """The two co-partitioned inbox topics, read by one consumer of the consumer group."""
 
     @property
     def problem(self) -> str | None:
-        """For the health document: why no messages are read, None if all is well."""
+        """For the health document: why no messages are read; None if all is well."""
         ...
 
     @property
     def stopped(self) -> Mapping[int, str]:
-        """For the health document: partitions that stand still, and why; the others go on.
+        """For the health document: stopped partitions, with the reason. The others continue.
 
-        Each stands still until a restart names it or the group assigns it again.
+        A partition stays stopped until a restart names it or the group assigns it again.
         """
         ...
 
     async def start(self, listener: InboxListener) -> None: ...
 
     async def take(self, limit: int, wait_seconds: float) -> Sequence[Received]:
-        """What is there, at most `limit`, oldest first per lane; waits for the first one only.
+        """The available messages, at most `limit`, oldest first per lane. Waits only for the first one.
 
         Raises `Unavailable` when the broker is away (call again).
         """
         ...
 
     def handed_out(self, lane: TopicPartition) -> int:
-        """No message below this offset is still to be taken from the lane.
+        """All messages of the lane below this offset were taken.
 
-        It may be above the last message's: not every offset holds a message.
+        It may be beyond the last message, since not every offset holds a message.
         """
         ...
 
     @property
     def lag(self) -> int:
-        """Messages that are still to be taken, as far as the client knows without asking; for the health document."""
+        """For the health document: messages still to be taken, as far as the client knows without asking."""
         ...
 
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Everything below is done. Raises `Unavailable`; a commit that comes too late for the group is dropped."""
+        """Commit offsets below which everything is done. After a rebalance it is dropped. Raises `Unavailable`."""
         ...
 
     async def restart(self, partitions: Sequence[int]) -> None:
-        """Begin again at the committed offsets: `lost`, then `assigned`, then reading where that says."""
+        """Restart partitions at the committed offsets: call `lost`, then `assigned`, then read from where that says."""
         ...
 
     async def close(self) -> None:
-        """Leave the group; `revoked` is called first."""
+        """Leave the group. `revoked` is called first."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trimmed:
-    """What one round of trimming the inbox did."""
+    """The result of one round of trimming the inbox."""
 
-    #: Of the round alone, unless others trimmed at the same time.
+    #: What this round deleted; more, if other engines trimmed at the same time.
     messages: int
-    #: Partitions of an inbox topic that were not trimmed though they could be, and why not.
+    #: Partitions that could have been trimmed but were not, and why.
     failures: Mapping[TopicPartition, str]
 
 
 class InboxTrimmer(Protocol):
-    """Deletes what is done from the inbox topics, which keep everything by themselves (PROTOCOL rule 16)."""
+    """Deletes what is done from the inbox topics, which themselves keep everything (PROTOCOL rule 16)."""
 
     async def trim(self, starts: Sequence[InboxStart]) -> Trimmed:
-        """Delete below these stored starts, but nothing that the group has not committed, and nothing of a topic
-        with another id. May be called by any number of engines at once. Raises `Unavailable` when nothing is known.
+        """Delete everything below these stored starts, except what the group has not committed and topics with another
+        id. Several engines may call this at once. Raises `Unavailable` if nothing could be found out.
         """
         ...

@@ -12,27 +12,27 @@ from application.ports.document import Document
 from domain.aggregate.position import Position
 from domain.values import Value
 
-#: Types of events and messages that stay between engines and aggregates.
+#: Prefix of the types of events and messages that stay within Conveyor.
 INTERNAL_PREFIX = "orchestration.internal."
 
 
 class EventHead(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """What messages, stores and metrics need of an event's data; the rest is not parsed for them.
+    """The part of an event's data that messages, stores and metrics need. The rest is not parsed.
 
-    Fields that the event does not have are None, `request` is empty.
+    Fields that the event does not have are None; `request` is then empty.
     """
 
     event_id: str
     #: RFC 3339.
     occurred_at: str
-    #: Empty where the event is of an inbox and names nobody.
+    #: Empty for an event of an inbox that names no workflow.
     aggregate_id: str = ""
     version: int | None = None
     correlation_id: str | None = None
     traceparent: str | None = None
     purpose: str | None = None
     attempt: int | None = None
-    #: Of an event that asks a participant: whom, under which key, and the request itself.
+    #: Of an event that sends a request: the service, the idempotency key and the request.
     service_name: str | None = None
     idempotency_key: str | None = None
     request: msgspec.Raw = msgspec.Raw()
@@ -42,40 +42,40 @@ _head = msgspec.json.Decoder(EventHead).decode
 
 
 class RecordedEvent(Value, kw_only=False):
-    """An event as it is stored and published: `json` is the whole published document (PROTOCOL rule 15)."""
+    """An event as it is stored and published. `json` is the whole published document (PROTOCOL rule 15)."""
 
     type: str
     json: bytes
-    #: The name that a source document gives this sort of event (`SAGA_COMPENSATION`, ...), if any.
+    #: The requirements' name for this kind of event (`SAGA_COMPENSATION`, ...), if any.
     kind: str | None = None
     #: Messages to other aggregates that follow from it, each `{to, type, data}` (PROTOCOL rule 23).
     sends: tuple[Document, ...] = ()
 
     @property
     def is_public(self) -> bool:
-        """Whether it is published; what only coordinators note for themselves is not."""
+        """Whether it is published. Internal events of coordinators are not."""
         return not self.type.startswith(INTERNAL_PREFIX)
 
     @property
     def head(self) -> EventHead:
-        """Raises `ValueError` for data that no engine wrote."""
+        """Raises `ValueError` for data that was not written by an engine."""
         return _head(self.json)
 
     @property
     def data(self) -> Document:
-        """The document. It is parsed again each time."""
+        """The document, parsed again on each call."""
         return orjson.loads(self.json)
 
 
 class Entry(Value, kw_only=False):
-    """What one inbox message did to one instance."""
+    """What one inbox message changed in one instance."""
 
     cause: Position
     #: `<source> <id>` of the causing CloudEvent.
     message_id: str
     events: tuple[RecordedEvent, ...]
-    #: The first so many events are what the message itself changed, the others followed from them
-    #: (PROTOCOL rule 66). Entries of older versions do not have it.
+    #: How many events the message itself caused. They come first; the others followed (PROTOCOL rule 66). Entries of
+    #: older versions do not have it.
     primary: int | None = None
 
 
@@ -97,25 +97,25 @@ class Commit(Value, kw_only=False):
 
 
 def commit_id(aggregate_id: str, first_version: int) -> str:
-    """The `_id` of the commit that begins at this version; a second writer of it is refused by the store."""
+    """The `_id` of the commit that begins at this version. The store refuses a second writer."""
     return f"{aggregate_id}:{first_version:06d}"
 
 
 class EventLog(Protocol):
-    """The truth. Durable when `append` returns, or, where log and topics are one store, when the
-    `PublishEventPort.publish` that follows returns (nothing is visible before that either)."""
+    """The source of truth. A commit is durable when `append` returns. If log and topics are one store, it is durable,
+    and visible, when the next `PublishEventPort.publish` returns."""
 
     async def append(self, commits: Sequence[Commit]) -> Sequence[bool]:
-        """Write each commit unless its id exists; one answer per commit, in order: written or not.
+        """Write each commit unless its id exists. Returns for each commit, in order, whether it was written.
 
-        A commit that exists never disturbs the others. Raises `Unavailable` when the outcome is unknown.
+        A commit that exists does not affect the others. Raises `Unavailable` if the outcome is unknown.
         """
         ...
 
     async def read(self, after: Mapping[str, int]) -> Mapping[str, Sequence[Commit]]:
-        """For each id the commits that follow that version without a gap, in order.
+        """For each id, the commits that follow the given version without a gap, in order.
 
-        Ids with nothing newer may be absent from the answer. Reads what a majority holds (PROTOCOL rule 14).
+        Ids without newer commits may be absent. Reads what a majority has (PROTOCOL rule 14).
         """
         ...
 
@@ -131,10 +131,10 @@ class EventLog(Protocol):
     async def find_messages(
         self, aggregate_id: str, message_ids: Collection[str]
     ) -> Mapping[str, Entry]:
-        """The entries that these messages caused, by message id; those appended last are found as well, published
-        or not (PROTOCOL rules 8 and 9)."""
+        """The entries that these messages caused, by message id, including the newest, published or not (PROTOCOL
+        rules 8 and 9)."""
         ...
 
     async def confirm_absent(self, aggregate_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the ids of which no commit exists, by a read that misses none (PROTOCOL rule 14)."""
+        """The ids for which no commit exists, by a read that misses none (PROTOCOL rule 14)."""
         ...

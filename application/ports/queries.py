@@ -8,7 +8,7 @@ from typing import Protocol
 
 from application.ports.document import Document
 
-#: Most of a document, and nothing that a list shows (CONTRACT 6); a store need not read these fields.
+#: The largest fields of a document. Lists do not show them (CONTRACT 6), so a store need not read them.
 NOT_LISTED = ("steps", "executionContext", "inputParameters", "output", "engine")
 
 #: In place of a code: every workflow with an open incident.
@@ -17,7 +17,7 @@ ANY_INCIDENT = "any"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowFilter:
-    """Filters of the list; empty means all."""
+    """Filters of the list. An empty filter matches everything."""
 
     status: tuple[str, ...] = ()
     active: bool | None = None
@@ -53,12 +53,12 @@ class Page:
 
 
 class WorkflowQueries(Protocol):
-    """Lists over the projection; up to a second behind."""
+    """Lists of projections, which are up to a second behind."""
 
     async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Page:
         """One page ordered by `startedAt` (newest first unless ascending), then id.
 
-        Raises ValueError for a cursor that it did not hand out.
+        Raises ValueError for a cursor that it did not issue.
         """
         ...
 

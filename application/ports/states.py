@@ -1,4 +1,4 @@
-"""What follows the log: projections, the hot state, and how far each inbox partition is done."""
+"""The stores that follow the log: projections, the hot state, and the progress of each inbox partition."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from application.ports.document import Document
 
 
 class SetupError(Exception):
-    """The installation is not as `conveyor init` left it; the message says what to do."""
+    """The installation differs from what `conveyor init` set up. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class InboxStart:
-    """How far an inbox partition is done: everything below `offset` is appended, published and projected."""
+    """The progress of an inbox partition: everything below `offset` is appended, published and projected."""
 
     topic: str
     partition: int
@@ -29,15 +29,15 @@ class Mark:
     """How far the projections of an inbox partition are."""
 
     partition: int
-    #: The version of the partition's inbox: it grows with each claim, so each owner has a higher one.
+    #: The version of the partition's inbox. It increases with each claim, so each new owner has a higher one.
     claim: int
-    #: Everything decided before is projected; None: everything is, but for what was decided just now.
+    #: Everything decided before this time is projected. None: everything is, except what was decided just now.
     until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class InboxLayout:
-    """What `init` found out and wrote down; an engine refuses another one (PROTOCOL rules 11 and 16)."""
+    """The layout that `init` recorded. An engine refuses to start on a different one (PROTOCOL rules 11 and 16)."""
 
     #: topic name -> topic id
     topic_ids: Mapping[str, str]
@@ -47,18 +47,18 @@ class InboxLayout:
 
 
 class Projections(Protocol):
-    """Documents that follow the log: whole states (`_id`, `version`, `partition`, `nextTimerAt`, ...)."""
+    """Projections: documents with the whole state (`_id`, `version`, `partition`, `nextTimerAt`, ...)."""
 
     async def load(self, ids: Sequence[str]) -> Mapping[str, Document]:
-        """The documents that exist, by id, read from the primary (majority)."""
+        """The existing documents, by id, read from the primary with majority read concern."""
         ...
 
     async def save(self, documents: Sequence[Document]) -> None:
-        """Insert or replace each document, only over a lower `version` (PROTOCOL rule 12); a newer one stays."""
+        """Insert each document, or replace one with a lower `version` (PROTOCOL rule 12). A newer one stays."""
         ...
 
     async def due(self, partition: int, before: datetime, limit: int) -> Sequence[str]:
-        """Ids of the partition's instances with `nextTimerAt` <= `before`, soonest first."""
+        """Ids of the partition's instances with `nextTimerAt` <= `before`, earliest first."""
         ...
 
     async def starts(self) -> Sequence[InboxStart]:
@@ -66,7 +66,7 @@ class Projections(Protocol):
         ...
 
     async def save_starts(self, starts: Sequence[InboxStart]) -> None:
-        """Store starts; one with the same topic id is never moved backwards."""
+        """Store starts. A start with the same topic id never moves backwards."""
         ...
 
     async def marks(self) -> Sequence[Mark]:
@@ -74,11 +74,11 @@ class Projections(Protocol):
         ...
 
     async def save_marks(self, marks: Sequence[Mark]) -> None:
-        """Store marks; one never replaces that of a newer claim (PROTOCOL rule 12)."""
+        """Store marks. A mark never replaces that of a newer claim (PROTOCOL rule 12)."""
         ...
 
     async def layout(self) -> InboxLayout | None:
-        """What `init` wrote, None before it ran."""
+        """The layout that `init` wrote; None before it ran."""
         ...
 
     async def save_layout(self, layout: InboxLayout) -> None: ...
@@ -88,5 +88,5 @@ class HotState(Protocol):
     """The newest state of active instances for fast readers, with the instance's lock key (Redis). Best effort."""
 
     async def save(self, documents: Sequence[Document]) -> None:
-        """Write active instances over lower versions only, with `workflow:lock:{id}`; remove ended ones."""
+        """Write active instances, with `workflow:lock:{id}`, over lower versions only. Remove those that have ended."""
         ...

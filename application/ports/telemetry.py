@@ -1,4 +1,4 @@
-"""What the engine reports, and the clock that it reads."""
+"""Telemetry, and the clock."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from domain.aggregate.kind import State
 
 
 class Telemetry(Protocol):
-    """Told what happened, for logs and metrics; must not fail and must be quick."""
+    """Receives what happened, for logs and metrics. Must be quick, and must not raise."""
 
     def recorded(self, events: Sequence[RecordedEvent], state: State) -> None:
-        """These events are appended and published; `state` is that of their aggregate, after them or later ones."""
+        """These events are appended and published. `state` is their aggregate's state after them, or a later one."""
         ...
 
     def counted(self, what: str, amount: int = 1) -> None:
-        """Something without an event: `dead_letters`, `orphans`, `rerouted`, `conflicts`, `restarts`."""
+        """Count something that is not an event: `dead_letters`, `orphans`, `rerouted`, `conflicts`, `restarts`."""
         ...
 
 
 class Clock(Protocol):
-    """Time as the application sees it; virtual in the simulator."""
+    """The application's clock; virtual in the simulator."""
 
     def now(self) -> datetime:
-        """The time of day: UTC, whole milliseconds. Somebody may set it, so it measures no interval."""
+        """The time of day: UTC, whole milliseconds. It may be adjusted, so do not measure intervals with it."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never set back. For intervals, waits and what is kept for a while."""
+        """Seconds since some moment, never set back. For intervals, waits and expiry."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...

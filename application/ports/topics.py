@@ -10,25 +10,25 @@ from conveyor.messages import Message, Record
 
 
 class PublishEventPort(Protocol):
-    """Writes to topics, in the order given, with every guarantee on (PROTOCOL rule 7)."""
+    """Writes to topics in the given order, with every guarantee on (PROTOCOL rule 7)."""
 
     def publish(self, messages: Sequence[Message | Record]) -> Coroutine[Any, Any, None]:
-        """Returns when all are acknowledged. Raises `Unavailable` if one was not: nothing later may be sent then
-        until the partitions were restarted. It is `Refused` where that helps only without the topic's messages.
+        """Returns when all messages are acknowledged. Raises `Unavailable` if one was not: nothing later may be sent
+        until the partitions were restarted. Raises `Refused` if a restart only helps without this topic's messages.
 
-        Where log and topics are one store, commits belong to the first call after their `append`, awaited or not.
+        If log and topics are one store, a commit belongs to the first call after its `append`, awaited or not.
         """
         ...
 
 
 class TopicRepair(Protocol):
-    """What an engine can do for a topic that refuses its messages."""
+    """Repairs a topic that refuses the engine's messages."""
 
     async def try_again(self, topic: str, sample: Message | Record) -> None:
-        """Create the topic or reset its limits where this service may, then write the message, apart from all others.
+        """Create the topic or reset its limits, if this service may, then write the message on its own.
 
-        Never creates an inbox topic: its messages would be missing. Raises `Unavailable` if the message is still not
-        written, with the reason.
+        Never creates an inbox topic, because its messages would be missing. Raises `Unavailable`, with the reason, if
+        the message still could not be written.
         """
         ...
 
@@ -46,12 +46,12 @@ class RequestReaders(Protocol):
     """Knows which services have a reader of their requests."""
 
     async def ever_read(self, services: Sequence[str]) -> ReadServices:
-        """Those of the services that it knows to be read. Raises `Unavailable`."""
+        """The services that are known to be read. Raises `Unavailable`."""
         ...
 
 
 class EventFeed(Protocol):
-    """Every workflow event from now on, for waiters for outcomes (API, SDK)."""
+    """All workflow events from now on, for callers that wait for outcomes (API, SDK)."""
 
     def follow(self) -> AsyncIterator[Message]:
         """Messages of `orchestration.workflow.events` published after the first iteration step began."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Unavailable(Exception):
-    """A server does not answer or refused for a passing reason; what was being written may or may not be there."""
+    """A server does not answer, or refused for a temporary reason. A write may or may not have happened."""
 
     def __init__(self, component: str, detail: str) -> None:
         super().__init__(f"{component}: {detail}")
@@ -14,14 +14,14 @@ class Unavailable(Exception):
 
 
 class Refused(Unavailable):
-    """A topic takes a message in no attempt: it is missing, forbidden, or its limits are too low.
+    """A topic cannot accept a message: it is missing or forbidden, or its limits are too low.
 
-    Other topics are not affected. Somebody has to change the topic or the permissions first.
+    Other topics are not affected. An operator has to change the topic or the permissions first.
     """
 
     def __init__(self, component: str, topic: str, detail: str) -> None:
         super().__init__(component, f"{topic}: {detail}")
-        #: Its name without the installation's prefix.
+        #: The topic's name, without the installation's prefix.
         self.topic = topic
         #: Why the server refuses.
         self.reason = detail

@@ -15,9 +15,9 @@ from application.ports.log import Commit
 
 @dataclass(frozen=True, slots=True)
 class StoredCommit:
-    """A commit, and what the store keeps with it that could contradict it.
+    """A commit, and the redundant fields that the store keeps with it, which could contradict it.
 
-    One whose content cannot be read has no entries.
+    A commit whose content cannot be read has no entries.
     """
 
     id: str
@@ -26,23 +26,23 @@ class StoredCommit:
 
 
 class StoreScan(Protocol):
-    """Reads log and projections once over, by ranges of ids in the order of their characters, while others write."""
+    """Reads all of the log and the projections once, by ranges of ids in lexicographic order, while others write."""
 
     async def projections(self, first: str, limit: int) -> Sequence[Document]:
-        """The documents with the lowest ids from `first` on, ascending, at most `limit`; those of inboxes too."""
+        """The documents with the lowest ids from `first` on, ascending, at most `limit`, including those of inboxes."""
         ...
 
     def commits(self, first: str, last: str | None) -> AsyncIterator[StoredCommit]:
         """The commits of all ids from `first` to `last`, both included (None: to the end), by id and first version.
 
-        Those of one id begin without a gap if they are stored so, however many are appended meanwhile.
+        Concurrent appends never make the commits of an id look as if they had a gap.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRange:
-    """What is kept of one partition of the events: offsets from `start` up to, not including, `end`."""
+    """The retained part of one partition of the events topic: offsets from `start` up to, not including, `end`."""
 
     partition: int
     start: int
@@ -61,10 +61,10 @@ class Published:
 
 
 class PublishedEvents(Protocol):
-    """Everything that is kept of `orchestration.workflow.events`."""
+    """The retained records of `orchestration.workflow.events`."""
 
     async def ranges(self) -> Sequence[PublishedRange]:
-        """Every partition as it is now. Raises `Unavailable`."""
+        """The current range of every partition. Raises `Unavailable`."""
         ...
 
     def read(self, ranges: Sequence[PublishedRange]) -> AsyncIterator[Published]:
