@@ -1,4 +1,4 @@
-"""The partition of a key, as Java's default and librdkafka's `murmur2_random` choose it."""
+"""The partition of a key, as chosen by Java's default partitioner and librdkafka's `murmur2_random`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SEED = 0x9747B28C
 def partition_for(key: bytes, count: int) -> int:
     """The partition in 0..count-1 that every producer of the contract chooses for this key.
 
-    Cached, because the engine asks for each message and a workflow has some dozen of them.
+    Cached, because the engine calls this for every message, and a workflow has a few dozen messages.
     """
     return (murmur2(key) & 0x7FFFFFFF) % count
 

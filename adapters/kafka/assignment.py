@@ -1,7 +1,7 @@
-"""Which partitions the group gave to this consumer, and which of them it reads.
+"""The partitions that the group assigned to this consumer, and those that it reads.
 
-The client assigns by itself unless its rebalance callbacks call assign or unassign, and it has two
-sets of calls: in the classic protocol an assignment is the whole one, in the new one a difference.
+The client assigns automatically unless the rebalance callbacks call assign or unassign. It has two sets of calls: in
+the classic protocol an assignment is complete, in the new one it is a difference.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ class Lane:
     topic_id: str
     #: The offset after the last message handed on.
     next_offset: int
-    #: Where the client last came to the lane's end. Markers of transactions take offsets as well, and are never
-    #: handed on.
+    #: The end of the lane when the client last reached it. Transaction markers take offsets too, but are never handed
+    #: on.
     end_seen: int = 0
-    #: Where the lane ended when its last messages came; there may be more by now.
+    #: The end of the lane when its last messages came. There may be more by now.
     end: int = 0
 
     @property
     def read_to(self) -> int:
-        """No message below is still to be read."""
+        """All messages below this offset were read."""
         return max(self.next_offset, self.end_seen)
 
 
 class Assignment:
-    """A partition is complete when it is held in both inbox topics; only such ones are read."""
+    """The partitions of this consumer. Only complete ones, which are held in both inbox topics, are read."""
 
     def __init__(self, settings: KafkaSettings, consumer: Consumer) -> None:
         self._topics = [settings.on_broker(topic) for topic in settings.inbox_topics]
         self._incremental = settings.group_protocol == "consumer"
         self._consumer = consumer
         self._held: set[tuple[str, int]] = set()
-        #: What is read, by the broker's topic name and partition.
+        #: The lanes that are read, by the broker's topic name and partition.
         self.lanes: Mapping[tuple[str, int], Lane] = {}
 
     def complete(self) -> set[int]:
@@ -61,7 +61,7 @@ class Assignment:
         return {lane.partition for lane in self.lanes.values()}
 
     def given(self, places: Iterable[Place]) -> None:
-        """To be called when the group assigns, whatever comes of it; nothing of it is read yet."""
+        """Call this on every assignment of the group. Nothing of it is read yet."""
         self._held |= {(place.topic, place.partition) for place in places}
         if self._incremental:
             self._consumer.incremental_assign([])
@@ -69,7 +69,7 @@ class Assignment:
             self._consumer.assign([])
 
     def withdrawn(self, places: Iterable[Place]) -> None:
-        """To be called when the group revokes; a partition lost in one topic is read in neither."""
+        """Call this when the group revokes partitions. A partition lost in one topic is read in neither."""
         gone = {(place.topic, place.partition) for place in places}
         self._held -= gone
         closed = self._forget({partition for _, partition in gone})
@@ -79,7 +79,7 @@ class Assignment:
             self._consumer.unassign()
 
     def begin(self, lanes: Mapping[tuple[str, int], Lane]) -> None:
-        """Read these too, each from its `next_offset`."""
+        """Begin to read these lanes, each from its `next_offset`."""
         self.lanes = {**self.lanes, **lanes}
         if self._incremental:
             self._consumer.incremental_assign(_places(lanes))
@@ -87,7 +87,7 @@ class Assignment:
             self._consumer.assign(_places(self.lanes))
 
     def stop(self, partitions: Collection[int]) -> None:
-        """Read these no longer, though they are held; the others go on where they are."""
+        """Stop reading these lanes, although they are held. The others continue."""
         closed = self._forget(partitions)
         if self._incremental:
             self._consumer.incremental_unassign(closed)

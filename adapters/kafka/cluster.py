@@ -1,6 +1,6 @@
-"""Questions and orders to the brokers: they block, so they are given from a thread.
+"""Requests to the brokers. They block, so call them in a thread.
 
-Each is answered or raises `Unavailable`. Topic names here are those of the broker.
+Each returns or raises `Unavailable`. Topic names here are those of the broker.
 """
 # The client's admin package has half-typed signatures and does not mark what it exports.
 # pyright: reportPrivateImportUsage=false, reportUnknownMemberType=false
@@ -42,7 +42,7 @@ from application.ports import Unavailable
 
 T = TypeVar("T")
 
-#: How long one question may take.
+#: How long one request may take.
 TIMEOUT_SECONDS = 10.0
 _RETRY_SECONDS = 0.05
 
@@ -59,7 +59,7 @@ class TopicLayout:
 
 
 def across_leader_changes(ask: Callable[[], T]) -> T:
-    """What `ask` returns, asked again while a partition is between two leaders. Raises KafkaException."""
+    """Returns what `ask` returns; repeats it while a partition is between two leaders. Raises KafkaException."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
@@ -75,11 +75,11 @@ class Cluster:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._errors = ClientErrors()
-        # Its log is off: what matters comes as an error, with the connection's error as the cause.
+        # Its log is off: what matters is raised as an error, with the connection's error as the cause.
         self._admin = AdminClient({**settings.client(), "log_level": 0}, error_cb=self._errors)
 
     def layouts(self, topics: Sequence[str]) -> dict[str, TopicLayout]:
-        """Those of the topics that exist."""
+        """The layouts of those topics that exist."""
         answers: Mapping[str, Future[TopicDescription]]
         answers = self._admin.describe_topics(
             TopicCollection(list(topics)), request_timeout=TIMEOUT_SECONDS
@@ -94,7 +94,7 @@ class Cluster:
         return found
 
     def ends(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
-        """The offset after the last message of each partition; what is in an open transaction is none yet."""
+        """The offset after the last message of each partition, without messages of open transactions."""
         return self._offsets(places, OffsetSpec.latest())
 
     def log_starts(self, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
@@ -115,7 +115,7 @@ class Cluster:
         answers: Mapping[TopicPartition, Future[ListOffsetsResultInfo]]
         answers = self._admin.list_offsets(
             dict.fromkeys(places, which),
-            # What a consumer gets to see.
+            # A consumer sees only committed messages.
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=TIMEOUT_SECONDS,
         )
@@ -127,7 +127,7 @@ class Cluster:
     def committed(
         self, group: str, places: Sequence[TopicPartition]
     ) -> dict[tuple[str, int], int | None]:
-        """What the group has committed for each partition, None where it never did."""
+        """The group's committed offset of each partition; None if there is none."""
         asked = ConsumerGroupTopicPartitions(group, list(places))
         answers: Mapping[str, Future[ConsumerGroupTopicPartitions]]
         try:
@@ -175,8 +175,8 @@ class Cluster:
     def delete_below(
         self, places: Sequence[TopicPartition]
     ) -> dict[tuple[str, int], int | Unavailable]:
-        """Delete what lies below the offset of each place. Returns where each partition begins now, or why
-        nothing is known to be deleted there."""
+        """Delete messages below each partition's offset. Returns where each partition begins now, or why nothing is
+        known to be deleted there."""
         answers: Mapping[TopicPartition, Future[DeletedRecords]]
         answers = self._admin.delete_records(
             list(places), request_timeout=TIMEOUT_SECONDS, operation_timeout=TIMEOUT_SECONDS / 2
@@ -190,7 +190,7 @@ class Cluster:
         return outcomes
 
     def await_topics(self, topics: Sequence[str]) -> dict[str, TopicLayout]:
-        """All of the topics, once every one of them, just created, is known everywhere."""
+        """Wait until all of these new topics are known everywhere."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while len(found := self.layouts(topics)) < len(set(topics)):
             if time.monotonic() > deadline:
@@ -200,7 +200,7 @@ class Cluster:
         return found
 
     def create(self, topics: Sequence[NewTopic]) -> None:
-        """Create them; one that somebody else was faster to create is left as it is."""
+        """Create the topics. One that somebody else created first is left as it is."""
         if not topics:
             return
         for answer in self._admin.create_topics(
@@ -213,7 +213,7 @@ class Cluster:
                     raise self._unavailable(error) from error
 
     def configure(self, configs: Mapping[str, Mapping[str, str]]) -> None:
-        """Set these properties of existing topics and leave their others."""
+        """Set these properties of existing topics, and leave all others unchanged."""
         if not configs:
             return
         resources = [

@@ -10,7 +10,7 @@ from application.ports import Unavailable
 
 _GONE = "the next message is gone from the topic; compare topic, group offset and stored start"
 _UNREADABLE = "the next batch cannot be unpacked; replace it from a copy, or move group and stored start behind it"
-#: What no repetition changes: only an operator may decide where such a partition goes on (PROTOCOL rule 16).
+#: Errors that no repetition cures: an operator must decide where such a partition continues (PROTOCOL rule 16).
 OBSTACLES: Mapping[int, str] = {
     KafkaError._AUTO_OFFSET_RESET: _GONE,  # noqa: SLF001
     KafkaError.OFFSET_OUT_OF_RANGE: _GONE,
@@ -22,7 +22,7 @@ OBSTACLES: Mapping[int, str] = {
     KafkaError.MSG_SIZE_TOO_LARGE: _UNREADABLE,
     KafkaError.UNSUPPORTED_COMPRESSION_TYPE: _UNREADABLE,
 }
-#: The group has given the partitions away; their new owner decides what is done.
+#: The group has reassigned the partitions; their new owner decides.
 COMMIT_TOO_LATE = (
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.UNKNOWN_MEMBER_ID,
@@ -32,10 +32,10 @@ COMMIT_TOO_LATE = (
     KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
 )
 ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
-#: No failure: everything that the partition holds was read.
+#: Not a failure: the end of the partition was reached.
 END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001
-#: A partition is between two leaders, or so new that its leader does not know it yet: what Kafka's own admin
-#: client asks again when it lists offsets.
+#: A partition is between two leaders, or so new that its leader does not know it yet. Kafka's own admin client
+#: retries on these errors when it lists offsets.
 LEADER_CHANGES = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -52,7 +52,7 @@ CLOSED = KafkaError(KafkaError._DESTROY)  # noqa: SLF001
 
 
 class TopicMismatchError(Exception):
-    """The topics on the broker are not those that are needed; the text says how and what to do."""
+    """The topics on the broker are not as required. The text says how, and what to do."""
 
 
 def error_of(exception: KafkaException) -> KafkaError:
@@ -62,7 +62,7 @@ def error_of(exception: KafkaException) -> KafkaError:
 
 
 def unavailable(failure: KafkaError | KafkaException) -> Unavailable:
-    """The port's error for whatever the client reports."""
+    """The port's error for an error of the client."""
     error = error_of(failure) if isinstance(failure, KafkaException) else failure
     return Unavailable("kafka", error.str())
 
@@ -71,7 +71,7 @@ class ClientErrors:
     """An `error_cb` that remembers what a client reports about its connections."""
 
     def __init__(self) -> None:
-        #: Set when the last connection is gone. Nothing reports that a broker is back: ask one.
+        #: Set when the last connection is lost. Nothing reports that a broker is back: ask one.
         self.all_down = False
         self._cause: KafkaError | None = None
 
@@ -82,7 +82,7 @@ class ClientErrors:
             self._cause = error
 
     def explain(self, failure: KafkaException | None = None) -> Unavailable:
-        """A broken connection says more than the request that failed by it."""
+        """The reason of a broken connection, which says more than the request that failed."""
         if self._cause is not None:
             return unavailable(self._cause)
         return unavailable(failure) if failure else Unavailable("kafka", "all brokers are down")

@@ -1,4 +1,4 @@
-"""The workflow events as they are published, for everybody in this process who waits for one."""
+"""The workflow events as they are published, for all waiters in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _BATCH = 1_000
 _WAIT_SECONDS = 0.5
-#: A follower that is this many messages behind is let go, before it fills the memory.
+#: A follower that is this many messages behind is dropped, before it fills the memory.
 _MAX_BEHIND = 100_000
 
 _Delivery: TypeAlias = "Sequence[Message] | BaseException | None"
@@ -31,8 +31,8 @@ _Delivery: TypeAlias = "Sequence[Message] | BaseException | None"
 class KafkaEventFeed:
     """`EventFeed` on Kafka: one consumer on all partitions, without a group, for all followers.
 
-    Once started, a follower misses nothing that is published after its first step began; it may
-    also see what was on its way at that moment. While the broker is away, nothing comes.
+    A follower misses nothing that is published after its first step began, and may also see what was in flight at that
+    moment. While the broker is away, nothing arrives.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -44,7 +44,7 @@ class KafkaEventFeed:
         self._pump: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin at the ends of all partitions; done by the first follower if not before.
+        """Begin at the ends of all partitions. The first follower does this if it was not done before.
 
         Raises `Unavailable`, `TopicMismatchError`.
         """
@@ -57,7 +57,7 @@ class KafkaEventFeed:
                 self._pump.add_done_callback(self._ended)
 
     async def follow(self) -> AsyncIterator[Message]:
-        """The first step raises as `start` does, a later one `Unavailable` if too far behind."""
+        """The first step raises what `start` raises. A later one raises `Unavailable` if it is too far behind."""
         follower = _Follower()
         self._followers.add(follower)
         try:
@@ -86,7 +86,7 @@ class KafkaEventFeed:
         ends = cluster.ends([Place(topic, partition) for partition in range(layout.partitions)])
         consumer = Consumer(
             {
-                # The client demands a name; without a subscription or commit no group comes of it.
+                # The client requires a name; without a subscription or commit it creates no group.
                 "group.id": f"{self._settings.group_id}-feed",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
@@ -131,7 +131,7 @@ class KafkaEventFeed:
 
 
 class _Follower:
-    """What was read and one follower has not seen yet."""
+    """The messages that were read and that one follower has not seen yet."""
 
     def __init__(self) -> None:
         self._deliveries: asyncio.Queue[_Delivery] = asyncio.Queue()

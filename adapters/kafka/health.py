@@ -1,4 +1,4 @@
-"""Is the broker there? For the health document."""
+"""Checks for the health document whether a broker responds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMEOUT_SECONDS = 2.0
 
 
 class KafkaProbe:
-    """Keeps a client of its own, so that a check is one small request."""
+    """Keeps its own client, so that a check is one small request."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._cluster = Cluster(settings)

@@ -1,11 +1,11 @@
 """The two inbox topics, read by one consumer of the engines' group.
 
-The consumer is used in one thread of its own: there it polls, and there the client calls back on a
-rebalance, which blocks that thread until the listener on the event loop is done (`OffsetCommits` serves
-those that the listener makes meanwhile).
+The consumer is used in a thread of its own. There it polls, and there the client calls back on a rebalance. The
+callback blocks the thread until the listener on the event loop is done; `OffsetCommits` serves the commits that the
+listener makes meanwhile.
 
-A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that
-the listener returns. If it fails, the partition waits and the next `take` asks again.
+A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that the listener
+returns. If the listener fails, the partition waits, and the next `take` calls it again.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: A wait is cut into these, so that commits need not wait for its end.
+#: Waits are cut into slices of this length, so that commits need not wait for their end.
 _SLICE_SECONDS = 0.1
 _RECONNECT_PROBE_SECONDS = 1.0
-#: The client itself waits for a frozen broker without end.
+#: The client itself would wait for a frozen broker without limit.
 _COMMIT_SECONDS = 15.0
 
 
@@ -59,7 +59,7 @@ class KafkaInbox:
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-inbox")
         #: Polled and not yet taken: outlives a `take` that is cancelled.
         self._ready: list[Received] = []
-        #: Partitions that are held, cannot go on by themselves, and why.
+        #: Partitions that are held but stopped, and why.
         self._stopped: dict[int, str] = {}
         self._fault: Unavailable | None = None
         self._is_closed = False
@@ -71,7 +71,7 @@ class KafkaInbox:
 
     @property
     def stopped(self) -> Mapping[int, str]:
-        """For the health document: partitions that cannot be read on, and why; the others go on."""
+        """For the health document: stopped partitions, and why. The others continue."""
         return dict(sorted(self._stopped.items()))
 
     async def start(self, listener: InboxListener) -> None:
@@ -97,7 +97,7 @@ class KafkaInbox:
 
     @property
     def lag(self) -> int:
-        """By the ends that came with each lane's last messages."""
+        """Computed from the ends that came with each lane's last messages."""
         lanes = self._assignment.lanes.values()
         return len(self._ready) + sum(max(0, lane.end - lane.read_to) for lane in lanes)
 
@@ -115,7 +115,7 @@ class KafkaInbox:
                 raise Unavailable("kafka", "no answer to a commit in time") from None
 
     async def restart(self, partitions: Sequence[int]) -> None:
-        """Also for a partition that was stopped; one that the group took away is left out."""
+        """Also restarts stopped partitions. Those that the group took away are left out."""
         await self._loop.run_in_executor(self._poll_thread, self._restart, partitions)
 
     async def close(self) -> None:
@@ -148,7 +148,7 @@ class KafkaInbox:
             raise fault
 
     def _wait_for_one(self, wait_seconds: float) -> None:
-        """One only: `consume` waits its whole time-out unless it gets all it asks for."""
+        """Poll for one message, because `consume` waits its whole time-out unless it gets all it asks for."""
         deadline = time.monotonic() + wait_seconds
         while True:
             self._commits.serve()
@@ -172,21 +172,21 @@ class KafkaInbox:
                 elif lane is not None:
                     lane.end_seen = offset
                 continue
-            # The client may hand out what it had fetched before a rebalance or restart.
+            # The client may deliver messages that it had fetched before a rebalance or restart.
             if lane is None or offset < lane.next_offset:
                 continue
             lane.next_offset = offset + 1
             moved[lane.topic, lane.partition] = lane
             self._ready.append(received(message, lane, offset, self._settings))
         for (topic, partition), lane in moved.items():
-            # Only in this thread: the client lets a call from another one wait for the poll.
+            # Only in this thread: the client makes a call from another thread wait for the poll.
             place = Place(self._settings.on_broker(topic), partition)
             _, lane.end = self._consumer.get_watermark_offsets(place, cached=True)
         for error, message in failed:
             self._on_consumer_error(error, message)
 
     def _look_for_brokers(self) -> None:
-        """The client reports when the last broker goes, and never when one comes back."""
+        """The client reports when the last broker is lost, but never when one is back."""
         try:
             self._cluster.brokers(_RECONNECT_PROBE_SECONDS)
         except Unavailable:
@@ -203,7 +203,7 @@ class KafkaInbox:
             self._fault = fault
 
     def _open(self) -> None:
-        """Begin to read what is complete and not yet read."""
+        """Begin to read the complete partitions that are not read yet."""
         waiting = sorted(
             self._assignment.complete() - self._assignment.open() - self._stopped.keys()
         )
@@ -244,7 +244,7 @@ class KafkaInbox:
         self._open()
 
     def _leave(self) -> None:
-        # The client refuses commits once it closes, so the listener is asked before.
+        # The client refuses commits once it closes, so the listener is called before.
         open_partitions = self._assignment.open()
         if open_partitions:
             self._give_up(open_partitions, in_order=True)
@@ -252,7 +252,7 @@ class KafkaInbox:
         self._consumer.close()
 
     def _give_up(self, partitions: Collection[int], *, in_order: bool) -> None:
-        """Tell the listener; what was polled and not taken is dropped."""
+        """Report to the listener. Messages that were polled but not taken are dropped."""
         concerned = sorted(self._assignment.open() & set(partitions))
         if not concerned:
             return
@@ -272,7 +272,7 @@ class KafkaInbox:
         self._tell(self._listener.lost(concerned))
 
     def _tell(self, call: Coroutine[Any, Any, T]) -> T:
-        """Run it on the event loop and wait. Raises what it raises, and TimeoutError."""
+        """Run the call on the event loop and wait for it. Raises what it raises, and TimeoutError."""
         answer = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             self._commits.serve_until(answer, self._settings.rebalance_timeout_seconds)

@@ -1,4 +1,4 @@
-"""What the brokers know about the lanes of the inbox at the moment of an assignment."""
+"""The brokers' view of the inbox lanes at the moment of an assignment."""
 
 from __future__ import annotations
 

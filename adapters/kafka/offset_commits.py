@@ -1,7 +1,7 @@
-"""Offset commits, asked for on the event loop and made in the poll thread.
+"""Offset commits, requested on the event loop and made in the poll thread.
 
-The client lets one thread at a time use a consumer: a commit from another thread waits for the poll
-under way, and for ever if that poll stands in a rebalance callback which waits for the commit.
+The client lets only one thread use a consumer. A commit from another thread waits for the current poll, and would
+deadlock if that poll is in a rebalance callback that waits for the commit.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class OffsetCommits:
-    """A queue of commits; all but `ask` is for the poll thread."""
+    """A queue of commits. Only `ask` may be called outside the poll thread."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        #: None only wakes up who waits.
+        #: None only wakes the waiting thread.
         self._asked: queue.SimpleQueue[tuple[list[TopicPartition], Future[None]] | None]
         self._asked = queue.SimpleQueue()
 
     def ask(self, places: Sequence[TopicPartition]) -> Future[None]:
-        """Done when the broker has them, or when they came too late; fails with `Unavailable`."""
+        """Returns when the broker has the offsets, or when they came too late. Raises `Unavailable`."""
         done: Future[None] = Future()
         self._asked.put((list(places), done))
         return done
 
     def serve(self) -> None:
-        """Make all commits asked for so far."""
+        """Make all commits requested so far."""
         while not self._asked.empty():
             self._serve_next(0)
 
     def serve_until(self, answer: Future[Any], timeout_seconds: float) -> None:
-        """Make commits until the answer is there. Raises TimeoutError."""
+        """Make commits until the answer has arrived. Raises TimeoutError."""
         answer.add_done_callback(lambda _: self._asked.put(None))
         deadline = time.monotonic() + timeout_seconds
         while not answer.done():
@@ -59,7 +59,7 @@ class OffsetCommits:
         if asked is None:
             return
         places, done = asked
-        # Nobody may wait any more; once running, the future cannot be cancelled.
+        # The caller may have stopped waiting. Once running, the future cannot be cancelled.
         if done.set_running_or_notify_cancel():
             failure = self._commit(places)
             if failure is not None:

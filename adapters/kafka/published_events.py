@@ -23,7 +23,7 @@ from application.ports import Published, PublishedRange
 
 _BATCH = 1_000
 _WAIT_SECONDS = 0.5
-#: A broker that gives nothing for so long is away.
+#: A broker that delivers nothing for this long is away.
 _SILENCE_SECONDS = 30.0
 
 
@@ -85,12 +85,12 @@ class KafkaPublishedEvents:
     def _consumer(self, errors: ClientErrors) -> Consumer:
         return Consumer(
             {
-                # The client demands a name; without a subscription or commit no group comes of it.
+                # The client requires a name; without a subscription or commit it creates no group.
                 "group.id": f"{self._settings.group_id}-verify",
                 "enable.auto.commit": False,
                 # Retention may delete what was to be read first.
                 "auto.offset.reset": "earliest",
-                # Told as an error that is none: the place may hold no record to be known by.
+                # The end comes as an error event, because the last offset may hold no record.
                 "enable.partition.eof": True,
                 "error_cb": errors,
                 **self._settings.client(),

@@ -1,8 +1,8 @@
 """Publishing in order and without gaps (PROTOCOL rule 7).
 
-The producer never gives a message up by itself: it retries until the broker takes it, in the order
-in which it was handed over. `linger.ms` costs no time here, because `flush` sends at once; it only
-keeps the client from sending the first messages of a batch while the rest is still handed over.
+The producer never gives a message up: it retries until the broker accepts it, in the order of the calls. `linger.ms`
+costs no time here, because `flush` sends at once. It only keeps the client from sending the first messages of a batch
+while the rest is still being handed over.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _FLUSH_SLICE_SECONDS = 0.5
 _FULL_QUEUE_WAIT_SECONDS = 0.1
 _REPORTS_SECONDS = 2.0
-#: A topic that is unknown for so long does not exist; everything else waits for it meanwhile.
+#: A topic that is unknown for this long does not exist. Everything else waits meanwhile.
 _NEW_TOPIC_MS = 5_000
 
 
 class KafkaPublisher:
     """`PublishEventPort` on Kafka, for any number of tasks at a time.
 
-    After `Unavailable` some messages of any call under way may have been written and others not.
+    After `Unavailable`, some messages of any concurrent call may have been written and others not.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -53,7 +53,7 @@ class KafkaPublisher:
             if self._session is session:
                 log.warning("producer replaced", action="publisher.replaced", detail=error.detail)
                 self._session = _Session(self._settings)
-                # Otherwise its messages would be sent as well as their repetitions.
+                # Otherwise both its messages and their repetitions would be sent.
                 session.end(CLOSED)
             raise
 
@@ -63,7 +63,7 @@ class KafkaPublisher:
 
 
 class _Session:
-    """The life of one producer; it ends with the first message that was not written."""
+    """The lifetime of one producer, which ends with the first message that was not written."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._prefix = settings.topic_prefix
@@ -86,7 +86,7 @@ class _Session:
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-publisher")
         self._flush = asyncio.Lock()
-        #: Calls whose messages were handed to the client / of which the broker has everything.
+        #: Calls whose messages were handed to the client, and calls whose messages the broker has.
         self._handed_over = 0
         self._acknowledged = 0
         self._failure: KafkaError | None = None
@@ -121,7 +121,7 @@ class _Session:
         return unavailable(failure)
 
     def end(self, reason: KafkaError) -> None:
-        """Drop what is not written, and tell those who wait."""
+        """Drop what is not written, and fail the waiting calls."""
         if self._failure is None:
             self._failure = reason
         self._producer.purge()
@@ -161,7 +161,7 @@ class _Session:
             self._failure = self._failure or error_of(error)
             self._collect_reports()
         except SystemError:
-            # The client loses its own fatal error when a delivery report follows in the same call.
+            # The client loses its fatal error when a delivery report follows in the same call.
             self._failure = self._failure or KafkaError(FATAL)
 
     def _collect_reports(self) -> None:
@@ -172,7 +172,7 @@ class _Session:
                 self._producer.poll(_REPORTS_SECONDS / 10)
 
     def _on_delivery(self, error: KafkaError | None, report: BrokerMessage) -> None:
-        # No calls here: after a fatal error the client comes with an exception set, and any call would fail.
+        # No calls here: after a fatal error the client leaves an exception set, and any call would fail.
         if error is not None:
             if self._report is None:
                 self._report = (error, report)

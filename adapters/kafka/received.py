@@ -1,4 +1,4 @@
-"""A record from the broker as the rest of the service knows it."""
+"""Converts a record from the broker to a received message."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def received(message: BrokerMessage, lane: Lane, offset: int, settings: KafkaSet
 
 
 def _attributed(command: Message, actor_sources: frozenset[str]) -> Message:
-    """The command with an actor that can be believed: a source that is not trusted acts for itself."""
+    """The command with a trustworthy actor: a source that is not trusted acts only for itself."""
     if command.source in actor_sources:
         return command
     return replace(command, extensions={**command.extensions, "actor": command.source})
 
 
 def time_of(message: BrokerMessage) -> datetime:
-    """The record's time; the epoch if it has none, or one that no calendar knows."""
+    """The record's time; the epoch if it has none or an invalid one."""
     try:
         return _EPOCH + timedelta(milliseconds=message.timestamp()[1])
     except OverflowError:

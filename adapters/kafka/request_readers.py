@@ -1,4 +1,4 @@
-"""The readers of services' requests: members of consumer groups, and what groups have committed."""
+"""Finds which services' requests are read: by members of consumer groups, and by committed offsets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TIMEOUT_SECONDS = 2.0
 
 
 class KafkaRequestReaders:
-    """`RequestReaders` by all groups that this service may see.
+    """`RequestReaders`, from all consumer groups that this service may see.
 
-    Asks once per group, so the caller should do it seldom. A service that was read is never asked about again.
+    It makes one request per group, so call it rarely. A service that was read once is not checked again.
     """
 
     def __init__(self, settings: KafkaSettings, cluster: Cluster | None = None) -> None:
@@ -36,7 +36,7 @@ class KafkaRequestReaders:
 
     def _find(self, services: Sequence[str]) -> tuple[set[str], Sequence[str]]:
         """Those that are read, and why others may be."""
-        # Fails soon if no broker answers. The questions below wait longer, and the end of the process waits for them.
+        # Fails fast if no broker answers. The requests below wait longer, and would delay the end of the process.
         self._cluster.brokers(_TIMEOUT_SECONDS)
         topics = {self._settings.on_broker(step_requests(each)): each for each in services}
         layouts = self._cluster.layouts(list(topics))

@@ -1,4 +1,4 @@
-"""How this service reaches Kafka and what its topics and group are called."""
+"""How this service reaches Kafka, and the names of its topics and group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class KafkaSettings:
 
     #: `host:port`, several separated by commas.
     bootstrap_servers: str
-    #: Stands before every topic name on the broker, so that a trial run has topics of its own.
+    #: Prefix of every topic name on the broker, so that a trial run has its own topics.
     topic_prefix: str = ""
     commands_topic: str = topics.COMMANDS
     replies_topic: str = topics.REPLIES
@@ -48,7 +48,7 @@ class KafkaSettings:
         return self.topic_prefix + topic
 
     def client(self) -> dict[str, Any]:
-        """What every client is configured with."""
+        """The configuration of every client."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": self.instance_id or "conveyor",
@@ -56,25 +56,25 @@ class KafkaSettings:
         }
 
     def group_member(self) -> dict[str, Any]:
-        """What the consumer of the inbox is configured with."""
+        """The configuration of the inbox consumer."""
         properties: dict[str, Any] = {
             "group.id": self.group_id,
             "group.protocol": self.group_protocol,
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
-            # A record that was damaged on the broker's disk is noticed, rather than carried out.
+            # Detect a record that was damaged on the broker's disk, instead of applying it.
             "check.crcs": True,
-            # The end may be behind offsets that hold no message: markers of a participant's transactions.
+            # The end may come after offsets without a message: markers of a participant's transactions.
             "enable.partition.eof": True,
-            # A frozen broker is noticed within this time.
+            # Detect a frozen broker within this time.
             "socket.timeout.ms": 10_000,
-            # A partition that begins to be read waits for the fetch under way.
+            # A newly read partition waits for the current fetch.
             "fetch.wait.max.ms": 100,
         }
         if self.group_protocol == "classic":
             properties["partition.assignment.strategy"] = "range"
             properties["session.timeout.ms"] = self.session_timeout_ms
-            # Members learn of a rebalance by their heartbeat.
+            # Members learn about a rebalance through their heartbeat.
             properties["heartbeat.interval.ms"] = self.session_timeout_ms // 10
         else:
             properties["group.remote.assignor"] = "range"

@@ -1,4 +1,4 @@
-"""Topics that refuse messages: made as `conveyor init` makes them, and tried again."""
+"""Repairs topics that refuse messages: configures them as `conveyor init` does, then tries again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class KafkaTopicRepair:
         try:
             await restore_topic(self._settings, topic)
         except (Unavailable, TopicMismatchError) as error:
-            # The topic may be well all the same: who may write to it need not be permitted to change it.
+            # The topic may be fine: permission to write does not include permission to change it.
             failure = error
         publisher = KafkaPublisher(self._settings)
         try:

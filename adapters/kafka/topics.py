@@ -1,6 +1,6 @@
 """Creating and describing the topics of the contract.
 
-What a guarantee depends on is also set on topics that exist; the rest is a default for new ones.
+Properties that a guarantee depends on are also set on existing topics. The rest are defaults for new ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _TopicSpec:
 
     name: str
     partitions: int
-    #: What a guarantee depends on.
+    #: Properties that a guarantee depends on.
     required: Mapping[str, str]
     defaults: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -40,7 +40,7 @@ async def init_topics(
     replication_factor: int | None = None,
     services: Sequence[str] = (),
 ) -> Mapping[str, str]:
-    """Create what is missing, with the request topics of the services; may be repeated.
+    """Create missing topics, including the request topics of the services. May be repeated.
 
     Without a replication factor it is 3, or the number of brokers if there are fewer. Returns the
     topic id of every topic by name. Raises `TopicMismatchError` if an inbox topic exists with
@@ -59,9 +59,9 @@ async def ensure_request_topic(settings: KafkaSettings, service: str) -> None:
 
 
 async def restore_topic(settings: KafkaSettings, topic: str) -> None:
-    """Create a topic of the contract as `init` does, or reset what a guarantee depends on, if it exists.
+    """Create a topic of the contract as `init` does, or reset the properties that a guarantee depends on.
 
-    Leaves an inbox topic as it is: a new one would lack messages that were accepted. Raises
+    Never touches an inbox topic: a new one would lack accepted messages. Raises
     `TopicMismatchError` before `init` ran, `Unavailable`.
     """
     cluster = Cluster(settings)
@@ -113,7 +113,7 @@ def _contract_topics(
         "retention.ms": "-1",
         "cleanup.policy": "delete",
         "max.message.bytes": str(2 * _MIB),
-        # The time of a record without a CloudEvent time is the broker's, not its producer's.
+        # A record without a CloudEvent time gets the broker's time, not the producer's.
         "message.timestamp.type": "LogAppendTime",
     }
     log = {"cleanup.policy": "delete", "max.message.bytes": str(2 * _MIB)}
@@ -143,7 +143,7 @@ def _contract_topics(
 
 
 def _requests(service: str, partitions: int) -> _TopicSpec:
-    # PROTOCOL rule 2: a participant remembers a key for longer than its request can come again.
+    # PROTOCOL rule 2: a participant remembers a key for longer than its request can be delivered again.
     return _TopicSpec(
         name=topics.step_requests(service),
         partitions=partitions,
@@ -177,7 +177,7 @@ def _create(
     )
     cluster.configure({name: {**wanted[name].required, **durability} for name in found})
     created = cluster.await_topics(list(wanted))
-    # Once more, in case another `init` was faster with another number.
+    # Check again, in case a concurrent `init` used another number.
     _check_inbox(settings, wanted, created)
     return {spec.name: created[name].id for name, spec in wanted.items()}
 

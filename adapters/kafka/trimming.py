@@ -1,4 +1,4 @@
-"""Deleting from the inbox topics what is done (PROTOCOL rule 16)."""
+"""Deletes finished messages from the inbox topics (PROTOCOL rule 16)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class KafkaInboxTrimmer:
         ]
         if not known:
             return Trimmed(messages=0, failures={})
-        # Asked after the starts were read: both only grow, so what is old here deletes less.
+        # Read after the starts: both only grow, so stale values delete less.
         group = cluster.committed(self._settings.group_id, known)
         committed = {self._named(place): offset for place, offset in group.items()}
         bounds = deletable(starts, ids, committed)
@@ -41,8 +41,8 @@ class KafkaInboxTrimmer:
 
     def _delete(self, cluster: Cluster, bounds: Mapping[TopicPartition, int]) -> Trimmed:
         kept_from = cluster.log_starts([self._place(lane) for lane in bounds]) if bounds else {}
-        # By name: the broker knows no deletion by topic id. A topic that is recreated at this very
-        # moment is shorter than the bound, which the broker refuses.
+        # By name: the broker cannot delete by topic id. If the topic is recreated at this very moment, the bound is
+        # beyond its end, which the broker refuses.
         due = [
             self._place(lane, bound)
             for lane, bound in bounds.items()
@@ -70,12 +70,12 @@ def deletable(
     topic_ids: Mapping[str, str],
     committed: Mapping[TopicPartition, int | None],
 ) -> Mapping[TopicPartition, int]:
-    """The offset below which each partition's messages may go; absent where none may.
+    """The offset below which each partition's messages may be deleted; absent if none may.
 
-    Both the store and the group must be past a message. The store alone may be moved on by an engine
-    that lost the partition while its successor still begins at an older start; the group refuses that
-    engine's commit. The owner of the partition stands at or above the group's committed offset. So
-    does every later owner, which begins at the higher of the two.
+    Both the store and the group must be past a message. An engine that lost the partition could advance the store's
+    start alone, while its successor still begins at an older one; the group refuses that engine's commit. The owner of
+    the partition is at or above the group's committed offset, and so is every later owner, which begins at the higher
+    of the two.
     """
     bounds: dict[TopicPartition, int] = {}
     for start in starts:

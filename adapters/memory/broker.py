@@ -1,7 +1,7 @@
 """A message broker in one process: topics of partitions, and consumer groups.
 
-It keeps what the application relies on in Kafka: an offset and a leader epoch per record, a topic id
-that a recreated topic does not share, partitions chosen by `murmur2_random`. Not thread-safe.
+It has what the application relies on in Kafka: an offset and a leader epoch per record, a new topic id for a
+recreated topic, and partitions chosen by `murmur2_random`. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Bell:
             self._waiter.set_result(None)
 
     async def wait(self, seconds: float | None) -> None:
-        """Until the next ring, at most so long."""
+        """Wait until the next ring, at most this long."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         timer = loop.call_later(seconds, self.ring) if seconds is not None else None
@@ -45,7 +45,7 @@ class Bell:
 
 
 class Stored:
-    """A record where it stands."""
+    """A record and its place."""
 
     __slots__ = ("_message", "leader_epoch", "offset", "record", "timestamp")
 
@@ -58,7 +58,7 @@ class Stored:
 
     @property
     def message(self) -> Message | MalformedEvent:
-        """What the record decodes to; read once, however often it is delivered."""
+        """The decoded record; decoded once, however often it is delivered."""
         if self._message is None:
             try:
                 self._message = decode(self.record)
@@ -87,24 +87,24 @@ class Log:
         return self._records[offset : offset + limit]
 
     def elect(self, end: int) -> None:
-        """A new leader whose log ended here: what was behind it is gone (an unclean election)."""
+        """Elect a new leader whose log ends here: later records are lost (an unclean election)."""
         del self._records[end:]
         self.leader_epoch += 1
 
 
 class Topic:
-    """A topic, its identity and those who read it."""
+    """A topic, its identity and its readers."""
 
     def __init__(self, name: str, topic_id: str, partitions: int) -> None:
         self.name = name
         self.id = topic_id
         self.logs = tuple(Log() for _ in range(partitions))
-        #: In the order of their coming.
+        #: In order of arrival.
         self.bells: list[Bell] = []
         self._next_without_key = 0
 
     def partition_of(self, key: bytes | None) -> int:
-        """By the key; records without one go round."""
+        """By the key; records without a key go to the partitions in turn."""
         if key is not None:
             return partition_for(key, len(self.logs))
         self._next_without_key += 1
@@ -112,7 +112,7 @@ class Topic:
 
 
 class MemoryBroker:
-    """Topics come into being when they are first named, with `partitions` partitions each."""
+    """Topics are created when they are first named, with `partitions` partitions each."""
 
     def __init__(self, *, partitions: int = 1, now: Callable[[], datetime] = _utc_now) -> None:
         self.partitions = partitions
@@ -126,7 +126,7 @@ class MemoryBroker:
         return found if found is not None else self._create(name)
 
     def recreate(self, name: str) -> Topic:
-        """The topic is deleted and created again: empty, with another id. Readers must open it again."""
+        """Delete the topic and create it again: empty, with another id. Readers must open it again."""
         return self._create(name)
 
     def _create(self, name: str) -> Topic:

@@ -1,4 +1,4 @@
-"""A consumer group: which member holds which partition of its co-partitioned topics, and its offsets."""
+"""A consumer group: the members that hold the partitions of its co-partitioned topics, and its offsets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from domain.aggregate.position import TopicPartition
 
 
 class Group:
-    """Partitions are shared out by range, and pass from one member to the next without overlap.
+    """Partitions are assigned by range, and move from one member to the next without overlap.
 
-    A partition changes hands only when its holder has released it or is expelled; an expelled member
-    learns of it when it next asks.
+    A partition moves only after its holder released it or was expelled. An expelled member notices at its next call.
     """
 
     def __init__(self, partitions: int) -> None:
@@ -29,7 +28,7 @@ class Group:
         self._rebalance()
 
     def expel(self, member: str) -> None:
-        """The member left, or is silent. Its partitions are free."""
+        """Remove a member that left or is silent, and free its partitions."""
         self._members.pop(member, None)
         self._holders = {p: holder for p, holder in self._holders.items() if holder != member}
         self._rebalance()
@@ -38,7 +37,7 @@ class Group:
         return {p for p, holder in self._holders.items() if holder == member}
 
     def wanted(self, member: str) -> set[int]:
-        """The member's share: a range, the first members' longer by one where it does not come out even."""
+        """The member's share: a range; the first members get one more if the partitions do not divide evenly."""
         members = list(self._members)
         place = members.index(member)
         size, longer = divmod(self._partitions, len(members))
@@ -52,12 +51,12 @@ class Group:
         self._rebalance()
 
     def claim(self, member: str) -> None:
-        """Hold whatever of the member's share is free."""
+        """Hold the free partitions of the member's share."""
         for partition in self.wanted(member):
             self._holders.setdefault(partition, member)
 
     def commit(self, member: str, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Offsets of partitions that the member does not hold come too late and are dropped."""
+        """Commit offsets. Those of partitions that the member does not hold are too late, and are dropped."""
         for place, offset in next_offsets.items():
             if self._holders.get(place.partition) == member:
                 self.committed[place] = offset

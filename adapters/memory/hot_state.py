@@ -9,7 +9,7 @@ from domain.workflow.status import WorkflowStatus
 
 
 class MemoryHotState:
-    """`HotState` in memory. Remembers for good at which version an instance ended."""
+    """`HotState` in memory. Remembers permanently at which version an instance ended."""
 
     def __init__(self, owner: str) -> None:
         #: The newest state of each active instance, by id.

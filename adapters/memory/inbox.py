@@ -35,16 +35,16 @@ class MemoryInbox:
         self._listener: InboxListener | None = None
         #: Where to read next in each lane of an open partition.
         self._next: dict[TopicPartition, int] = {}
-        #: Partitions that are held and not read, and why.
+        #: Partitions that are held but not read, and why.
         self._stopped: dict[int, str] = {}
-        #: Grows when the group went on without this member; its commits of before come too late.
+        #: Incremented when the group expelled this member; its earlier commits are then too late.
         self.generation = 0
-        #: The lane that is read first, in turn, so that none starves the others.
+        #: The lane that is read first. It rotates, so that no lane starves the others.
         self._turn = 0
 
     @property
     def problem(self) -> str | None:
-        """None: it is there as long as this process is."""
+        """None: it is available as long as this process is."""
         return None
 
     @property
@@ -112,7 +112,7 @@ class MemoryInbox:
         return self._listener
 
     async def _follow_group(self) -> None:
-        """Give up what the group wants back, begin with what it gives; both after a silence."""
+        """Release what the group wants back, and begin what it assigns; both after an expulsion."""
         group, member = self._group, self._member
         if not group.has(member):
             await self._lose(self._open())
@@ -123,7 +123,7 @@ class MemoryInbox:
         if leaving:
             await self._give_up(leaving)
         if not group.has(member):
-            return  # Expelled while it gave up; the next call sees to it.
+            return  # Expelled meanwhile; the next call handles it.
         group.claim(member)
         waiting = group.held(member) - self._open() - self._stopped.keys()
         if waiting:
@@ -144,7 +144,7 @@ class MemoryInbox:
         self._group.release(self._member, sorted(partitions))
 
     async def _begin(self, partitions: Sequence[int]) -> None:
-        """When the listener cannot answer now, the partitions wait and the next call asks again."""
+        """If the listener cannot answer now, the partitions wait, and the next call asks again."""
         lanes = [
             self._lane(topic, partition)
             for partition in partitions
@@ -169,7 +169,7 @@ class MemoryInbox:
     # -- reading ---------------------------------------------------------------------------------
 
     def _fetch(self, limit: int) -> list[Received]:
-        """At most `limit` records, shared out between the lanes that have any."""
+        """At most `limit` records, divided among the lanes that have any."""
         ready = [
             place
             for place, offset in self._next.items()

@@ -11,9 +11,9 @@ from application.ports import Clock, Lease
 
 @dataclass(slots=True)
 class MemoryLeases:
-    """What the locks of all owners share."""
+    """The state that the locks of all owners share."""
 
-    #: The newest lease of each name, and when it runs out.
+    #: The newest lease of each name, and when it expires.
     held: dict[str, tuple[Lease, datetime]] = field(
         default_factory=dict[str, tuple[Lease, datetime]]
     )
@@ -45,7 +45,7 @@ class MemoryLocks:
         return self._hold(lease, timedelta())
 
     def _hold(self, lease: Lease, time: timedelta) -> bool:
-        """Hold it from now on for that long, if it has not run out."""
+        """Extend the lease to this time from now, if it has not expired."""
         now = self._clock.now()
         newest, until = self._leases.held.get(lease.name, (None, now))
         if newest != lease or until <= now:

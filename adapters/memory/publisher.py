@@ -10,7 +10,7 @@ from adapters.memory.broker import MemoryBroker
 
 
 class MemoryPublisher:
-    """`PublishEventPort` on a `MemoryBroker`: written when the call returns, and never refused."""
+    """`PublishEventPort` on a `MemoryBroker`. Messages are written when the call returns, and never refused."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker

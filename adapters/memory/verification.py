@@ -1,4 +1,4 @@
-"""What `conveyor verify` reads, in memory."""
+"""The readers of `conveyor verify`, in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MemoryStoreScan:
 class MemoryPublishedEvents:
     """`PublishedEvents` of a `MemoryBroker`.
 
-    It keeps everything; as if by retention, records below the offset `first` are not there.
+    Records below the offset `first` are missing, as if retention had deleted them.
     """
 
     def __init__(self, broker: MemoryBroker, first: int = 0) -> None:

@@ -1,7 +1,7 @@
 """Commits as documents of `workflow_events`.
 
-The data of an event and what it sends are JSON text: it is encoded already, and the server need not
-take it apart (ADR 21). What operators look for are fields of their own: version, type, kind and time.
+The data of an event and its sends are stored as JSON text: it is already encoded, and the server need not parse it
+(ADR 21). What operators query has fields of its own: version, type, kind and time.
 """
 
 from __future__ import annotations

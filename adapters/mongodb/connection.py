@@ -1,4 +1,4 @@
-"""How this service talks to MongoDB: what is durable, what is read, and which failures pass."""
+"""How this service talks to MongoDB: durability, read concerns, and which failures are temporary."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Collection = AsyncCollection[Any]
 
 DUPLICATE_KEY = 11000
 
-#: What only a majority has seen can be rolled back, so nothing less counts (PROTOCOL rule 14).
+#: What a majority does not have can be rolled back, so only majority reads count (PROTOCOL rule 14).
 _WRITES = WriteConcern("majority", j=True)
 _READS = ReadConcern("majority")
 _SHOWN_DETAIL = 300
 
 
 def connect(uri: str, *, timeout_seconds: float = 10.0) -> AsyncMongoClient[Document]:
-    """A client whose every wait ends: a server that is away is reported, not waited for.
+    """A client with a limit on every wait: a server that is away is reported, not waited for.
 
     Options in the URI win. The client belongs to the event loop that first uses it.
     """
@@ -52,9 +52,9 @@ def durable(database: Database, name: str) -> Collection:
 
 
 async def is_standalone(database: Database) -> bool:
-    """Whether it is one server by itself, no replica set and no sharded cluster. Raises `Unavailable`."""
+    """Whether it is a single server, neither a replica set nor a sharded cluster. Raises `Unavailable`."""
     with reaching_the_store():
-        # When it connects, the driver asks the server what it is before this command is answered.
+        # On connecting, the driver asks the server for its type before this command is answered.
         await database.client.is_primary
     servers = database.client.topology_description.server_descriptions().values()
     return any(server.server_type_name == "Standalone" for server in servers)
@@ -62,7 +62,7 @@ async def is_standalone(database: Database) -> bool:
 
 @contextmanager
 def reaching_the_store() -> Generator[None]:
-    """Turns failures of a server or the way to it into `Unavailable`; misuse stays a bug."""
+    """Turns failures of a server, or of the connection to it, into `Unavailable`. Misuse stays a bug."""
     try:
         yield
     except (ConnectionFailure, OperationFailure) as error:
@@ -74,10 +74,9 @@ def unavailable(error: Exception) -> Unavailable:
 
 
 def refused_as_duplicates(error: BulkWriteError) -> list[int]:
-    """Which writes of an unordered bulk met a duplicate key, by their place in it.
+    """The writes of an unordered bulk that met a duplicate key, by their index.
 
-    Raises `Unavailable` if anything else went wrong, a write concern included: what is stored then
-    is not known.
+    Raises `Unavailable` for any other error, including a failed write concern: it is then unknown what was stored.
     """
     details: Mapping[str, Any] = error.details
     write_errors: list[Mapping[str, Any]] = details["writeErrors"]

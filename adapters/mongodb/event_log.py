@@ -22,9 +22,9 @@ from adapters.mongodb.connection import (
 from application.ports import Commit, Document, Entry, commit_id
 from domain.aggregate.position import Position
 
-#: Big enough that a read of a batch is one round trip.
+#: Large enough that reading a batch is one round trip.
 _DOCUMENTS_PER_REPLY = 1000
-#: Most chains end after a commit or two; what goes on is one of the few that nobody projected for long.
+#: Most chains end after a commit or two. Longer ones belong to instances that were not projected for long.
 _STEPS_OF_SHORT_CHAINS = 4
 
 
@@ -111,9 +111,9 @@ class MongoEventLog:
         return frozenset(aggregate_ids) - known
 
     async def _with_nothing_missed(self) -> MongoCollection:
-        """A primary that was replaced and does not know it yet cannot serve a linearizable read.
+        """The collection for reads that miss no commit: a deposed primary cannot serve a linearizable read.
 
-        A standalone server refuses such reads, and nobody replaces it: any of its reads misses nothing.
+        A standalone server refuses such reads, but cannot be deposed, so any of its reads misses nothing.
         """
         if await is_standalone(self._database):
             return self._commits
@@ -129,7 +129,7 @@ class MongoEventLog:
 def _lengthened(
     chains: dict[str, list[Commit]], wanted: Mapping[str, int], found: Sequence[Commit]
 ) -> dict[str, int]:
-    """Add to each chain what continues it. Returns where the continued ones go on."""
+    """Extend each chain by its next commits. Returns where the extended chains continue."""
     reached: dict[str, int] = {}
     for commit in found:
         aggregate_id = commit.aggregate_id

@@ -1,4 +1,4 @@
-"""Documents written only over older ones, although others write at the same time (PROTOCOL rule 12)."""
+"""Writes documents only over older ones, even with concurrent writers (PROTOCOL rule 12)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ async def write_guarded(
 ) -> None:
     """Insert or replace each document, unless what is stored does not match its filter.
 
-    `new` ones are probably not stored yet: a plain insert is half the work of an upsert. A wrong
-    guess costs time only.
+    Documents in `new` are probably not stored yet: a plain insert is half the work of an upsert. A wrong guess only
+    costs time.
     """
     refused = [
         *await _bulk(collection, new, [InsertOne(write.document) for write in new]),
         *await _bulk(collection, known, [_replace(write, upsert=True) for write in known]),
     ]
-    # A duplicate key says that something is stored, not that it is newer: of two upserts at one
-    # time the newer may be the one refused.
+    # A duplicate key shows that a document is stored, not that it is newer: of two concurrent upserts, the newer
+    # one may be refused.
     await _bulk(collection, refused, [_replace(write, upsert=False) for write in refused])
 
 
@@ -48,7 +48,7 @@ def _replace(write: GuardedWrite, *, upsert: bool) -> ReplaceOne[Any]:
 async def _bulk(
     collection: Collection, writes: Sequence[GuardedWrite], operations: Sequence[_Operation]
 ) -> Sequence[GuardedWrite]:
-    """Those of the writes that met a duplicate key."""
+    """The writes that met a duplicate key."""
     if operations:
         with reaching_the_store():
             try:

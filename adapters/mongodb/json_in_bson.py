@@ -1,9 +1,8 @@
 """Any JSON document as BSON.
 
-BSON holds nearly all of JSON, and that part is stored as it is, so that people can query it. What
-it does not hold faithfully is kept as JSON text: keys that begin with `$` (`$ref` with
-`$id` comes back as another type), keys with a null character, and integers beyond 64 bits signed.
-Otherwise one such field in somebody's input would stop a partition for ever (PROTOCOL A2).
+BSON can represent nearly all of JSON. That part is stored as it is, so that people can query it. The rest is kept as
+JSON text: keys that begin with `$` (`$ref` with `$id` comes back as another type), keys with a null character, and
+integers beyond 64 bits signed. Otherwise one such field in an input would stop a partition for ever (PROTOCOL A2).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
 class EncodedDocument(RawBSONDocument):
-    """BSON ready to be sent. PyMongo asks whether it is empty, which alone would decode it again."""
+    """BSON ready to be sent. PyMongo checks whether it is empty, which alone would decode it again."""
 
     def __bool__(self) -> bool:
         return True
@@ -39,7 +38,7 @@ def encode(document: Document) -> EncodedDocument:
 
 
 def decode(stored: Document) -> Document:
-    """What `encode` was given. Changes `stored`."""
+    """The document that `encode` was given. Changes `stored`."""
     text: dict[str, str] | None = stored.pop(TEXT_FIELD, None)
     if text is not None:
         stored.update((name, orjson.loads(value)) for name, value in text.items())
@@ -52,7 +51,7 @@ def encode_plain(document: Document) -> EncodedDocument | None:
         encoded = bson.encode(document)
     except (InvalidDocument, OverflowError):
         return None
-    # Much quicker than a look at every key; lengths of 36 are dollars too, but follow a null.
+    # Much faster than checking every key. A length of 36 is also a dollar byte, but follows a null.
     if _may_have_dollar_key(encoded) and not is_plain(document):
         return None
     return EncodedDocument(encoded)
@@ -69,7 +68,7 @@ def _may_have_dollar_key(encoded: bytes) -> bool:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether BSON holds this JSON value faithfully."""
+    """Whether BSON represents this JSON value exactly."""
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         return all(

@@ -1,8 +1,8 @@
-"""States of instances in `workflows`; what belongs to the inbox itself in `inbox_positions`.
+"""States of instances in `workflows`, and data of the inbox itself in `inbox_positions`.
 
-`inbox_positions` holds four sorts of documents, which `_id` distinguishes:
+`inbox_positions` holds four kinds of documents, distinguished by `_id`:
 
-- `inbox:<partition>`: the state of the aggregate that remembers refusals (PROTOCOL rule 8);
+- `inbox:<partition>`: the state of the aggregate that records refusals (PROTOCOL rule 8);
 - `start:<topic>:<partition>`: `{topic, partition, topicId, offset}`, see `InboxStart`;
 - `mark:<partition>`: `{partition, claim, until}`, how far the projections are, see `Projections.marks`;
 - `layout`: `{topics: [{topic, topicId}], partitions, secret}`, see `InboxLayout`.
@@ -28,7 +28,7 @@ from application.ports import Document, InboxLayout, InboxStart, Mark
 
 _LAYOUT_ID = "layout"
 
-#: How many ids are remembered as stored; one that is forgotten costs a refused insert, no more.
+#: How many ids are remembered as stored. A forgotten one only costs a refused insert.
 _REMEMBERED_MAX = 20_000
 
 

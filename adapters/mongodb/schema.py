@@ -1,7 +1,7 @@
 """Collections, indexes and the schema's version. `ensure_schema` is what `init` runs; repeating it changes nothing.
 
-On a sharded cluster shard `workflow_events` by `{workflowId: 1}`: the unique index begins with it,
-so the fence against a second writer of a version holds across shards.
+On a sharded cluster, shard `workflow_events` by `{workflowId: 1}`. The unique index begins with this field, so the
+fence against a second writer of a version holds across shards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VERSION_ID = "schema"
 
 
 def _index(name: str, *keys: tuple[str, int], unique: bool = False) -> IndexModel:
-    # Written only where wanted: servers take a stored `unique: false` for another index than none.
+    # Only written if true: to a server, `unique: false` is a different index from one without the option.
     return IndexModel(keys, name=name, **({"unique": True} if unique else {}))
 
 
@@ -85,7 +85,7 @@ async def ensure_schema(database: Database) -> None:
 
 
 async def migrate(database: Database) -> None:
-    """Bring an older database to this version; one that `init` never saw is left alone. Raises as `ensure_schema`."""
+    """Upgrade an older database to this version; leave one without `init` alone. Raises as `ensure_schema`."""
     version = await _version(database)
     _refuse_newer(version)
     if 0 < version < SCHEMA_VERSION:
@@ -93,7 +93,7 @@ async def migrate(database: Database) -> None:
 
 
 async def require_current(database: Database) -> None:
-    """For those who only read. Raises `Unavailable`, `SetupError` unless it is of this version."""
+    """For readers. Raises `Unavailable`, and `SetupError` unless the database has this version."""
     version = await _version(database)
     _refuse_newer(version)
     if 0 < version < SCHEMA_VERSION:

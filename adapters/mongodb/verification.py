@@ -1,4 +1,4 @@
-"""What `conveyor verify` reads of MongoDB: in order along the indexes, page by page, on a live server."""
+"""Reads MongoDB for `conveyor verify`: in index order, page by page, on a live server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MongoStoreScan:
 
     def __init__(self, database: Database, catalog: Catalog = CATALOG) -> None:
         self._commits = durable(database, "workflow_events")
-        #: Each kind's prefix and collection, which may have other documents as well.
+        #: Prefix and collection of each kind. The collection may have other documents as well.
         self._states = [
             (each.kind.prefix, durable(database, each.collection)) for each in catalog.aggregates
         ]

@@ -1,4 +1,4 @@
-"""Projected states as documents of `workflows`: the state and what its indexes need besides."""
+"""Projected states as documents of `workflows`: the state, and fields for the indexes."""
 
 from __future__ import annotations
 

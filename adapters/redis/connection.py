@@ -1,4 +1,4 @@
-"""How this service talks to Redis, and its failures in the terms of the ports."""
+"""How this service talks to Redis, and translation of its failures to those of the ports."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class _Connection(Connection):
 
 
 def connect(url: str, *, database: int = 0, timeout_seconds: float = 2.0) -> Redis:
-    """A client whose every wait ends soon: what Redis holds is worth less than the time of a caller.
+    """A client with short limits on every wait, since what Redis holds is less important than a caller's time.
 
-    A connection that has broken is opened again once; a database in the URL wins.
+    A broken connection is reopened once. A database in the URL takes precedence.
     """
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - its options are untyped
         url,
-        # A URL that asks for TLS or a Unix socket has its own.
+        # A URL for TLS or a Unix socket has its own connection class.
         connection_class=_Connection,
         db=database,
         socket_timeout=timeout_seconds,

@@ -1,14 +1,13 @@
 """The newest state of active instances in Redis, for fast readers.
 
-Keys of an instance: `workflow:state:{id}`, a hash with the document as JSON in `document` and its
-most wanted fields as well; `workflow:lock:{id}`, `<owner>:<version>`, for other systems that want
-to know who works on it (the log's fence guarantees, not this key). When the instance ends both are
-removed, and for each of them `{<key>}:ended` remembers the version for a while, so that a late
-write of a stalled engine cannot bring it back.
+Keys of an instance: `workflow:state:{id}`, a hash with the JSON document in `document` and some of its fields; and
+`workflow:lock:{id}`, `<owner>:<version>`, which shows other systems the engine that works on it (exclusion is
+guaranteed by the log's fence, not by this key). When the instance ends, both are removed. For each of them,
+`{<key>}:ended` keeps the version for a while, so that a late write of a stalled engine cannot restore it.
 
-One script call takes the writes of many documents. A cluster refuses a call whose keys are in different
-slots; there each write goes by itself. It touches a key and its `:ended`, which has that key as its hash tag
-(the braces), so both are in one slot.
+One script call writes many documents. A cluster refuses a call with keys in different slots, so there each write is a
+call of its own. It touches a key and its `:ended`, which has that key as its hash tag (the braces), so both are in one
+slot.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from adapters.redis.connection import reaching_redis
 from application.ports import Document
 from domain.workflow.status import WorkflowStatus
 
-#: How long the lock key stands without being written again, and how long an end is remembered.
+#: How long the lock key stays without being written again, and how long an end is remembered.
 LOCK_SECONDS = 300
-#: A state that nobody writes for so long (an instance that waits) leaves; the projection has it.
+#: A state that is not written for this long (a waiting instance) expires; the projection has it.
 STATE_SECONDS = 86_400
 
 #: Writes of one script call: of 100 documents, so that Redis is not held up for long.

@@ -1,4 +1,4 @@
-"""What the REST API stands on."""
+"""The application as the REST API uses it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from application.use_cases.start import StartWorkflow
 
 
 class Monitor(Protocol):
-    """How the process is."""
+    """The health and metrics of the process."""
 
     #: Of the service.
     version: str
@@ -35,7 +35,7 @@ class Monitor(Protocol):
 
 
 def local_caller(_headers: Headers) -> Caller:
-    """Without a login everybody is the administrator."""
+    """Without a login, every caller is the administrator."""
     return Caller(actor=LOCAL_ACTOR, roles=frozenset({Role.ADMIN}))
 
 

@@ -20,7 +20,7 @@ __all__ = ["Api", "create_app"]
 
 
 def create_app(api: Api, routes: Sequence[Route] = ROUTES) -> FastAPI:
-    """The application; it keeps nothing between requests, so several may stand side by side."""
+    """The application. It keeps nothing between requests, so a process may have several."""
     # `/docs` shows the API without the internet.
     app = FastAPIOffline(
         title="Conveyor",

@@ -1,4 +1,4 @@
-"""Bodies: read within their limit, checked as a whole, written without being validated once more."""
+"""Request bodies, read within a size limit and validated as a whole; response bodies, written without validation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from application.use_cases.refusal import refused_for
 from domain.aggregate.rejection import RejectionCode
 
 BODY_BYTES_MAX = 1024 * 1024
-#: So much of a body that is too large is read and dropped. Only then does its sender read the response.
+#: How much of an oversized body is read and dropped, because its sender only then reads the response.
 _DISCARDED_BYTES_MAX = 16 * BODY_BYTES_MAX
 JSON_TYPES = ("application/json",)
 
@@ -73,6 +73,6 @@ def json_response(
 
 
 def accepted(workflow_id: str, command_id: str, status: str | None, location: str) -> Response:
-    """The command stands on its topic; what becomes of it is not known yet."""
+    """The command is on its topic; its outcome is not known yet."""
     document: Document = {"id": workflow_id, "commandId": command_id, "status": status}
     return json_response(document, 202, {"Location": location})

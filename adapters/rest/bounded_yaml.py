@@ -1,4 +1,4 @@
-"""YAML within bounds. A few bytes of it can stand for millions of values, or nest until the C stack is used up."""
+"""YAML with limits: a few bytes of it can mean millions of values, or nest until the C stack overflows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, cast
 import yaml
 from conveyor.json_text import NESTING_MAX
 
-#: Keys and values of a document, each alias counted with everything that it stands for.
+#: Keys and values of a document. Each alias counts with everything that it stands for.
 VALUES_MAX = 200_000
 #: Characters of an integer. YAML 1.1 reads `1:30:00` to the base of 60, in quadratic time.
 _INTEGER_LENGTH_MAX = 100
@@ -23,7 +23,7 @@ class YamlTooLarge(ValueError):
     """The document is over a bound; the message is a sentence."""
 
 
-#: The quick loader where it is there; a class of its own, so that other readers keep their constructors.
+#: The C loader if available, subclassed so that other readers keep their constructors.
 _Loader = cast(
     "type[yaml.SafeLoader]", type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
 )

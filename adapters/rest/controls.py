@@ -17,21 +17,21 @@ from application.access import Caller
 async def pause_workflow(
     id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
 ) -> Response:
-    """Begin no further step until the workflow is resumed."""
+    """Start no further steps until the workflow is resumed."""
     return await _carry_out(api, caller, request, types.PAUSE, id, ReasonData)
 
 
 async def resume_workflow(
     id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
 ) -> Response:
-    """Go on with a paused workflow."""
+    """Continue a paused workflow."""
     return await _carry_out(api, caller, request, types.RESUME, id, ReasonData)
 
 
 async def cancel_workflow(
     id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
 ) -> Response:
-    """Cancel a workflow that has not ended; what it did is undone where its definition says so."""
+    """Cancel a workflow that has not ended. Its steps are undone if the definition says so."""
     return await _carry_out(api, caller, request, types.CANCEL, id, CancelData)
 
 
@@ -45,28 +45,28 @@ async def retry_workflow(
 async def compensate_workflow(
     id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
 ) -> Response:
-    """Undo what a completed or failed workflow did."""
+    """Undo the steps of a completed or failed workflow."""
     return await _carry_out(api, caller, request, types.COMPENSATE, id, ReasonData)
 
 
 async def force_compensate_workflow(
     id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
 ) -> Response:
-    """Undo what can be undone; what cannot counts as undone on the administrator's word."""
+    """Undo what can be undone, and declare the rest undone."""
     return await _carry_out(api, caller, request, types.FORCE_COMPENSATE, id, ReasonData)
 
 
 async def signal_workflow(
     id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
 ) -> Response:
-    """Hand the workflow a value that its steps can read under `signals`."""
+    """Send the workflow a value that its steps can read under `signals`."""
     return await _carry_out(api, caller, request, types.SIGNAL, id, SignalData)
 
 
 async def execute_step(
     id: WorkflowId, request: Request, api: TheApi, caller: TheCaller
 ) -> Response:
-    """Dispatch a pending step now, or record its outcome in the participant's name."""
+    """Dispatch a pending step now, or record its outcome in place of the participant."""
     return await _carry_out(api, caller, request, types.EXECUTE_STEP, id, ExecuteStepData)
 
 

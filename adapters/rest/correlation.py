@@ -1,4 +1,4 @@
-"""`X-Correlation-ID`: the caller's, else a new one, on every answer."""
+"""`X-Correlation-ID` on every response: the caller's, or a new one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class UnreadableDocument(ValueError):
 
 
 def read_document(text: bytes, media_type: str = "") -> Document:
-    """The document, whatever its form; JSON is tried first unless the media type says YAML.
+    """The document, in either form. JSON is tried first unless the media type says YAML.
 
     It may hold values that cannot be stored; `compile_definition` refuses them with their paths.
 

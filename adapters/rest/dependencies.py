@@ -1,4 +1,4 @@
-"""What handlers ask FastAPI for: the use cases, and who calls."""
+"""The dependencies of handlers: the use cases and the caller."""
 
 from __future__ import annotations
 

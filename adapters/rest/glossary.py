@@ -1,6 +1,6 @@
-"""What the fields of the API mean, each with an example: one name has one meaning wherever it stands.
+"""The meaning of the API's fields, each with an example. A name has the same meaning everywhere.
 
-Where a name means something else in one schema, the entry `Schema.field` says so.
+If it means something else in one schema, there is an entry `Schema.field`.
 """
 
 from __future__ import annotations

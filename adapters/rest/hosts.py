@@ -1,7 +1,7 @@
 """Which host names the service accepts, and which web pages may use it.
 
-Without a login anything that a browser on this machine loads could reach a service on the loopback address: by a
-name that its own server resolves to 127.0.0.1, or by a request to another origin. Both are refused.
+Without a login, any page in a browser on this machine could reach a service on the loopback address: by a name that
+the page's own server resolves to 127.0.0.1, or by a cross-origin request. Both are refused.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def _methods_of(request: Request) -> list[str]:
 
 
 def _on_disconnect(request: Request, error: Exception) -> Response:
-    """Nobody reads the answer; the client went away while it sent the body."""
+    """The client disconnected while it sent the body, so nobody reads the response."""
     assert isinstance(error, ClientDisconnect)
     return problem_response(request, Problem(400, "NOT_JSON", "the body ended too early"))
 

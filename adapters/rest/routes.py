@@ -1,4 +1,4 @@
-"""Every route, in one table: the application, its OpenAPI document and the test of permissions are read off it."""
+"""Every route, in one table. The application, its OpenAPI document and the test of permissions use it."""
 
 from __future__ import annotations
 
@@ -198,5 +198,5 @@ ROUTES: tuple[Route, ...] = (
     ),
 )
 
-#: What a process without the API serves: nothing that changes a workflow, or waits for one.
+#: The routes of a process without the API: none of them changes a workflow or waits for one.
 HEALTH_ROUTES = tuple(route for route in ROUTES if route.tag == "health" and route.path != "/")

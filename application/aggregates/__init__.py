@@ -1,1 +1,1 @@
-"""Kinds of aggregates at the edge: how their messages are read, and how their state is stored."""
+"""Kinds of aggregates at the edge of the service: reading their messages and storing their state."""

@@ -1,4 +1,4 @@
-"""A kind of aggregate with everything that the engine and the stores have to know of it."""
+"""A kind of aggregate, with everything that the engine and the stores need to know about it."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from domain.aggregate.rejection import Rejection
 
 S = TypeVar("S", bound=State)
 
-#: A command, or why there is none.
+#: A command, or the reason why there is none.
 Command = Any
 
 
 class Resolved(NamedTuple):
-    """What came of looking up what a message refers to."""
+    """The result of looking up what a message refers to."""
 
     command: Command | Rejection
-    #: What the command rests on, for example a definition. A basis that is new to the partition is claimed first.
+    #: What the command is based on, for example a definition. A basis that is new to the partition is claimed first.
     basis: Hashable | None = None
 
 
 class Unresolved(ABC):
-    """An intent that refers to something registered, which is looked up before anything is decided."""
+    """An intent that refers to something registered, which must be looked up before deciding."""
 
     @abstractmethod
     async def resolve(self, look_up: LookUpDefinition) -> Resolved: ...
 
 
 class Inbound(NamedTuple):
-    """A message that was understood."""
+    """A decoded message."""
 
     aggregate_id: str
     #: `Unresolved`, a `Rejection`, or a command.
     intent: Any
-    #: Of an internal message, the time of the event that it follows from (PROTOCOL rule 26).
+    #: For an internal message: the time of the event that caused it (PROTOCOL rule 26).
     at: datetime | None = None
 
 
@@ -74,38 +74,38 @@ def _nothing_left(_: Any) -> Sequence[tuple[str, str]]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Aggregate(Generic[S]):
-    """One kind, as messages and documents."""
+    """One kind of aggregate, as messages and documents."""
 
     kind: Kind[S]
     #: Where MongoDB keeps its documents.
     collection: str
-    #: Message type -> how it is read. No type belongs to two kinds; timers belong to all.
+    #: Message type -> its reader. No type belongs to two kinds; timers belong to all.
     decoders: Mapping[str, Decode] = field(default_factory=dict[str, Decode])
-    #: Fields that every event has besides id, type, time, and its own: from state, event and version.
+    #: The common fields of its events, besides id, type and time: from state, event and version.
     common: Callable[[S, DomainEvent, int], Document]
-    #: State, partition, and what the engine remembers of the inbox, which belongs under `engine`. The document
-    #: holds the whole state.
+    #: The document of the whole state: from state, partition, and the engine's memory of the inbox, which belongs
+    #: under `engine`.
     to_document: Callable[[S, int, Document], Document]
     from_document: Callable[[Document, DefinitionOf], S]
-    #: Whether a stored document has the whole state; what an older release wrote may lack a part of it.
+    #: Whether a stored document has the whole state. One written by an older release may lack a part.
     is_whole: Callable[[Document], bool] = _has_all
-    #: The definition that a stored document, or the data of a first event, needs to be read.
+    #: The definition that is needed to read a stored document, or the data of a first event.
     definition_key: Callable[[Document], DefinitionKey | None] = _no_definition
-    #: The command without data that cannot be kept, with code and detail; None where it has no such form.
+    #: The command without data that cannot be kept, given code and detail. None if there is no such form.
     shrink: Callable[[Command, str, str], Command | None] = _does_not_shrink
-    #: What may not be left of a state that is at rest, for `conveyor verify`: code and sentence.
+    #: For `conveyor verify`: what must not be left in a state at rest, as code and sentence.
     unfinished: Callable[[S], Sequence[tuple[str, str]]] = _nothing_left
-    #: Fast readers are shown it while it is active.
+    #: Whether the hot state shows it while it is active.
     is_hot: bool = False
-    #: It serves others and never ends: it stays in memory, and has no limit of its size in all (PROTOCOL rule 29).
+    #: It serves other aggregates and never ends: it stays in memory, without a limit on its size (PROTOCOL rule 29).
     is_coordinator: bool = False
 
 
 class Catalog:
-    """Every kind of aggregate that an installation has."""
+    """All kinds of aggregates of an installation."""
 
     def __init__(self, aggregates: Sequence[Aggregate[Any]], shared: Mapping[str, Decode]) -> None:
-        """`shared`: messages that belong to every kind."""
+        """`shared` are readers of messages that belong to every kind."""
         self.aggregates = tuple(aggregates)
         self._shared = shared
         self._prefixed = tuple(each for each in self.aggregates if each.kind.prefix)
@@ -119,7 +119,7 @@ class Catalog:
         return Catalog((*self.aggregates, *aggregates), self._shared)
 
     def of(self, aggregate_id: str) -> Aggregate[Any]:
-        """The kind that an id belongs to, by its prefix. Raises HistoryError."""
+        """The kind that an id belongs to, by its prefix. Raises HistoryError for an unknown prefix."""
         for aggregate in self._prefixed:
             if aggregate_id.startswith(aggregate.kind.prefix):
                 return aggregate
@@ -132,13 +132,13 @@ class Catalog:
 
     @property
     def message_types(self) -> frozenset[str]:
-        """Every type that somebody takes."""
+        """Every message type that is accepted."""
         return frozenset(self._decoders)
 
     def decode(self, message: Message) -> Inbound:
-        """What the message asks of which aggregate. Raises MalformedEvent.
+        """The aggregate that the message is for, and what it asks. Raises MalformedEvent.
 
-        Raises HistoryError for an internal message of a newer version: it may not become a dead letter.
+        Raises HistoryError for an internal message of a newer version, which must not become a dead letter.
         """
         decode = self._decoders.get(message.type)
         if decode is not None:

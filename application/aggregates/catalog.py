@@ -1,4 +1,4 @@
-"""The one list of the kinds of aggregates: a new kind is a line here."""
+"""The list of all kinds of aggregates. A new kind is a new line here."""
 
 from __future__ import annotations
 

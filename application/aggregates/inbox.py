@@ -1,4 +1,4 @@
-"""The inboxes of partitions as documents; the engine itself writes their events, no message does."""
+"""The inboxes of partitions as documents. Their events are written by the engine itself, not caused by messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domain.inbox import InboxState, RefusedUnknown
 
 
 def _common(_: InboxState, event: DomainEvent, __: int) -> Document:
-    """A refusal is published as an event of what the command named, at version 0 (CONTRACT 6)."""
+    """A refusal is published as an event of the workflow that the command named, at version 0 (CONTRACT 6)."""
     if not isinstance(event, RefusedUnknown):
         return {}
     return {

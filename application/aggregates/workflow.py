@@ -44,7 +44,7 @@ def _definition_key(document: Document) -> DefinitionKey:
 
 
 def _shrink(command: Command, code: str, detail: str) -> Command | None:
-    """A participant's answer is taken without what cannot be kept: the step was done all the same."""
+    """Accept a participant's answer without the data that cannot be kept, because the step was performed."""
     if isinstance(command, HandleStepReply | HandleSealAnswer):
         return without_data(command, code, detail)
     return None

@@ -1,1 +1,1 @@
-"""How the domain's values look outside: JSON-ready documents, one codec for each sort, both ways."""
+"""Converts the domain's values to JSON-ready documents and back, with one codec for each kind of value."""

@@ -1,4 +1,4 @@
-"""Which aggregate a message is for, and whether its data can be taken at all."""
+"""The aggregate that a message is for, and checks of its ids."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from domain.aggregate.rejection import Rejection, RejectionCode
 Read = Callable[[Message], Command | Rejection]
 
 
-#: Code of a message whose parts do not name the same thing. Nobody can say which of them is meant.
+#: Code of a message whose parts name different things, so that it is unclear which one is meant.
 CONFLICTING_IDS = "CONFLICTING_IDS"
 
 
 def to_workflow(read: Read) -> Decode:
-    """Messages that name their workflow as subject or key."""
+    """A reader for messages that name their workflow as subject or key."""
 
     def decode(message: Message) -> Inbound:
         workflow_id = named_workflow(message)
@@ -34,9 +34,9 @@ def to_workflow(read: Read) -> Decode:
 
 
 def named_workflow(message: Message) -> str | None:
-    """The workflow that subject and key name; None without both.
+    """The workflow that subject and key name; None if both are missing.
 
-    Raises MalformedEvent for an id that is not possible, and for two that differ.
+    Raises MalformedEvent for an invalid id, and for two ids that differ.
     """
     named = message.subject or message.key
     if not named:
@@ -50,7 +50,7 @@ def named_workflow(message: Message) -> str | None:
 
 
 def require_same(what: str, **given: object) -> None:
-    """Raises MalformedEvent if the places of a message, by their names, do not say the same."""
+    """Raises MalformedEvent if the places of a message, given by name, disagree."""
     if len(set(given.values())) > 1:
         places = ", ".join(f"{str(value)[:80]!r} as {place}" for place, value in given.items())
         raise MalformedEvent(
@@ -63,5 +63,5 @@ def refused(error: InvalidPayload) -> Rejection:
 
 
 def actor_of(message: Message) -> str:
-    """The sender of the message, as far as the entrance believed it."""
+    """The sender of the message: the actor if the entry point trusted it, else the source."""
     return message.extensions.get("actor", "system")

@@ -1,4 +1,4 @@
-"""Commands of users and operators to a workflow that exists."""
+"""Commands of users and operators to an existing workflow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _execute(data: wire.ExecuteStepData, actor: str) -> Command:
     )
 
 
-#: Characters of a failure's texts that are kept. It stands in several events, and its message in the undos' reason.
+#: Characters of a failure's texts that are kept. They are part of several events and of the undos' requests.
 _FAILURE_CODE_MAX = 255
 _FAILURE_MESSAGE_MAX = 4000
 
@@ -94,5 +94,5 @@ _COMMAND_PREFIXES = ("orchestration.workflow.", "orchestration.waveless.")
 
 
 def is_command(message_type: str) -> bool:
-    """Commands get an outcome; replies and internal messages do not."""
+    """Whether messages of this type get an outcome: commands do, replies and internal messages do not."""
     return message_type.startswith(_COMMAND_PREFIXES)

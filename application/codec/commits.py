@@ -1,7 +1,7 @@
-"""Entries of commits as documents (CONTRACT 1): how every store keeps them.
+"""Entries of commits as documents (CONTRACT 1), as every store keeps them.
 
-Stores differ only in how they hold the JSON of an event's data and of what it sends: within their own
-document, or as text. Reading takes both.
+Stores differ only in how they hold the JSON of an event's data and of its sends: as part of their document, or as
+text. Both forms can be read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from domain.aggregate.position import Position
 
 
 def entry_to_document(entry: Entry, hold: Callable[[bytes], Any]) -> Document:
-    """The entry as a document; `hold` gives JSON that is encoded already the form in which the store holds it."""
+    """The entry as a document. `hold` converts encoded JSON to the form in which the store holds it."""
     cause = entry.cause
     document: Document = {
         "cause": {

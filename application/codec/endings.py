@@ -34,5 +34,5 @@ MAY_END = _STATUS.keys()
 
 
 def status_at_end(event_type: str, data: Document) -> WorkflowStatus | None:
-    """The status of a workflow that does not go on by itself after this event of `MAY_END`; None if it goes on."""
+    """The workflow's status after this event of `MAY_END`; None if the workflow continues by itself."""
     return _STATUS[event_type](data)

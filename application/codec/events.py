@@ -1,4 +1,4 @@
-"""Events as documents. The kinds are the only registry of event types; names never come from classes.
+"""Events as documents. Event types come from the kinds of aggregates, never from class names.
 
 A recorded event holds the whole published document: the fields common to all events and the event's own.
 """
@@ -128,7 +128,7 @@ def _seal_request_from(document: Document) -> SealRequest:
     )
 
 
-#: Python type of a field -> how it is written and read; others are JSON already.
+#: Python type of a field -> how it is written and read. Other types are already JSON.
 _CONVERTERS: dict[Any, tuple[_Convert, _Convert]] = {
     datetime: (rfc3339, parse_time),
     datetime | None: (rfc3339, parse_time),
@@ -156,14 +156,14 @@ def _described(cls: type[Any], leave_out: Iterable[str]) -> tuple[_Field, ...]:
 
 
 class _Own(NamedTuple):
-    """The fields that one class of events has of its own."""
+    """The fields that are specific to one class of events."""
 
     fields: tuple[_Field, ...]
-    #: Those of `StartFacts` as well, on the same level.
+    #: Includes the fields of `StartFacts`, on the same level.
     has_facts: bool
 
 
-#: Of the facts, those that stand among the common fields.
+#: The facts that are among the common fields.
 _FACTS_IN_COMMON = ("definition", "tenant", "correlation_id")
 _FACTS = _described(StartFacts, _FACTS_IN_COMMON)
 
@@ -188,7 +188,7 @@ def _read(document: Document, described: tuple[_Field, ...]) -> dict[str, Any]:
         if inner is not None:
             found[name] = inner if read is None else read(inner)
         elif required:
-            # Nulls are left out of events, so what is missing was None.
+            # Events omit nulls, so a missing field was None.
             found[name] = None
     return found
 
@@ -209,7 +209,7 @@ def record(aggregate: Aggregate[S], event: DomainEvent, state: S, version: int) 
     if own.has_facts:
         _write(document, _FACTS, event.facts)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
     _write(document, own.fields, event)
-    # A message to another aggregate has the time of the event that it follows from (PROTOCOL rule 26).
+    # A message to another aggregate has the time of the event that caused it (PROTOCOL rule 26).
     sends = tuple(
         {"to": send.to, "type": send.type, "data": {**send.data, "at": occurred_at}}
         for send in aggregate.kind.sends(state, event)

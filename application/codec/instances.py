@@ -1,6 +1,6 @@
 """The instance as a document: the workflow resource of CONTRACT 6, plus what only the engine needs.
 
-The document holds the whole state of the fold, so that a load is document + log tail (PROTOCOL rule 12).
+The document holds the whole state, so that loading needs the document and the tail of the log (PROTOCOL rule 12).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from domain.workflow.step import NO_UNDO, StepExecution, Undo
 from domain.workflow.timers import next_due
 from domain.workflow.weight import held_by
 
-#: What the resource does not show.
+#: Fields that the resource does not show.
 INTERNAL_FIELDS = ("_id", "partition", "nextTimerAt", "engine")
 
 
 def to_document(instance: WorkflowInstance, partition: int, applied: Document) -> Document:
-    """The whole state. `applied` is what the processor remembers of the inbox for this instance."""
+    """The whole state. `applied` is the processor's memory of the inbox for this instance."""
     facts = instance.facts
     due = next_due(instance)
     return {
@@ -129,7 +129,7 @@ def _moment(text: str | None) -> Any:
 
 @lru_cache(maxsize=4096)
 def _template(definition: WorkflowDefinition, step: StepDefinition) -> Document:
-    """What every execution of a step shows of its definition."""
+    """The part of a step's definition that every execution shows."""
     return {
         "stepName": step.name or step.id,
         "serviceName": step.service,
@@ -215,7 +215,7 @@ def _sources(shape: Any) -> Any:
 
 
 def _internal(step: StepExecution) -> Document:
-    """What only the engine needs of a step; what is empty is left out."""
+    """The part of a step that only the engine needs, without empty fields."""
     document: Document = {}
     if step.unanswered:
         document["unanswered"] = list(step.unanswered)
@@ -366,12 +366,12 @@ def _error(document: Document | None) -> WorkflowError | None:
 
 
 def is_whole(document: Document) -> bool:
-    """Older releases left out what has become part of the state since."""
+    """Whether the document has the whole state. Older releases lacked fields that were added since."""
     return "incidents" in document
 
 
 def resource(document: Document) -> Document:
-    """The resource that the API shows: the document without what is internal, `id` for `_id`."""
+    """The resource that the API shows: the document without internal fields, with `id` instead of `_id`."""
     shown = {key: value for key, value in document.items() if key not in INTERNAL_FIELDS}
     return {"id": document["_id"], "incidents": [], **shown}
 

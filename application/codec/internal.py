@@ -18,10 +18,10 @@ SOURCE = "/conveyor"
 MAC_HEADER = "conveyor-mac"
 TIMER_DUE = f"{INTERNAL_PREFIX}timer-due"
 TIMER_SOURCE = "/conveyor/timers"
-#: Whose messages are the engines' own; nobody else may send with them.
+#: Sources of the engines' own messages. Nobody else may send with them.
 SOURCES = frozenset({SOURCE, TIMER_SOURCE})
 
-#: Message type, key and value -> what proves that an engine of this installation sent it.
+#: Message type, key and value -> proof that an engine of this installation sent it.
 Sign = Callable[[str, str, bytes], bytes]
 
 
@@ -36,7 +36,7 @@ def signed_with(secret: bytes) -> Sign:
 
 
 def is_own(message_id: str) -> bool:
-    """Whether the engines made the message: nobody keeps a copy of it that comes when it is forgotten."""
+    """Whether an engine sent the message. Then no copy of it can arrive after its id was forgotten."""
     return message_id.partition(" ")[0] in SOURCES
 
 
@@ -62,7 +62,7 @@ def timer_message(sign: Sign, aggregate_id: str, firing: Firing) -> Message:
 
 
 def read_timer(message: Message) -> Inbound:
-    """Only what carries a valid mac gets here, so it is as `timer_message` wrote it."""
+    """The timer. Only messages with a valid MAC are read, so the message is as `timer_message` wrote it."""
     data: dict[str, Any] = orjson.loads(message.data)
     firing = Firing(
         name=data["kind"], subject=data["stepId"], number=data["attempt"], round=data["round"]
@@ -71,7 +71,7 @@ def read_timer(message: Message) -> Inbound:
 
 
 def send_message(sign: Sign, send: Document, message_id: str) -> Message:
-    """A stored send as it goes out; the same send has the same id and bytes, whichever engine publishes it."""
+    """The message of a stored send. It has the same id and bytes, whichever engine publishes it."""
     type_ = f"{INTERNAL_PREFIX}{send['type']}"
     return _internal(sign, send["to"], type_, SOURCE, message_id, orjson.dumps(send["data"]))
 

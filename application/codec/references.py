@@ -1,4 +1,4 @@
-"""How a definition is named: by name and version, or by its id `name-vN`."""
+"""References to definitions: by name and version, or by id `name-vN`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 
 def definition_named(reference: str, version: int | None) -> tuple[str, int | None] | None:
-    """Name and version, however they are given; None if the id names another version than `version`."""
+    """Name and version, in either form; None if the id names another version than `version`."""
     name, named_version = parse_reference(reference)
     if version is None or named_version is None:
         return name, named_version if version is None else version

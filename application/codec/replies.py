@@ -1,4 +1,4 @@
-"""What participants say of a step: completed, failed, or sealed."""
+"""Participants' messages about a step: completed, failed or sealed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from domain.workflow.failure import ErrorType, WorkflowError
 #: Code of a step whose output or snapshot cannot be stored.
 INVALID_OUTPUT = "INVALID_OUTPUT"
 
-#: What a participant says of a step.
+#: A participant's message about a step.
 Answer = HandleStepReply | HandleSealAnswer
 
 
 def without_data(answer: Answer, code: str, detail: str) -> Answer:
-    """The same answer of a participant, without data that cannot be kept.
+    """A participant's message without data that cannot be kept.
 
-    A success stays one: the step was performed, and is never performed again for the sake of its output.
+    A success remains a success: the step was performed, and must not be performed again only to get an output.
     """
     unusable = WorkflowError.create(
         answer.step_id, "", code, detail, ErrorType.VALIDATION_ERROR, recoverable=False
@@ -41,7 +41,7 @@ def without_data(answer: Answer, code: str, detail: str) -> Answer:
 
 
 def _strict(decode_reply: Callable[[Message], Command]) -> Decode:
-    """A reply of a wrong shape has nobody to refuse it to: dead letter."""
+    """Make a reply of a wrong shape a dead letter, because there is no caller to refuse it to."""
 
     def read(message: Message) -> Command:
         try:
@@ -53,7 +53,7 @@ def _strict(decode_reply: Callable[[Message], Command]) -> Decode:
 
 
 def _purpose(message: Message, reply: exchange.StepCompleted | exchange.StepFailed) -> Purpose:
-    """The purpose of the request. Raises MalformedEvent where the reply's parts do not name the same request."""
+    """The purpose of the request. Raises MalformedEvent if the parts of the reply name different requests."""
     key = _key(message, reply)
     attempt = message.extensions.get("attempt")
     if attempt is not None:
@@ -71,7 +71,7 @@ def _purpose(message: Message, reply: exchange.StepCompleted | exchange.StepFail
 def _key(
     message: Message, answer: exchange.StepCompleted | exchange.StepFailed | exchange.Sealed
 ) -> StepKey | None:
-    """The idempotency key that the answer copies, if it does."""
+    """The idempotency key of the request, if the reply repeats it."""
     addressed = message.subject or message.key
     require_same("the workflow", addressed=addressed, data=answer.workflow_id)
     text = message.extensions.get("idempotencykey")
@@ -133,7 +133,7 @@ def _sealed(message: Message) -> Command:
 
 
 def _as_usable(answer: Answer, unusable: str | None) -> Answer:
-    """An answer whose data cannot be stored counts all the same, without them."""
+    """The answer, without data that cannot be stored."""
     return answer if unusable is None else without_data(answer, INVALID_OUTPUT, unusable)
 
 

@@ -1,4 +1,4 @@
-"""Starts: the one command whose workflow may have no id yet, and whose definition has to be looked up."""
+"""Starts: the only command that may have no workflow id yet and that needs a definition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from domain.workflow.status import WorkflowPriority
 
 @dataclass(frozen=True, slots=True)
 class StartIntent(Unresolved):
-    """A start whose definition is not looked up yet."""
+    """A start whose definition was not looked up yet."""
 
     workflow_id: str
     #: `name` or `name-v1`.
@@ -36,7 +36,7 @@ class StartIntent(Unresolved):
     idempotency_key: str | None
     traceparent: str | None
     actor: str
-    #: Of the raw payload, None without an idempotency key (it is only compared under one).
+    #: Hash of the raw payload; None without an idempotency key, under which alone it is compared.
     payload_hash: str
 
     async def resolve(self, look_up: LookUpDefinition) -> Resolved:
@@ -73,13 +73,13 @@ def read_start(message: Message) -> Inbound:
 
 
 def definition_reference(data: wire.StartData) -> tuple[str, int | None]:
-    """Name and version that a start asks for; unresolved if they contradict each other (no such definition)."""
+    """The name and version that a start asks for. If they contradict each other, there is no such definition."""
     reference = data.definition_reference
     return definition_named(reference, data.version) or (reference, data.version)
 
 
-#: These name the definition, which the derived id already holds, and a caller may leave them out or resolve them;
-#: a proxy between caller and service may give another correlation id.
+#: Fields that do not count: those that name the definition, which the derived id contains and a caller may omit or
+#: resolve, and the correlation id, which a proxy may change.
 _NOT_HASHED = ("definition", "definitionId", "version", "correlationId")
 
 
@@ -92,14 +92,14 @@ def payload_hash(data: bytes) -> str:
     return hashlib.blake2b(canonical, digest_size=16).hexdigest()
 
 
-#: What a start may ask for and this version cannot do yet.
+#: Fields of a start that this version does not support yet.
 _NOT_SUPPORTED = ("lock_key", "release_queue")
 
 
 def start_command(
     intent: StartIntent, definition: WorkflowDefinition | None
 ) -> StartWorkflow | Rejection:
-    """The start with its definition, or why it cannot be."""
+    """The start with its definition, or the reason why it is refused."""
     data = intent.data
     if definition is None:
         wanted = (

@@ -1,4 +1,4 @@
-"""Workflow definitions: reading, compiling, proving, keeping."""
+"""Workflow definitions: reading, compiling, proving and storing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a definition document to the domain's definition, with every fault in one answer."""
+"""Compiles a definition document to the domain's definition, and reports all faults together."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class InvalidDefinition(ValueError):
 
 
 def compile_definition(document: Document) -> WorkflowDefinition:
-    """A definition proved safe, its steps in execution order.
+    """The definition, proved safe, with its steps in execution order.
 
     Raises InvalidDefinition with every fault.
     """
@@ -66,7 +66,7 @@ def compile_definition(document: Document) -> WorkflowDefinition:
 
 
 def restore_definition(document: Document) -> WorkflowDefinition:
-    """A definition that was proved when it was registered: rules made later do not strand its runs.
+    """A definition that was proved when it was registered. Rules added later do not apply, so its runs can continue.
 
     Raises InvalidDefinition for what this version of the service cannot read.
     """
@@ -87,13 +87,13 @@ def _read(document: Document) -> DefinitionDocument:
         raise InvalidDefinition(tuple(faults)) from malformed
     unsupported = tuple(_unsupported(read))
     if read.transitions is not None:
-        # A state machine has no steps, and nothing of it could be checked further.
+        # A state machine has no steps, so nothing else can be checked.
         raise InvalidDefinition(unsupported)
     return read
 
 
 def _unsupported(document: DefinitionDocument) -> list[Fault]:
-    """Fields of the format that belong to later versions; ignoring them would mislead."""
+    """Faults of fields that only later versions support. To ignore them would be misleading."""
     fields: dict[tuple[str | None, str], object] = {
         (None, "lockKey"): document.lock_key,
         (None, "lockPolicy"): document.lock_policy,
@@ -118,7 +118,7 @@ def _unsupported(document: DefinitionDocument) -> list[Fault]:
 
 
 class _Compilation:
-    """One pass over a document: `definition`, and in `faults` what could not be compiled."""
+    """One pass over a document. `faults` holds what could not be compiled."""
 
     def __init__(self, document: DefinitionDocument) -> None:
         self.faults = _unsupported(document)

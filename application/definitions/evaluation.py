@@ -1,7 +1,7 @@
-"""JMESPath within bounds: a few characters can ask for more than any memory holds.
+"""JMESPath with limits: a short expression can produce more than any memory holds.
 
-`[@, @][]`, piped into itself thirty times, is a list of a thousand million values. An engine that tried would not
-stop at one failed step: the message comes again after a restart, and its partition would stand still for ever.
+`[@, @][]`, piped into itself thirty times, is a list of a thousand million values. An engine that tried to evaluate
+it would crash. The message would come again after each restart, so its partition would stop for ever.
 """
 # The stubs have a type for the nodes of the interpreter that cannot be imported.
 # pyright: reportIncompatibleMethodOverride=false, reportArgumentType=false
@@ -17,22 +17,22 @@ from jmespath.visitor import TreeInterpreter
 #: A node of jmespath's syntax tree: `type`, `children`, and often `value`.
 Node = dict[str, Any]
 
-#: Values that are visited, compared, copied or made; some tenths of a second at most.
+#: Values that may be visited, compared, copied or created; some tenths of a second at most.
 EVALUATION_MAX = 500_000
-#: As deep as a message may be: values stand within templates, events and commits.
+#: As deep as a message may be: values become part of templates, events and commits.
 DEPTH_MAX = 64
 _CHARACTERS_PER_VALUE = 8
 _INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
-#: Functions that walk through the whole of what they are given.
+#: Functions that traverse their whole argument.
 _WALKING_FUNCTIONS = frozenset(("contains", "to_string"))
 
 
 class OutOfBounds(ValueError):
-    """The expression asks for too much, or for a value that JSON does not have."""
+    """The expression exceeds a limit, or produces a value that JSON does not have."""
 
 
 def evaluate(tree: Node, document: Any) -> Any:
-    """What the expression gives, which is JSON. Raises OutOfBounds, besides what jmespath raises."""
+    """The value of the expression, which is JSON. Raises OutOfBounds, and what jmespath raises."""
     interpreter = _Bounded()
     value = interpreter.visit(tree, document)
     interpreter.walk(value)
@@ -40,7 +40,7 @@ def evaluate(tree: Node, document: Any) -> Any:
 
 
 class _Bounded(TreeInterpreter):
-    """One evaluation, and what is left of its allowance. Whatever can grow is paid for before it is made."""
+    """One evaluation and its remaining allowance. Whatever can grow is charged before it is created."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,12 +80,12 @@ class _Bounded(TreeInterpreter):
         try:
             return super().visit_function_expression({**node, "children": literals}, value)
         except JMESPathTypeError as fault:
-            # Its own text has the whole value in it, however large that is.
+            # Its own text contains the whole value, however large it is.
             expected = " or ".join(map(str, fault.expected_types))
             raise TypeError(f"{name}() takes {expected}, not {fault.actual_type}") from None
 
     def walk(self, value: Any, depth: int = 0) -> None:
-        """Pay for every value in it, as often as it occurs. Raises OutOfBounds for values that JSON does not have."""
+        """Charge every value, as often as it occurs. Raises OutOfBounds for values that JSON does not have."""
         self._spend(1)
         if depth > DEPTH_MAX:
             raise OutOfBounds(f"the value is nested more than {DEPTH_MAX} deep")
@@ -130,12 +130,12 @@ class _Bounded(TreeInterpreter):
 
 
 def _length(value: Any) -> int:
-    """What a shallow copy costs."""
+    """The cost of a shallow copy."""
     if isinstance(value, str):
         return len(value) // _CHARACTERS_PER_VALUE
     return len(cast("list[Any]", value)) if isinstance(value, list | dict) else 0
 
 
 def _literal(value: Any) -> Node:
-    """A node that stands for a value that was evaluated already."""
+    """A node for a value that is already evaluated."""
     return {"type": "literal", "value": value, "children": []}

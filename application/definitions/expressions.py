@@ -17,11 +17,11 @@ from domain.definition.expression import Expression, ExpressionError
 Path = tuple[str, ...]
 
 _FUNCTIONS = cast("dict[str, dict[str, Any]]", Functions.FUNCTION_TABLE)
-#: Nodes that look into the value of their first child.
+#: Nodes that select from the value of their first child.
 _STEPS_INTO = frozenset(
     ("subexpression", "projection", "value_projection", "filter_projection", "flatten")
 )
-#: What jmespath raises while it evaluates: besides its own errors what functions meet in odd values.
+#: What jmespath raises during evaluation: its own errors, and those of functions on unexpected values.
 _EVALUATION_ERRORS = (
     JMESPathError,
     ArithmeticError,
@@ -33,12 +33,12 @@ _EVALUATION_ERRORS = (
 
 
 class InvalidExpression(ValueError):
-    """The text is not JMESPath, or calls a function wrongly or one that does not exist."""
+    """The text is not JMESPath, calls an unknown function, or calls a function wrongly."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPath:
-    """`input.order.id`: the same as JMESPath, as a walk."""
+    """A plain path such as `input.order.id`, read without the interpreter."""
 
     source: str
     names: Path
@@ -74,7 +74,7 @@ class JmesPath:
         return False
 
     def evaluate(self, document: Mapping[str, Any]) -> Any:
-        """Raises ExpressionError when a function refuses the values that it meets, or the value is too large."""
+        """Raises ExpressionError if a function does not accept its arguments, or the value is too large."""
         try:
             return evaluate(self.tree, document)
         except _EVALUATION_ERRORS as fault:
@@ -83,7 +83,7 @@ class JmesPath:
 
 @dataclass(frozen=True, slots=True)
 class ObjectExpression:
-    """An expression that makes a whole input: a participant takes only an object."""
+    """An expression that produces a whole input, which must be an object."""
 
     inner: Expression
 
@@ -126,13 +126,13 @@ def compile_expression(source: str) -> FieldPath | JmesPath:
         raise InvalidExpression(message) from fault
 
 
-#: Words with hyphens that stand outside of quotes.
+#: Words with hyphens outside quotes.
 _HYPHENATED = re.compile(r"""(?<![\w"'`-])[A-Za-z_]\w*(?:-\w+)+(?![\w"'`-])""")
 _PLAIN_TEXT = re.compile(r"[\w ,;:!?/+-]+")
 
 
 def _advice(source: str) -> str:
-    """What was probably meant by a text that is not an expression."""
+    """A suggestion for a text that is not an expression."""
     quoted = _HYPHENATED.sub(lambda name: f'"{name[0]}"', source)
     if "." in source and quoted != source and _compiles(quoted):
         return f"; a name with '-' stands in quotes: {quoted}"
@@ -161,7 +161,7 @@ def _plain_path(tree: Node) -> Path | None:
 
 
 def _check(node: Node) -> None:
-    """Raises InvalidExpression for what jmespath would find only when it evaluates, or never."""
+    """Raises InvalidExpression for faults that jmespath would find only during evaluation, or never."""
     if node["type"] in _STEPS_INTO and node["children"][0]["type"] == "not_expression":
         raise InvalidExpression("'!' takes only the one name behind it; write !(a.b) for !a.b")
     if node["type"] == "function_expression":
@@ -193,9 +193,9 @@ def _record(found: set[Path], path: Path | None) -> None:
 
 
 def _walk(node: Node, here: Path | None, found: set[Path]) -> Path | None:
-    """The path that the node's value stands at, seen from a value at `here`; None: no fixed path.
+    """The path of the node's value, relative to a value at `here`; None if it is not fixed.
 
-    Paths that something else than a further field is done with are added to `found`.
+    A path whose value is used for anything but a further field is added to `found`.
     """
     children = cast("list[Node]", node["children"])
     match node["type"]:

@@ -1,4 +1,4 @@
-"""JSON Schema of a start's input: compiled once, microseconds for an input that fits."""
+"""The JSON Schema of a start's input, compiled once. A valid input is checked in microseconds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, cast
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
-#: An input with more faults is listed up to here; a refusal must stay a small message.
+#: Faults that are listed; a refusal must stay a small message.
 MAX_FAULTS = 100
 
 
 class InvalidSchema(ValueError):
-    """The document is not a JSON Schema, or refers to one elsewhere."""
+    """The document is not a JSON Schema, or refers to another document."""
 
 
 class InputSchema:
@@ -32,14 +32,14 @@ class InputSchema:
             raise InvalidSchema(f"is not a valid JSON Schema: {detail}") from fault
 
     def faults(self, value: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
-        """`{path, message}` of each fault, at most MAX_FAULTS; empty when the input fits."""
+        """The faults as `{path, message}`, at most MAX_FAULTS; empty if the input is valid."""
         if self._validator.is_valid(value):
             return ()
         errors = islice(self._validator.iter_errors(value), MAX_FAULTS)
         return tuple(fault for error in errors for fault in _faults_of(error))
 
     def has_path(self, path: tuple[str, ...]) -> bool:
-        """Whether an input that fits can have this path, as far as `properties` tell."""
+        """Whether a valid input can have this path, as far as `properties` show."""
         schema: Any = self._schema
         for name in path:
             if not isinstance(schema, dict):

@@ -30,7 +30,7 @@ def services_of(definition: WorkflowDefinition) -> frozenset[str]:
 
 
 def services_named(document: Document) -> frozenset[str]:
-    """The same of a registered document, which need not be readable: a newer version may have registered it."""
+    """The same for a registered document that a newer version may have registered, so it need not be readable."""
     steps: list[Document] = document.get("steps") or []
     undoing: list[Document] = [step.get("compensation") or {} for step in steps]
     named = {part.get("service") for part in (*steps, *undoing)}
@@ -40,8 +40,8 @@ def services_named(document: Document) -> frozenset[str]:
 class DefinitionRegistry:
     """The repository's definitions as the domain uses them; one object per name and version.
 
-    `latest_for`: how long a process may start the highest version that it knows before it looks for
-    a newer one, which another process may have registered.
+    `latest_for` is how long a process may use the highest version that it knows before it looks for a newer one, which
+    another process may have registered.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DefinitionRegistry:
         self._latest: dict[str, tuple[WorkflowDefinition, float]] = {}
 
     def cached(self, reference: str, version: int | None = None) -> WorkflowDefinition | None:
-        """As `get`, from memory only; None also for what has to be looked up (again)."""
+        """Like `get`, but only from memory. None also if the definition must be looked up (again)."""
         key = definition_named(reference, version)
         if key is None:
             return None
@@ -115,7 +115,7 @@ class DefinitionRegistry:
         return latest
 
     def _keep(self, definition: WorkflowDefinition) -> WorkflowDefinition:
-        """The object that stands for this version from now on: the first one compiled."""
+        """The one object for this version from now on: the first that was compiled."""
         return self._compiled.setdefault((definition.name, definition.version), definition)
 
 

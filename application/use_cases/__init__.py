@@ -1,1 +1,1 @@
-"""Every mutation passes here, from every entry point; each use case knows its caller."""
+"""The use cases. Every change from every entry point passes through here, with its caller."""

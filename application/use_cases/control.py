@@ -1,4 +1,4 @@
-"""Commands on a workflow that exists: sent, and answered with their outcome."""
+"""Sends commands to an existing workflow, and returns their outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from application.queries import WorkflowReader
 from application.use_cases.refusal import refused_by, require_id
 from domain.values import Value
 
-#: How long an answer waits for the engine's decision (CONTRACT 1).
+#: How long a response waits for the engine's decision (CONTRACT 1).
 DECISION_SECONDS = 2.0
 
 
@@ -18,7 +18,7 @@ class Controlled(Value):
 
     workflow_id: str
     command_id: str
-    #: The workflow after the command, or as it is; None if it cannot be read.
+    #: The workflow after the command or, if undecided, its current state. None if it cannot be read.
     resource: Document | None
     #: False: the command is on its topic and not decided yet.
     is_decided: bool
@@ -52,7 +52,7 @@ class ControlWorkflow:
         try:
             resource = await self._reader.get(workflow_id)
         except Unavailable:
-            # The command was sent: an outcome that cannot be read does not justify another.
+            # The command was sent, so a failed read must not look like a refusal.
             resource = None
         return Controlled(
             workflow_id=workflow_id,

@@ -20,16 +20,16 @@ from domain.values import Value
 
 
 class Registered(Value):
-    """A definition that can be started from now on."""
+    """A definition that can be started."""
 
     name: str
     version: int
-    #: False: it was registered before, with the same content.
+    #: False if it was already registered with the same content.
     is_new: bool
 
 
 class RegisterDefinition:
-    """Proves a definition safe, makes its request topics and stores it."""
+    """Proves a definition safe, creates its request topics, and stores it."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class RegisterDefinition:
         """Raises Refused with every fault, Unavailable."""
         try:
             definition = compile_definition(document)
-            # Topics first: once the definition is known, its steps are sent.
+            # Topics first: once the definition is registered, its steps may be requested.
             for service in sorted(services_of(definition)):
                 await self._ensure_request_topic(service)
             result = await self._registry.register(document)

@@ -1,4 +1,4 @@
-"""A request that is refused, by a use case or by the engine."""
+"""Refusals of requests, by a use case or by the engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domain.aggregate.rejection import RejectionCode
 
 
 class Refused(Exception):
-    """What is asked for is understood and not possible; nothing was changed."""
+    """The request was understood but is not possible. Nothing was changed."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Refused(Exception):
         super().__init__(detail)
         self.code = str(code)
         self.detail = detail
-        #: `{path, message}` of each fault of the request.
+        #: The faults of the request, as `{path, message}`.
         self.faults = faults
         #: The workflow's, if there is one.
         self.status = status
@@ -58,6 +58,6 @@ def no_workflow(workflow_id: str) -> Refused:
 
 
 def require_id(workflow_id: str) -> None:
-    """Raises Refused (WORKFLOW_NOT_FOUND) for what no workflow can be called."""
+    """Raises Refused (WORKFLOW_NOT_FOUND) for an id that no workflow can have."""
     if id_fault(workflow_id) is not None:
         raise no_workflow(workflow_id)

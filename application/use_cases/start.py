@@ -1,4 +1,4 @@
-"""Starting a workflow: proved as far as can be before it is sent, then waited for."""
+"""Starts a workflow: checks the start as far as possible, sends it, and waits for the outcome."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Fault = Mapping[str, str]
 
 
 class StartWorkflowRequest(wire.StartData):
-    """Start data with the id that the workflow shall have; without one it gets one."""
+    """Start data with the workflow's id. Without an id, one is created."""
 
     id: str | None = None
 
@@ -46,22 +46,22 @@ class Started(Value):
 
     workflow_id: str
     command_id: str
-    #: The workflow as it is; None if the engine has not decided yet, or if it cannot be read.
+    #: The workflow's current state. None if the engine has not decided yet, or if it cannot be read.
     resource: Document | None
-    #: The same start had been made before.
+    #: The start repeats an earlier one.
     is_duplicate: bool
-    #: As the body named it.
+    #: As given in the body.
     correlation_id: str | None
 
 
 class _Proved(Value):
-    """A start that nothing is wrong with, as far as can be known before the engine decides."""
+    """A start that has no faults, as far as can be known before the engine decides."""
 
     workflow_id: str
     #: The command's data; it names the definition's version.
     data: Document
     idempotency_key: str | None
-    #: As the body named it.
+    #: As given in the body.
     correlation_id: str | None
 
 
@@ -110,7 +110,7 @@ class StartWorkflow:
                     await asyncio.wait([end], timeout=max(0.0, wait_until - loop.time()))
                     resource = await self._reader.get(asked.workflow_id)
             except Unavailable:
-                # The command was sent: an outcome that cannot be read does not justify another.
+                # The command was sent, so a failed read must not look like a refusal.
                 resource = None
         return Started(
             workflow_id=asked.workflow_id,
@@ -167,7 +167,7 @@ class StartWorkflow:
     async def _definition(
         self, fields: Document, asked: StartWorkflowRequest | None
     ) -> tuple[WorkflowDefinition | None, list[Fault]]:
-        """The definition that is asked for, looked up also if something else is wrong."""
+        """The requested definition. It is looked up even if the request has other faults."""
         reference: Any
         version: Any
         if asked is not None:
@@ -208,7 +208,7 @@ class StartWorkflow:
             workflow_id = str(uuid.uuid4())
         if asked.correlation_id is None and caller.correlation_id is not None:
             known = await self._reader.get(workflow_id) if key is not None else None
-            # A repeated request is the same request, whatever a proxy made of its correlation id.
+            # A repetition is the same request, even if a proxy changed its correlation id.
             is_repeat = known is not None and known["idempotencyKey"] == key
             data["correlationId"] = (
                 known["correlationId"] if known and is_repeat else caller.correlation_id
@@ -242,7 +242,7 @@ def _key_faults(given: str | None, fields: Document) -> list[Fault]:
 def _faults_under(
     definition: WorkflowDefinition, fields: Document, asked: StartWorkflowRequest | None
 ) -> list[Fault]:
-    """What the definition has against the input, and the engine against what is asked for."""
+    """Faults of the input under the definition, and options that the engine does not support."""
     faults: list[Fault] = []
     input = fields.get("input", {})
     if isinstance(input, dict):

@@ -1,1 +1,1 @@
-"""`conveyor verify`: whether log, projections and published events of a store tell the same."""
+"""`conveyor verify`: checks that log, projections and published events of a store agree."""

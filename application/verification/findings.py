@@ -1,4 +1,4 @@
-"""What can be wrong with a store, and what was found in one."""
+"""The kinds of findings in a store, and the report."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-#: Findings that a report keeps; further ones are only counted.
+#: How many findings a report keeps. Further ones are only counted.
 FINDINGS_KEPT = 1_000
 _VERSIONS_SHOWN = 20
 
 
 class Kind(StrEnum):
-    """What is wrong. The value is the name in reports."""
+    """The kinds of findings. The value is the name in reports."""
 
     #: Versions of a workflow are missing from its log.
     GAP = "gap"
@@ -52,12 +52,12 @@ class Kind(StrEnum):
 
     @property
     def is_damage(self) -> bool:
-        """False for a state that the rules allow, but that an operator should know about."""
+        """False for a state that is allowed, but that an operator should know about."""
         return self not in _ALLOWED
 
     @property
     def advice(self) -> str:
-        """What it means and what to do."""
+        """The meaning of the finding, and what to do."""
         return _ADVICE[self]
 
 
@@ -104,7 +104,7 @@ _ADVICE: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with a workflow, or with a record that belongs to none."""
+    """A finding about a workflow, or about a record that belongs to none."""
 
     workflow_id: str | None
     kind: Kind
@@ -113,14 +113,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at and what was found."""
+    """What was checked, and the findings."""
 
     instances: int = 0
     commits: int = 0
     events: int = 0
     projections: int = 0
     published: int = 0
-    #: Projections behind their log within what is allowed.
+    #: Projections that are behind their log, within the allowed delay.
     behind: int = 0
     #: Events so new that they need not be published yet.
     unpublished_yet: int = 0

@@ -1,4 +1,4 @@
-"""One instance: whether its commits follow each other, and whether its projection is what they add up to."""
+"""Checks one instance: its commits must have no gap, and its projection must equal their fold."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from domain.aggregate.kind import HistoryError
 from domain.inbox import PartitionClaimed
 from domain.workflow.status import IllegalTransition
 
-#: What a stored document that was tampered with makes the codec and the domain raise.
+#: What codec and domain raise for a stored document that was tampered with.
 _UNREADABLE = (
     HistoryError,
     IllegalTransition,
@@ -38,7 +38,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-#: What the engine remembers of messages; `ExpectedMemory` compares it with the log.
+#: The engine's memory of messages; `ExpectedMemory` compares it with the log.
 _REMEMBERED = ("applied", "commandIds", "size")
 
 
@@ -66,11 +66,11 @@ class History:
     unseen: list[Unseen] = field(default_factory=list[Unseen])
     late: list[Unseen] = field(default_factory=list[Unseen])
     version: int = 0
-    #: Events that are nobody's business: neither published, nor missed in a projection.
+    #: Events that need neither be published nor be part of a projection.
     claims: int = 0
-    #: The version that a projection has to have.
+    #: The version that a projection must have.
     to_project: int = 0
-    #: When the first event that the projection should have and does not was made.
+    #: The time of the first event that the projection lacks.
     behind_since: datetime | None = None
     #: The version of the projection, 0 without one.
     projected: int = 0
@@ -169,7 +169,7 @@ class History:
             self.unseen.append(here)
             return
         self._digest = added(self._digest, digest_of(event, entry.message_id.partition(" ")[2]))
-        # Between events that are published as those of different aggregates there is no order.
+        # Events that are published for different aggregates have no order among them.
         if self.version in self.seen.late and event.head.aggregate_id == self.aggregate_id:
             self.late.append(here)
 
@@ -181,7 +181,7 @@ class History:
             self._check_event(event, self.aggregate.common(self._state, restored, self.version))
 
     def _check_event(self, event: RecordedEvent, common: Document) -> None:
-        """What the event says of itself is as its place in the log makes it."""
+        """Check that the event's id, version and type match its place in the log."""
         expected = {
             "eventId": f"{self.aggregate_id}:{self.version}",
             "eventType": catalog_of(self.aggregate.kind)[event.type].NAME,
@@ -199,7 +199,7 @@ class History:
     # -- the projection ------------------------------------------------------------------------
 
     def _compare(self, document: Document, partition: int) -> None:
-        """The projection with the fold at its version."""
+        """Compare the projection with the fold at its version."""
         self._is_compared = True
         if not self._is_foldable or self._state is None:
             return
@@ -214,7 +214,7 @@ class History:
             self._found(Kind.PROJECTION, detail)
 
     def _differences(self, document: Document, partition: int) -> list[str]:
-        """The fields of the document that are not as they should be."""
+        """The fields of the document that differ from the expected ones."""
         engine: Document = document["engine"]
         taken = {name: engine[name] for name in _REMEMBERED}
         expected: Document = orjson.loads(

@@ -1,4 +1,4 @@
-"""What an aggregate has to remember of its inbox, by its log: the field `engine` of projections."""
+"""The memory of its inbox that an aggregate must have according to its log: the field `engine` of projections."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ExpectedMemory:
             self._command_ids.append(entry.message_id)
 
     def differences(self, engine: Document) -> Iterator[str]:
-        """The fields that are not as they should be. Raises any error for a value that is not such a document."""
+        """The fields that differ from the expected ones. May raise any error for a value of another form."""
         if _applied(engine) != self._applied:
             yield "engine.applied"
         if not self._has_command_ids([str(id) for id, _ in engine["commandIds"]]):

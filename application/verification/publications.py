@@ -1,4 +1,4 @@
-"""What the events topic has of each workflow, in a few bytes a workflow instead of its events."""
+"""The published events of each workflow, summarised in a few bytes per workflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from application.verification.findings import Finding, Kind
 
 _DIGEST_BYTES = 8
 _DIGESTS = 1 << (8 * _DIGEST_BYTES)
-#: No history is that long; what claims to be would only fill the memory.
+#: No history is that long. A higher version would only fill the memory.
 _VERSION_MAX = 10_000_000
 
 
@@ -47,7 +47,7 @@ class Seen:
 
 
 class Publications:
-    """Filled with every kept record of the topic, then asked for one workflow after the other."""
+    """First takes every retained record of the topic, then returns one workflow after another."""
 
     def __init__(self, ranges: Sequence[PublishedRange], now: datetime) -> None:
         #: Partition -> the time of its oldest record, where older ones are gone.
@@ -60,7 +60,7 @@ class Publications:
         partition, message = published.partition, published.message
         if partition not in self._begun:
             self._begun.add(partition)
-            # Not what the range says: records may have gone since it was asked for.
+            # Not the start of the range: records may have been deleted since.
             if published.offset > 0:
                 self._horizons[partition] = published.timestamp
         place = f"partition {partition}, offset {published.offset}"
@@ -79,15 +79,15 @@ class Publications:
         return None
 
     def take(self, aggregate_id: str) -> Seen:
-        """What was published of one aggregate, which is forgotten here."""
+        """Return and forget what was published for one aggregate."""
         return self._seen.pop(aggregate_id, None) or Seen()
 
     def untaken(self) -> Iterator[tuple[str, Seen]]:
-        """What nobody asked for."""
+        """What was not taken."""
         yield from self._seen.items()
 
     def horizon(self, partition: int) -> datetime | None:
-        """Older events of the partition need not be there any more; None: all that ever were, are."""
+        """Events of the partition before this time may be gone; None if none was ever deleted."""
         return self._horizons.get(partition)
 
 

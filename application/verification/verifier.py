@@ -1,8 +1,7 @@
-"""Walks through a store, live or at rest, and compares everything with everything else.
+"""Reads a whole store, live or at rest, and compares log, projections and published events.
 
-What is read first must be implied by what is read later: published events were in the log before, and so was
-what a projection holds. So the topic is read first, and of each range of ids the projections before the commits;
-whatever is written meanwhile can only make the log newer.
+The log is written before events are published and before projections follow. So the topic is read first, then the
+projections of each range of ids, then its commits. Whatever is written meanwhile can only make the log newer.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from application.verification.history import History, Unseen
 from application.verification.publications import Publications, Seen
 from domain.definition.definition import WorkflowDefinition
 
-#: Projections follow within a second, publications at once; this leaves room for engines that take over.
+#: Projections follow within a second, publications at once; this also allows for a takeover.
 ALLOWED_DELAY = timedelta(seconds=10)
 _PROJECTIONS_AT_ONCE = 500
 _LOOK_AGAIN_SECONDS = 0.2
@@ -53,11 +52,11 @@ class Verifier:
         self._publications = Publications((), self._started)
         self._definitions: dict[tuple[str, int], WorkflowDefinition] = {}
         self._report = Report()
-        #: Instances whose projection is behind or not there yet: id -> the version of the log.
+        #: Instances whose projection is behind or missing: id -> version of the log.
         self._waiting: dict[str, int] = {}
 
     async def run(self, settle: timedelta = timedelta()) -> Report:
-        """Look at everything; wait up to `settle` for projections that are behind. Raises Unavailable."""
+        """Check everything. Wait up to `settle` for projections that are behind. Raises Unavailable."""
         self._started = self._clock.now()
         self._settle_for = settle
         ranges = await self._published.ranges()
@@ -132,7 +131,7 @@ class Verifier:
             yield history
 
     async def _learn_definition(self, first: StoredCommit) -> None:
-        """Look up the definition that the first event of an instance names, if it does."""
+        """Look up the definition that the first event of an instance names, if any."""
         for event in (event for entry in first.commit.entries[:1] for event in entry.events[:1]):
             data = event.data
             name, version = data.get("definition"), data.get("definitionVersion")
@@ -194,7 +193,7 @@ class Verifier:
     # -- what is behind ------------------------------------------------------------------------
 
     async def _settle(self, deadline: float) -> None:
-        """Look again at what is behind until it has caught up, and whether it is right then."""
+        """Repeat the check of projections that are behind until they have caught up."""
         while True:
             for aggregate_id, version in list(self._waiting.items()):
                 if await self._has_caught_up(aggregate_id, version):

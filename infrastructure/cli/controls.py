@@ -17,14 +17,14 @@ Reason = Annotated[str | None, typer.Option(help="Recorded in the history.")]
 def pause(
     id: WorkflowId, reason: Reason = None, url: Url = DEFAULT_URL, output: Output = Form.TABLE
 ) -> None:
-    """Begin no further step until the workflow is resumed."""
+    """Start no further steps until the workflow is resumed."""
     _put(url, id, "pause", {"reason": reason}, output)
 
 
 def resume(
     id: WorkflowId, reason: Reason = None, url: Url = DEFAULT_URL, output: Output = Form.TABLE
 ) -> None:
-    """Go on with a paused workflow."""
+    """Continue a paused workflow."""
     _put(url, id, "resume", {"reason": reason}, output)
 
 
@@ -55,14 +55,14 @@ def retry(
 def compensate(
     id: WorkflowId, reason: Reason = None, url: Url = DEFAULT_URL, output: Output = Form.TABLE
 ) -> None:
-    """Undo what a completed or failed workflow did."""
+    """Undo the steps of a completed or failed workflow."""
     _put(url, id, "compensate", {"reason": reason}, output)
 
 
 def force_compensate(
     id: WorkflowId, reason: Reason = None, url: Url = DEFAULT_URL, output: Output = Form.TABLE
 ) -> None:
-    """Undo what can be undone; what cannot counts as undone on your word."""
+    """Undo what can be undone, and declare the rest undone."""
     path = workflow_path(id, "force-compensate", below=ADMIN)
     _send(url, "POST", path, {"reason": reason}, output)
 
@@ -76,7 +76,7 @@ def signal(
     url: Url = DEFAULT_URL,
     output: Output = Form.TABLE,
 ) -> None:
-    """Hand the workflow a value that its steps can read under `signals`."""
+    """Send the workflow a value that its steps can read under `signals`."""
     asked: Json = {"name": name, "payload": read_input(payload, "--payload")}
     _send(url, "POST", workflow_path(id, "signal"), asked, output)
 

@@ -134,7 +134,7 @@ class StepFailure(_Event):
 
 
 class StepOutcome(_Command):
-    """What an operator records in the participant's name: an output or an error."""
+    """What an operator records in place of the participant: an output or an error."""
 
     output: JsonObject | None = None
     error: StepFailure | None = None
