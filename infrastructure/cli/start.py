@@ -125,11 +125,11 @@ def _started(url: str, body: Json) -> Json:
 def _ended(url: str, document: Json, until: float) -> Json:
     """The workflow when it has ended or the time is over."""
     workflow_id = document["id"]
-    note(f"started {workflow_id}, waiting for its end")
     go_on = f"it goes on: conveyor workflow show {workflow_id}"
     path = f"{WORKFLOWS}/{workflow_id}"
     pause = _FIRST_POLL_SECONDS
     try:
+        note(f"started {workflow_id}, waiting for its end")
         while WorkflowStatus(document["status"]).is_active and time.monotonic() < until:
             time.sleep(min(pause, max(0.0, until - time.monotonic())))
             pause = min(2 * pause, _POLL_SECONDS)

@@ -6,8 +6,8 @@ import asyncio
 import gzip
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from importlib.resources import files
@@ -311,26 +311,33 @@ def serve(participant: Participant, work: Work) -> None:
         """Nothing was done but answering."""
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file, closed again; what was changed is committed."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
 def stored_commits(path: Path) -> list[Any]:
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         sql = "SELECT key, last_version, partition, entries FROM commits ORDER BY key"
         return connection.execute(sql).fetchall()
 
 
 def pages(path: Path) -> int:
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         return connection.execute("PRAGMA page_count").fetchone()[0]
 
 
 def schema_version(path: Path) -> int:
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
 def write_version_4(path: Path, documents: Mapping[str, Document]) -> None:
     """A file with the tables of that version and these projections."""
     folder = files("adapters.sqlite.migrations")
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         for script in ("0002_tables", "0003_commits_in_order_of_writing", "0004_leases"):
             connection.executescript((folder / f"{script}.sql").read_text(encoding="utf-8"))
         connection.execute("PRAGMA user_version = 4")
@@ -342,6 +349,6 @@ def write_version_4(path: Path, documents: Mapping[str, Document]) -> None:
 
 
 def tables(path: Path) -> Mapping[str, str]:
-    with sqlite3.connect(path) as connection:
+    with opened(path) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         return {name: sql.replace('"', "") for name, sql in rows}
