@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,17 +89,17 @@ class SqliteStore:
         unread records of each topic. Raises `UnusableFileError`, of it `FileInUseError`.
         """
         self._loop = asyncio.get_running_loop()
-        self._lock = FileLock(path)
-        try:
-            writing = open_writer(path, max_pages)
-            self._lookups = open_reader(path)
-            self._scans = open_reader(path)
-        except BaseException:
-            self._lock.release()
-            raise
+        with ExitStack() as refused:
+            self._lock = FileLock(path)
+            refused.callback(self._lock.release)
+            writing = refused.enter_context(closing(open_writer(path, max_pages)))
+            self._lookups = refused.enter_context(closing(open_reader(path)))
+            self._scans = refused.enter_context(closing(open_reader(path)))
+            rows = self._lookups.execute(_TOPICS).fetchall()
+            # They stay open only where nothing was raised.
+            refused.pop_all()
         self._scanner = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
         self._tail_bytes = tail_bytes
-        rows = self._lookups.execute(_TOPICS).fetchall()
         self._topics = {row[1]: self._known(*row) for row in rows}
         self._by_number = {topic.number: topic for topic in self._topics.values()}
         self._creating = asyncio.Lock()
