@@ -89,7 +89,8 @@ class Backbone:
     feed: EventFeed
     hot_state: HotState | None
     clock: Clock
-    new_inbox: Callable[[], Inbox]
+    #: Of so many partitions.
+    new_inbox: Callable[[int], Inbox]
     #: Brings an older store to this schema. Raises SetupError, Unavailable.
     migrate: Callable[[], Awaitable[None]]
     #: None where somebody else does it.
@@ -116,7 +117,7 @@ class Backbone:
         if layout is None:
             raise SetupError("the stores are empty: run `conveyor init` first")
         ports = Ports(
-            inbox=self.new_inbox(),
+            inbox=self.new_inbox(layout.partitions),
             publisher=self.engine_publisher,
             event_log=self.event_log,
             projections=self.projections,
@@ -203,7 +204,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             feed=feed,
             hot_state=hot_state,
             clock=clock,
-            new_inbox=lambda: KafkaInbox(kafka),
+            new_inbox=lambda partitions: KafkaInbox(kafka, partitions),
             migrate=lambda: migrate(database),
             trimming=_inbox_trimming(settings, KafkaInboxTrimmer(kafka), projections),
             ensure_request_topic=lambda service: ensure_request_topic(kafka, service),
@@ -266,7 +267,7 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
                 feed=SqliteEventFeed(store),
                 hot_state=None,
                 clock=clock,
-                new_inbox=lambda: SqliteInbox(session),
+                new_inbox=lambda _: SqliteInbox(session),
                 migrate=migrated_when_opened,
                 trimming=Trimming(
                     trim=partial(trim, store),

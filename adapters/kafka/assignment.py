@@ -56,6 +56,10 @@ class Assignment:
             )
         )
 
+    def held(self) -> set[int]:
+        """Partitions held in one topic or both."""
+        return {partition for _, partition in self._held}
+
     def open(self) -> set[int]:
         """Partitions that are read."""
         return {lane.partition for lane in self.lanes.values()}

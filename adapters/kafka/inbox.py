@@ -6,6 +6,8 @@ listener makes meanwhile.
 
 A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that the listener
 returns. If the listener fails, the partition waits, and the next `take` calls it again.
+
+The number of partitions is that of `init`. Partitions that somebody adds later are held and never read.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from confluent_kafka import TopicPartition as Place
 from adapters.kafka.assignment import Assignment, Lane
 from adapters.kafka.cluster import Cluster
 from adapters.kafka.errors import END_OF_PARTITION, FATAL, OBSTACLES, ClientErrors, unavailable
-from adapters.kafka.lanes import inbox_layouts, read_lanes
+from adapters.kafka.lanes import read_lanes, require_layout
 from adapters.kafka.offset_commits import OffsetCommits
 from adapters.kafka.received import BrokerMessage, received
 from adapters.kafka.settings import CLIENT_LOG, KafkaSettings
@@ -47,8 +49,10 @@ class KafkaInbox:
     _loop: asyncio.AbstractEventLoop
     _listener: InboxListener
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, partitions: int) -> None:
+        """`partitions`: how many each inbox topic has."""
         self._settings = settings
+        self._partitions = partitions
         self._cluster = Cluster(settings)
         self._client_errors = ClientErrors()
         self._consumer = Consumer(
@@ -128,7 +132,7 @@ class KafkaInbox:
     # -- in the poll thread ----------------------------------------------------------------------
 
     def _subscribe(self) -> None:
-        inbox_layouts(self._settings, self._cluster)
+        require_layout(self._settings, self._cluster, self._partitions)
         self._consumer.subscribe(
             [self._settings.on_broker(topic) for topic in self._settings.inbox_topics],
             on_assign=self._on_assign,
@@ -204,6 +208,7 @@ class KafkaInbox:
 
     def _open(self) -> None:
         """Begin to read the complete partitions that are not read yet."""
+        self._stop_added()
         waiting = sorted(
             self._assignment.complete() - self._assignment.open() - self._stopped.keys()
         )
@@ -235,6 +240,21 @@ class KafkaInbox:
             action="inbox.assigned",
             partitions=[each for each in waiting if each not in assigned.stopped],
         )
+
+    def _stop_added(self) -> None:
+        """No workflow belongs to a partition that was added after `init`, whatever producers write there."""
+        added = {p for p in self._assignment.held() if p >= self._partitions}
+        for partition in sorted(added - self._stopped.keys()):
+            self._stopped[partition] = (
+                f"was added after `conveyor init` made {self._partitions}; its messages wait: see"
+                " docs/operations/recovery.md"
+            )
+            log.error(
+                "ALARM: partitions were added to an inbox topic, whose number is fixed; messages in the new ones wait",
+                action="inbox.partition_added",
+                partition=partition,
+                partitions=self._partitions,
+            )
 
     def _restart(self, partitions: Sequence[int]) -> None:
         for partition in partitions:

@@ -12,21 +12,27 @@ from adapters.kafka.settings import KafkaSettings
 from application.ports import LaneState
 
 
-def inbox_layouts(settings: KafkaSettings, cluster: Cluster) -> Mapping[str, TopicLayout]:
-    """Both inbox topics, by their names without the prefix.
+def require_layout(settings: KafkaSettings, cluster: Cluster, partitions: int) -> None:
+    """Raises `TopicMismatchError` unless both inbox topics have so many partitions, `Unavailable`."""
+    for topic, layout in _inbox_layouts(settings, cluster).items():
+        if layout.partitions != partitions:
+            raise TopicMismatchError(
+                f"topic {settings.on_broker(topic)} has {layout.partitions} partitions, but `conveyor init` made"
+                f" {partitions}, on which the place of every workflow depends. Kafka cannot take partitions away:"
+                " save the commands that were not decided, delete both inbox topics, run"
+                f" `conveyor init --partitions {partitions}` and send the commands again"
+                " (docs/operations/recovery.md)"
+            )
 
-    Raises `TopicMismatchError` unless both exist with the same number of partitions, `Unavailable`.
-    """
+
+def _inbox_layouts(settings: KafkaSettings, cluster: Cluster) -> Mapping[str, TopicLayout]:
+    """Both inbox topics, by their names without the prefix. Raises `TopicMismatchError`, `Unavailable`."""
     names = {topic: settings.on_broker(topic) for topic in settings.inbox_topics}
     found = cluster.layouts(list(names.values()))
     absent = [name for name in names.values() if name not in found]
     if absent:
         raise TopicMismatchError(f"no topic {', '.join(absent)}; run `conveyor init` first")
-    layouts = {topic: found[name] for topic, name in names.items()}
-    if len({layout.partitions for layout in layouts.values()}) > 1:
-        counts = ", ".join(f"{topic} has {each.partitions}" for topic, each in layouts.items())
-        raise TopicMismatchError(f"the inbox topics differ in their partition counts: {counts}")
-    return layouts
+    return {topic: found[name] for topic, name in names.items()}
 
 
 def read_lanes(
@@ -34,9 +40,9 @@ def read_lanes(
 ) -> Sequence[LaneState]:
     """Both lanes of each partition: topic id, committed offset of the group, end. Blocks.
 
-    Raises as `inbox_layouts` does.
+    Raises `TopicMismatchError` if a topic is gone, `Unavailable`.
     """
-    layouts = inbox_layouts(settings, cluster)
+    layouts = _inbox_layouts(settings, cluster)
     lanes = [(topic, partition) for topic in layouts for partition in partitions]
     places = [TopicPartition(settings.on_broker(topic), partition) for topic, partition in lanes]
     try:

@@ -12,7 +12,7 @@ from conveyor.messages import Record
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.settings import KafkaSettings
 from application.ports import Inbox
-from tests.adapters.kafka.conftest import Topics
+from tests.adapters.kafka.conftest import PARTITIONS, Topics
 from tests.contracts.inbox_contract import InboxContract, InboxSite
 
 
@@ -36,7 +36,7 @@ class KafkaInboxSite(InboxSite):
         self._opened.clear()
 
     def _open(self) -> KafkaInbox:
-        inbox = KafkaInbox(self._settings)
+        inbox = KafkaInbox(self._settings, PARTITIONS)
         self._opened.append(inbox)
         return inbox
 

@@ -9,11 +9,14 @@ from dataclasses import replace
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 from conveyor import topics
 from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.values import replace as changed_message
 from structlog.testing import capture_logs
 
+from adapters.kafka.errors import TopicMismatchError
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.settings import KafkaSettings
 from adapters.partitioner import partition_for
@@ -37,7 +40,10 @@ pytestmark = pytest.mark.kafka
 async def inbox(
     request: pytest.FixtureRequest, settings: KafkaSettings
 ) -> AsyncIterator[KafkaInbox]:
-    inbox = KafkaInbox(replace(settings, group_protocol=request.param))
+    # Changes of topics are noticed soon.
+    properties = {**settings.properties, "topic.metadata.refresh.interval.ms": "500"}
+    member = replace(settings, group_protocol=request.param, properties=properties)
+    inbox = KafkaInbox(member, PARTITIONS)
     yield inbox
     await inbox.close()
 
@@ -84,7 +90,7 @@ async def test_a_listener_that_never_answers_an_assignment_loses_it(
                 await asyncio.Event().wait()
             return await super().assigned(lanes)
 
-    inbox = KafkaInbox(replace(settings, rebalance_timeout_seconds=1.0))
+    inbox = KafkaInbox(replace(settings, rebalance_timeout_seconds=1.0), PARTITIONS)
     listener = Hanging()
     await broker_topics.put(command(1))
     await inbox.start(listener)
@@ -153,6 +159,45 @@ async def test_the_lag_is_known_at_once_while_a_take_waits(
     assert not waiting.done()
     await broker_topics.put(command(1))
     assert ids(await waiting) == ["cmd-1"]
+
+
+@pytest.mark.parametrize("grown", [(topics.COMMANDS,), (topics.COMMANDS, topics.REPLIES)])
+async def test_added_partitions_stand_still_and_the_others_go_on(
+    inbox: KafkaInbox,
+    settings: KafkaSettings,
+    broker_topics: Topics,
+    grown: Sequence[str],
+) -> None:
+    """Somebody adds a partition while the engine runs: it is said, and refused at the next start."""
+    await inbox.start(RecordingListener())
+    await take_until(inbox, lambda _: len(inbox._assignment.open()) == PARTITIONS)
+
+    with capture_logs() as logs:
+        await add_partition(settings, grown)
+        await take_until(inbox, lambda _: bool(inbox.stopped))
+
+    assert list(inbox.stopped) == [PARTITIONS]
+    assert f"was added after `conveyor init` made {PARTITIONS}" in inbox.stopped[PARTITIONS]
+    alarms = [line for line in logs if line["log_level"] == "error"]
+    assert [(line["action"], line["partition"]) for line in alarms] == [
+        ("inbox.partition_added", PARTITIONS)
+    ]
+    for number in range(PARTITIONS + 1):
+        await broker_topics.put(changed_message(command(number), partition=number))
+    assert sorted(ids(await take_exactly(inbox, PARTITIONS))) == [
+        f"cmd-{number}" for number in range(PARTITIONS)
+    ]
+    later = KafkaInbox(settings, PARTITIONS)
+    with pytest.raises(TopicMismatchError, match="conveyor init --partitions"):
+        await later.start(RecordingListener())
+    await later.close()
+
+
+async def add_partition(settings: KafkaSettings, names: Sequence[str]) -> None:
+    admin = AdminClient(settings.client())
+    wanted = [NewPartitions(settings.on_broker(name), PARTITIONS + 1) for name in names]
+    for added in admin.create_partitions(wanted).values():
+        await asyncio.to_thread(added.result, DEADLINE_SECONDS)
 
 
 async def test_a_structured_event_is_read(inbox: KafkaInbox, broker_topics: Topics) -> None:

@@ -38,7 +38,7 @@ class Engine:
     """Takes all the time, and commits what it took when a partition is revoked."""
 
     def __init__(self, group: Group, settings: KafkaSettings) -> None:
-        self.inbox = KafkaInbox(settings)
+        self.inbox = KafkaInbox(settings, PARTITIONS)
         self.listener = RecordingListener()
         self.listener.on_revoked = self._commit
         self.rounds = 0
@@ -204,7 +204,7 @@ async def test_a_partition_held_in_one_topic_is_not_read(
 ) -> None:
     """Where the group leaves us one topic of a partition only, its messages wait for the other."""
     await broker_topics.put(*(command(number, key=f"wf-{number}") for number in range(100)))
-    inbox = KafkaInbox(member)
+    inbox = KafkaInbox(member, PARTITIONS)
     await inbox.start(RecordingListener())
     stranger = Consumer(member.group_member())
     stranger.subscribe([member.on_broker(topics.REPLIES)])
@@ -250,7 +250,11 @@ async def test_a_second_process_with_the_same_instance_id_ends_the_first(
 ) -> None:
     """The one that is fenced loses its partitions and says so; it must not go on."""
     settings = replace(settings, instance_id="engine-1")
-    first, second, listener = KafkaInbox(settings), KafkaInbox(settings), RecordingListener()
+    first, second, listener = (
+        KafkaInbox(settings, PARTITIONS),
+        KafkaInbox(settings, PARTITIONS),
+        RecordingListener(),
+    )
     await first.start(listener)
     await take_until(first, lambda _: bool(listener.told))
 
@@ -299,7 +303,7 @@ async def test_a_killed_engine_leaves_its_messages_to_the_next(
     """After kill -9 and the session time-out everything that was not committed comes again."""
     victim.kill()
     await victim.wait()
-    inbox = KafkaInbox(settings)
+    inbox = KafkaInbox(settings, PARTITIONS)
     await inbox.start(RecordingListener())
 
     assert ids(await take_exactly(inbox, 6)) == [f"cmd-{n}" for n in range(4, 10)]
@@ -311,7 +315,7 @@ async def test_a_frozen_engine_cannot_commit_when_it_wakes_up(
 ) -> None:
     """A commit for partitions that others have is dropped without a word, and moves nothing."""
     victim.send_signal(signal.SIGSTOP)
-    inbox, listener = KafkaInbox(settings), RecordingListener()
+    inbox, listener = KafkaInbox(settings, PARTITIONS), RecordingListener()
     await inbox.start(listener)
     taken = await take_exactly(inbox, 6)
 
@@ -330,13 +334,14 @@ _VICTIM = """
 import asyncio, sys
 from adapters.kafka.inbox import KafkaInbox
 from adapters.kafka.settings import KafkaSettings
+from tests.adapters.kafka.conftest import PARTITIONS
 from tests.contracts.inbox_contract import RecordingListener, place_of, take_exactly
 
 async def main(bootstrap, prefix, group):
     settings = KafkaSettings(
         bootstrap_servers=bootstrap, topic_prefix=prefix, group_id=group, session_timeout_ms=1000
     )
-    inbox = KafkaInbox(settings)
+    inbox = KafkaInbox(settings, PARTITIONS)
     await inbox.start(RecordingListener())
     taken = await take_exactly(inbox, 10)
     for offset in (4, 10):

@@ -104,7 +104,11 @@ async def test_everything_goes_on_after_the_broker_was_killed(
     broker: Broker, settings: KafkaSettings
 ) -> None:
     """The inbox says `Unavailable` while it is away; nothing has to be started again afterwards."""
-    publisher, inbox, listener = KafkaPublisher(settings), KafkaInbox(settings), RecordingListener()
+    publisher, inbox, listener = (
+        KafkaPublisher(settings),
+        KafkaInbox(settings, PARTITIONS),
+        RecordingListener(),
+    )
     await inbox.start(listener)
     await assigned(inbox, listener)
     place = TopicPartition(topics.COMMANDS, partition_for(b"wf-1", PARTITIONS))

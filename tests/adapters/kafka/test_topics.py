@@ -128,14 +128,28 @@ async def test_init_refuses_another_number_of_partitions(
 
 @pytest.mark.parametrize(
     ("counts", "text"),
-    [({topics.COMMANDS: 2}, "conveyor init"), ({topics.COMMANDS: 2, topics.REPLIES: 3}, "differ")],
+    [
+        ({topics.COMMANDS: 2}, "run `conveyor init` first"),
+        (
+            {topics.COMMANDS: 2, topics.REPLIES: 3},
+            r"replies has 3 .* `conveyor init --partitions 2`",
+        ),
+        (
+            {topics.COMMANDS: 3, topics.REPLIES: 3},
+            r"commands has 3 .* `conveyor init --partitions 2`",
+        ),
+        (
+            {topics.COMMANDS: 2, topics.REPLIES: 1},
+            r"replies has 1 .* `conveyor init --partitions 2`",
+        ),
+    ],
 )
 async def test_an_inbox_does_not_start_on_other_topics(
     fresh: KafkaSettings, counts: Mapping[str, int], text: str
 ) -> None:
-    """Missing topics and unequal partition counts are told at the start."""
+    """Missing topics and another number of partitions are refused at the start, with what to do."""
     await create(fresh, counts)
-    inbox = KafkaInbox(fresh)
+    inbox = KafkaInbox(fresh, 2)
 
     with pytest.raises(TopicMismatchError, match=text):
         await inbox.start(RecordingListener())

@@ -205,7 +205,7 @@ async def test_an_inbox_begins_exactly_where_the_topic_now_begins(
     await commit(settings, {COMMANDS: 3, REPLIES: 2})
     await KafkaInboxTrimmer(settings).trim(await starts_at(settings, {COMMANDS: 3, REPLIES: 2}))
     assert await kept_from(settings, COMMANDS, REPLIES) == [3, 2]
-    inbox = KafkaInbox(replace(settings, group_protocol=protocol))  # type: ignore[arg-type]
+    inbox = KafkaInbox(replace(settings, group_protocol=protocol), PARTITIONS)  # type: ignore[arg-type]
 
     await inbox.start(RecordingListener())
     await broker_topics.put(command(6))

@@ -38,7 +38,7 @@ _COUNT = 400
 
 @pytest.fixture
 async def inbox(settings: KafkaSettings) -> AsyncIterator[KafkaInbox]:
-    inbox = KafkaInbox(settings)
+    inbox = KafkaInbox(settings, PARTITIONS)
     yield inbox
     await inbox.close()
 
@@ -118,7 +118,10 @@ async def test_a_batch_that_cannot_be_unpacked_stops_its_partition(
         "fetch.max.bytes": "1000000",
         "receive.message.max.bytes": "2000000",
     }
-    inbox, listener = KafkaInbox(replace(settings, properties=small)), RecordingListener()
+    inbox, listener = (
+        KafkaInbox(replace(settings, properties=small), PARTITIONS),
+        RecordingListener(),
+    )
     stuck = partition_for(b"wf-1", PARTITIONS)
     other = next(key for n in range(99) if partition_for((key := f"k-{n}").encode(), 4) != stuck)
     await broker_topics.put(command(1), command(2, key=other))
@@ -163,7 +166,7 @@ async def test_a_batch_that_was_damaged_on_disk_stops_its_partition(tmp_path: Pa
         [segment] = folder.rglob(f"{settings.on_broker(topics.COMMANDS)}-0/*.log")
         content = segment.read_bytes()
         segment.write_bytes(content.replace(b"cmd-2", b"cmd-3"))
-        inbox, listener = KafkaInbox(settings), RecordingListener()
+        inbox, listener = KafkaInbox(settings, 1), RecordingListener()
         await inbox.start(listener)
 
         taken = await take_until(inbox, lambda _: ("lost", (0,)) in listener.told)
