@@ -1,6 +1,7 @@
 """The embedded store: one SQLite file for event log, topics, projections and key records.
 
-Writes are groups that the writer thread commits together (`writer.py`). Reads see every commit
+Writes are groups that are committed together (`writer.py`), in the writer thread or, few of them on a quick disk,
+in the event loop (ADR 32). Reads see every commit
 made before them: look-ups of rows by their keys run in the event loop, since 3 µs are less than
 the 100 µs that a change of threads takes; scans run in a thread of their own.
 
