@@ -12,7 +12,7 @@ import msgspec
 
 AnyValue = TypeVar("AnyValue", bound="Value")
 
-#: For defaults that must be created again per value: `field(default_factory=dict[str, Any])`.
+#: For defaults that must be created for each value: `field(default_factory=dict[str, Any])`.
 field = msgspec.field
 
 

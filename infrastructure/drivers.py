@@ -1,4 +1,4 @@
-"""Settings that only the drivers of Kafka, MongoDB and Redis can judge, judged before anything is begun."""
+"""Checks settings that only the drivers of Kafka, MongoDB and Redis can validate, before anything is started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infrastructure.wiring import kafka_settings
 
 
 def require_usable(settings: Settings) -> None:
-    """Raises SettingsError with a sentence for every setting that a driver refuses; no server is asked."""
+    """Raises SettingsError with a sentence for every setting that a driver refuses. Contacts no server."""
     sentences = list(_refusals(settings))
     if sentences:
         raise SettingsError("\n".join(sentences))

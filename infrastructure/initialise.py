@@ -67,7 +67,7 @@ async def run_init(
 
 
 async def initialise_embedded(backbone: Backbone, store: SqliteStore) -> None:
-    """The same for the embedded file: one partition, topics as they are needed."""
+    """The same for the embedded file: one partition; topics are created when needed."""
     topic_ids = {name: (await store.topic(name)).id for name in INBOX_TOPICS}
     await _write_layout(backbone.projections, topic_ids, 1, {})
     await _register_shipped(backbone.registry)
@@ -91,7 +91,7 @@ def _services_of(documents: Iterable[Document]) -> set[str]:
         try:
             services |= services_of(restore_definition(document))
         except InvalidDefinition as fault:
-            # A newer version of this service registered it, and created its topics.
+            # A newer version of this service registered it and created its topics.
             log.warning("a definition cannot be read", detail=str(fault))
     return services
 
@@ -113,7 +113,7 @@ async def _write_layout(
         partitions=partitions,
         secret=known.secret if known is not None else secrets.token_bytes(32),
     )
-    # Starts first: an engine that finds the layout finds them too.
+    # Starts first, so that an engine that finds the layout finds them too.
     stored = {(s.topic, s.partition, s.topic_id) for s in await projections.starts()}
     await projections.save_starts(
         [
@@ -129,7 +129,7 @@ async def _write_layout(
 def _first_starts(
     layout: InboxLayout, kept_from: Mapping[TopicPartition, int]
 ) -> Sequence[InboxStart]:
-    """An empty store begins with the oldest message that is kept, whatever was deleted before it."""
+    """The starts of an empty store: the oldest retained messages, whatever was deleted before them."""
     return [
         InboxStart(name, partition, topic_id, kept_from.get(TopicPartition(name, partition), 0))
         for name, topic_id in layout.topic_ids.items()

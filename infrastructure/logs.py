@@ -1,4 +1,4 @@
-"""Where log lines go and what they look like: JSON for collectors, one line a workflow for people.
+"""The destination and format of log lines: JSON for collectors, one line per workflow for people.
 
 Servers log to stdout. Commands whose stdout is their result log to stderr.
 """
@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor
 from infrastructure.printable import json_text, printable, printable_lines
 from infrastructure.settings import LogSection
 
-#: Fields that the readable form shows in places of their own, or not at all.
+#: Fields that the readable form shows in a fixed place, or not at all.
 _PLACED = frozenset(
     ("event", "level", "logger", "timestamp", "exception", "workflowId", "definition", "status")
 )
@@ -26,7 +26,7 @@ _NOISE = frozenset(("correlationId", "version"))
 def configure_logging(settings: LogSection, stream: TextIO | None = None) -> None:
     """Write log lines to the stream (stderr by default) in the form of the settings.
 
-    The lines of libraries, from WARNING on, take the same way and form.
+    Lines of libraries, from WARNING on, have the same destination and format.
     """
     out: TextIO = stream or sys.stderr
     level = logging.getLevelNamesMapping()[settings.level]
@@ -58,18 +58,18 @@ def configure_logging(settings: LogSection, stream: TextIO | None = None) -> Non
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    # During an outage it would write every refused connection; the service itself says once which server is away.
+    # During an outage it would log every refused connection; the service itself logs once which server is away.
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
 
 
 class ReadableLines:
-    """Log lines for a terminal: one for each workflow that ended, and everything that is not a workflow's progress."""
+    """Log lines for a terminal: one per workflow that ended, and everything except the progress of workflows."""
 
     def __init__(self, *, with_progress: bool) -> None:
         self._with_progress = with_progress
 
     def __call__(self, _logger: Any, _method: str, event: EventDict) -> str:
-        """Raises DropEvent for progress that nobody asked for."""
+        """Raises DropEvent for the progress of workflows."""
         workflow = event.get("workflowId")
         status = event.get("status")
         if workflow is not None and event["level"] == "info" and not self._with_progress:
@@ -98,7 +98,7 @@ def _value(value: Any) -> str:
 
 
 class _NamedLogger:
-    """A line writer that knows its name. A line that cannot be written is lost, and stops nobody's work."""
+    """A named line writer. A line that cannot be written is dropped, so that logging never stops any work."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""Made-up orders for trying the service: endless, and the same sort of mix every time."""
+"""Simulated orders for trying the service: an endless stream with the same mix every time."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Text of others on a terminal: shown, never obeyed."""
+"""Makes foreign text safe for a terminal: shown, but never executed as escape sequences."""
 
 from __future__ import annotations
 
 import json
 import re
 
-#: Control characters (a terminal obeys them), marks that reorder what is read, and halves of characters.
+#: Control characters, which a terminal executes; marks that reorder text; and half characters.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

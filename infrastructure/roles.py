@@ -1,4 +1,4 @@
-"""The roles that a process may have: one table, which `serve` and `dev` run alike."""
+"""The roles that a process may have, in one table for `serve` and `dev`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from infrastructure.wiring import Backbone
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What the roles of one process share."""
+    """The resources that the roles of one process share."""
 
     settings: Settings
     backbone: Backbone
@@ -39,7 +39,7 @@ class Site:
 
     @staticmethod
     def on(backbone: Backbone, settings: Settings) -> Site:
-        """Stores and topics of one run mode, with nothing running on them yet."""
+        """Stores and topics of one run mode, without running parts."""
         metrics = CollectorRegistry()
         return Site(
             settings=settings,
@@ -72,12 +72,12 @@ class Role:
     name: str
     #: Reached over the port of the process.
     serves_http: bool = False
-    #: Ends soon after the event is set. When it ends by itself, the process does. Raises SetupError.
+    #: Ends soon after the event is set. If it ends by itself, so does the process. Raises SetupError.
     run: Callable[[Site, asyncio.Event], Awaitable[None]]
 
 
 async def _run_engine(site: Site, stop: asyncio.Event) -> None:
-    """Decide, and trim the topics of what is decided."""
+    """Run the engine, and trim the topics."""
     async with asyncio.TaskGroup() as group:
         group.create_task(site.engine.run(stop))
         if site.backbone.trimming is not None:
@@ -85,7 +85,7 @@ async def _run_engine(site: Site, stop: asyncio.Event) -> None:
 
 
 async def _run_api(site: Site, stop: asyncio.Event) -> None:
-    """Wait for the outcomes that requests wait for; the requests come over the port."""
+    """Follow the events for which requests wait. The HTTP server handles the requests."""
     async with asyncio.TaskGroup() as group:
         group.create_task(until_available(site.backbone.migrate, stop))
         group.create_task(run_gateway(site.gateway, stop))
@@ -93,7 +93,7 @@ async def _run_api(site: Site, stop: asyncio.Event) -> None:
 
 ENGINE = Role(name="engine", run=_run_engine)
 API = Role(name="api", serves_http=True, run=_run_api)
-#: A new role is a line here.
+#: A new role is a new line here.
 ROLES: Mapping[str, Role] = MappingProxyType({role.name: role for role in (ENGINE, API)})
 
 
@@ -103,7 +103,7 @@ def serve_http(roles: Sequence[Role]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where a process is reached."""
+    """The addresses of a process."""
 
     host: str
     #: Used if a role serves it.

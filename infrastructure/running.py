@@ -1,4 +1,4 @@
-"""Parts of a process that run side by side until it is asked to stop."""
+"""Concurrent parts of a process, which run until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Made = TypeVar("Made")
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
+    """An event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,7 +36,7 @@ def stop_on_signals() -> asyncio.Event:
 
 
 def announce(url: str | None, **facts: object) -> None:
-    """The first line of a server: where it is, what it runs, and how it ends."""
+    """The first line of a server: its address, what it runs, and how to stop it."""
     if url is None:
         log.info("Conveyor runs; Ctrl-C stops it", **facts)
     else:
@@ -46,9 +46,9 @@ def announce(url: str | None, **facts: object) -> None:
 def tune_interpreter() -> None:
     """Settings of the interpreter for a process that does an engine's work.
 
-    It makes many short-lived objects and few cycles: looking for cycles often costs a quarter of it. And
-    the thread that writes to SQLite needs the interpreter between any two statements: at the default
-    5 ms it would wait longer for a busy event loop than for the disk.
+    An engine creates many short-lived objects and few cycles, so frequent garbage collection would cost a quarter of
+    its time. The thread that writes to SQLite needs the interpreter between any two statements: with the default switch
+    interval of 5 ms it would wait longer for a busy event loop than for the disk.
     """
     gc.collect()
     gc.freeze()
@@ -68,7 +68,7 @@ class EngineRunner:
 
     @property
     def has_settled(self) -> bool:
-        """It has partitions, those that stand still included, or had time enough to be given some."""
+        """Whether it has partitions, stopped ones included, or had enough time to be assigned some."""
         processor = self.processor
         if processor is None:
             return False
@@ -78,8 +78,8 @@ class EngineRunner:
         return has_any or waited > patience
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set. Raises SetupError."""
-        # Not before: a process without an engine has none of its metrics.
+        """Run until `stop` is set. Raises SetupError."""
+        # Not earlier: a process without an engine must not have these metrics.
         telemetry = EngineTelemetry(self._metrics)
         processor = await until_available(
             lambda: self._backbone.processor(self._settings, telemetry), stop
@@ -98,7 +98,7 @@ class EngineRunner:
 
 
 async def until_available(make: Callable[[], Awaitable[Made]], stop: asyncio.Event) -> Made | None:
-    """What `make` answers once the servers do; None if `stop` comes first."""
+    """The result of `make` once the servers respond; None if `stop` is set first."""
     wait = 0.25
     while not stop.is_set():
         try:
@@ -113,7 +113,7 @@ async def until_available(make: Callable[[], Awaitable[Made]], stop: asyncio.Eve
 
 
 async def run_gateway(gateway: CommandGateway, stop: asyncio.Event) -> None:
-    """Follow the events for all waiters, over every outage; release them at the stop."""
+    """Follow the events for all waiters, across outages. Release the waiters on stop."""
     stopped = asyncio.create_task(stop.wait())
     stopped.add_done_callback(lambda _: gateway.release())
     while not stop.is_set():
@@ -131,12 +131,12 @@ async def run_gateway(gateway: CommandGateway, stop: asyncio.Event) -> None:
 
 
 async def run_http(app: FastAPI, host: str, port: int, stop: asyncio.Event) -> None:
-    """Serve the app until `stop` is set; requests under way are finished."""
+    """Serve the app until `stop` is set. Running requests are finished."""
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=10
     )
     server = uvicorn.Server(config)
-    # Signals are handled once, for all parts of the process.
+    # Signals are handled in one place for all parts of the process.
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     serving = asyncio.create_task(server._serve())  # noqa: SLF001 - `serve` would take the signals over  # pyright: ignore[reportPrivateUsage]
     stopped = asyncio.create_task(stop.wait())

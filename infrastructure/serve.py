@@ -26,7 +26,7 @@ async def run_serve(
     health_port: int | None = None,
     insecure: bool = False,
 ) -> None:
-    """Run the roles until SIGTERM. Raises SetupError for what must not or cannot be served."""
+    """Run the roles until SIGTERM. Raises SetupError if they cannot or must not be served."""
     _check(settings, roles, host, insecure=insecure)
     stop = stop_on_signals()
     chosen = [role for name, role in ROLES.items() if name in roles]

@@ -28,17 +28,17 @@ _YEAR_SECONDS = 366 * 24 * 3600
 
 
 def planned(**options: Any) -> Any:
-    """A setting of a feature to come: accepted and checked, without effect in this version."""
+    """A setting of a future feature: accepted and checked, but without effect in this version."""
     return Field(**options, json_schema_extra={_PLANNED: True})
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the message names each wrong one and shows how to put it right."""
+    """The settings cannot be used. The message names each wrong one and shows how to fix it."""
 
 
 class KafkaSection(BaseModel, extra="forbid"):
     bootstrap_servers: str = Field(default="127.0.0.1:9092", examples=["kafka-1:9092,kafka-2:9092"])
-    #: A topic's name has 249 characters; the longest is that of a service with a name of 200.
+    #: A topic name may have 249 characters; the longest is that of a service whose name has 200.
     topic_prefix: str = Field(
         default="", max_length=21, pattern=r"^[a-zA-Z0-9._-]*$", examples=["trial."]
     )
@@ -106,7 +106,7 @@ class RedisSection(BaseModel, extra="forbid"):
 
     @property
     def address(self) -> str:
-        """The URL with the database; one that the URL names itself counts."""
+        """The URL with the database. A database in the URL takes precedence."""
         scheme, _, rest = self.url.partition("://")
         if self.database == 0 or scheme == "unix" or "/" in rest:
             return self.url
@@ -167,7 +167,7 @@ class ServiceSection(BaseModel, extra="forbid"):
 class AuthSection(BaseModel, extra="forbid"):
     api_keys_file: Path | None = Field(default=None, examples=["/etc/conveyor/api-keys.yaml"])
     jwks_url: str | None = Field(default=None, examples=["https://login.example.com/jwks.json"])
-    #: CloudEvents sources whose `ce_actor` is believed, separated by commas; of others the source is the actor.
+    #: CloudEvents sources whose `ce_actor` is trusted, separated by commas. For all others, the source is the actor.
     kafka_sources: str = Field(default="", examples=["/console,/router"])
 
     @property
@@ -176,7 +176,7 @@ class AuthSection(BaseModel, extra="forbid"):
 
 
 class ApiSection(BaseModel, extra="forbid"):
-    """Who may reach the API; lists are separated by commas."""
+    """Access to the API. Lists are separated by commas."""
 
     #: Names besides the loopback ones; `*`: any.
     allowed_hosts: str = Field(default="", examples=["conveyor.example.com,conveyor"])
@@ -185,10 +185,10 @@ class ApiSection(BaseModel, extra="forbid"):
 
 
 class EngineSection(BaseModel, extra="forbid"):
-    """How the engine batches; the defaults suit most."""
+    """How the engine batches. The defaults suit most installations."""
 
     batch_size: int = Field(default=1000, ge=1, le=10_000, examples=[1000])
-    #: Lists are behind by up to twice this, and may be behind by a second.
+    #: Lists lag by up to twice this time, and must not lag by more than a second.
     projection_interval_ms: int = Field(default=450, ge=10, le=500, examples=[450])
     cached_instances: int = Field(default=20_000, ge=100, le=100_000_000, examples=[20_000])
 
@@ -251,11 +251,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, yaml, file_secret_settings
 
     def without_effect(self) -> list[str]:
-        """The variables of the settings that were given and change nothing in this version."""
+        """Variables of settings that were given but have no effect in this version."""
         return sorted(_without_effect(self, PREFIX))
 
     def masked(self) -> dict[str, Any]:
-        """The effective settings for showing: secrets and credentials within addresses are masked."""
+        """The effective settings for display, with secrets and credentials masked."""
         shown: dict[str, Any] = self.model_dump(mode="json")
         if shown["kafka"]["sasl_password"] is not None:
             shown["kafka"]["sasl_password"] = MASK

@@ -20,7 +20,7 @@ _COUNT_SECONDS = 3.0
 
 
 class StoreMetrics(Collector):
-    """The same numbers in every process of an installation, of all workflows."""
+    """Numbers over all workflows, the same in every process of an installation."""
 
     def __init__(self, queries: WorkflowQueries, registry: CollectorRegistry) -> None:
         self._queries = queries
@@ -28,14 +28,14 @@ class StoreMetrics(Collector):
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """A number that is not known is left out."""
+        """Unknown numbers are omitted."""
         if self._open_incidents is not None:
             yield GaugeMetricFamily(
                 "conveyor_incidents_open", "Incidents that are open", self._open_incidents
             )
 
     async def count(self) -> None:
-        """Once; what cannot be counted now is not known until the next time."""
+        """Count once. What cannot be counted now is unknown until the next time."""
         try:
             async with asyncio.timeout(_COUNT_SECONDS):
                 self._open_incidents = await self._queries.open_incidents()

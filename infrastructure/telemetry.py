@@ -1,4 +1,4 @@
-"""What happens, as Prometheus metrics and as log lines (CONTRACT 1)."""
+"""Reports what happens as Prometheus metrics and log lines (CONTRACT 1)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class EngineTelemetry:
             registry=registry,
         )
         self._log = structlog.get_logger("WorkflowEngine")
-        #: Whether lines are written at all: most of their cost is making them.
+        #: Whether lines are written at all, since most of their cost is building them.
         self._writes = self._log.is_enabled_for(logging.INFO)
         self._children: dict[tuple[Any, ...], Any] = {}
         self._tell = {
@@ -79,7 +79,7 @@ class EngineTelemetry:
         }
 
     def _bound(self, metric: Any, *labels: str) -> Any:
-        """The metric for these labels; looking it up in the client library costs more than counting."""
+        """The metric for these labels, cached because the client library's look-up costs more than counting."""
         key = (metric, *labels)
         child = self._children.get(key)
         if child is None:
@@ -105,7 +105,7 @@ class EngineTelemetry:
     def _on_end(
         self, data: Document, status: WorkflowStatus | None, instance: WorkflowInstance
     ) -> None:
-        """Also of an end that is not the last: an operator may retry or compensate."""
+        """Called at each end; it need not be the last one, because an operator may retry or compensate."""
         if status is not None and instance.started_at is not None:
             took = parse_time(data["occurredAt"]) - instance.started_at
             labels = (data["definition"], data["workflowType"], status)
@@ -203,6 +203,6 @@ class EngineTelemetry:
 
 
 def _ended(event_type: str, data: Document) -> Document:
-    """What a line says of a workflow that does not go on by itself."""
+    """The text about a workflow that does not continue by itself."""
     status = status_at_end(event_type, data)
     return {} if status is None else {"definition": data["definition"], "status": str(status)}

@@ -1,4 +1,4 @@
-"""Topics are trimmed now and then while the engine works (PROTOCOL rule 16)."""
+"""Trims topics periodically while the engine runs (PROTOCOL rule 16)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Trimming:
 
 
 async def run_trimming(trimming: Trimming, stop: asyncio.Event) -> None:
-    """A round per interval until `stop` is set; what fails is logged, with the advice, and left to the next one.
+    """Run a round per interval until `stop` is set. A failure is logged, with advice, and left to the next round.
 
-    Any number of processes may do this side by side.
+    Several processes may do this concurrently.
     """
     while not await _is_set_within(stop, trimming.interval_seconds):
         try:
@@ -49,7 +49,7 @@ async def run_trimming(trimming: Trimming, stop: asyncio.Event) -> None:
 
 
 async def trim_inbox(trimmer: InboxTrimmer, projections: Projections) -> None:
-    """One round in Kafka mode, and one line of log about it. Raises Unavailable."""
+    """One round in Kafka mode, with one log line. Raises Unavailable."""
     trimmed = await trimmer.trim(await projections.starts())
     if not trimmed.failures:
         log.info("inbox trimmed", action="inbox.trimmed", messages=trimmed.messages)

@@ -1,4 +1,4 @@
-"""`conveyor verify`: the verifier on the stores of a run mode, none of which it writes to."""
+"""`conveyor verify`: runs the verifier on the stores of a run mode, without writing to them."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Simulation(BaseModel):
     latency_ms: int = Field(default=0, ge=0)
 
     def failure(self, context: StepContext) -> StepError | None:
-        """What this attempt fails with, if it does."""
+        """The error of this attempt, if it fails."""
         if self.fail_step != context.step_id:
             return None
         if self.times is not None and context.attempt > self.times:
@@ -79,7 +79,7 @@ _NOTHING_SIMULATED = Simulation()
 
 
 class Input(BaseModel):
-    """Of any step: only what is simulated matters here."""
+    """The input of any step; only `simulate` matters here."""
 
     simulate: Simulation | None = None
 
@@ -100,7 +100,7 @@ def build_warehouse(
 
 
 def _register(participant: Participant, work: Work, floor: _Floor) -> None:
-    # Without a journal nothing is done but answering.
+    # Without a journal, the only effect is the reply.
     only_answers = floor.journal is None
 
     @participant.step(work.service, work.operation, effect_is_record=only_answers)
@@ -114,7 +114,7 @@ def _register(participant: Participant, work: Work, floor: _Floor) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Floor:
-    """What all services of the warehouse share."""
+    """The state that all services of the warehouse share."""
 
     journal: Journal | None
     failure_rate: float
@@ -141,7 +141,7 @@ class _Floor:
         if error is not None:
             raise error
         self.effect(work.operation, context)
-        # The same key, the same output: nothing else makes a repeated effect the same effect.
+        # The same key gives the same output, so that a repeated effect is the same effect.
         return {work.output: f"{work.prefix}-{zlib.crc32(context.idempotency_key.encode()):08x}"}
 
     def _outage(self, context: StepContext) -> StepError | None:
@@ -153,6 +153,6 @@ class _Floor:
         return RetryableError("OUTAGE", "The simulated service is out of order")
 
     def effect(self, operation: str, context: StepContext) -> None:
-        """What the step does to the world: a line in the journal, if there is one."""
+        """The effect of the step: a line in the journal, if there is one."""
         if self.journal is not None:
             self.journal.do_once(context.idempotency_key, operation, context.attempt)

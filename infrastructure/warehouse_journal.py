@@ -1,4 +1,4 @@
-"""The effects of the simulated warehouse: what was really done, one JSON line each."""
+"""A journal of the effects of the simulated warehouse, one JSON line each."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Journal:
         return True
 
     def _read_others(self) -> None:
-        """Learn the lines that other processes appended."""
+        """Read the lines that other processes appended."""
         size = os.fstat(self._file).st_size
         rest = b""
         while self._known_bytes < size:

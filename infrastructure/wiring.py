@@ -1,4 +1,4 @@
-"""The one place that knows every adapter: puts the ports of a run mode together."""
+"""Assembles the ports of a run mode. The only module that knows every adapter."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings, listed
 from infrastructure.trimming import INBOX_ADVICE, Trimming, trim_inbox
 
-#: Asks one server: None if it answers, else what is wrong.
+#: Checks one server: None if it responds, else what is wrong.
 Probe = Callable[[], Awaitable[str | None]]
 
 
@@ -80,20 +80,20 @@ class Backbone:
     queries: WorkflowQueries
     registry: DefinitionRegistry
     definitions: WorkflowDefinitionRepository
-    #: For the engine, whose publishing may be one transaction with its log.
+    #: For the engine, which may publish in one transaction with its log.
     engine_publisher: PublishEventPort
-    #: None in the embedded mode, whose file refuses no topic.
+    #: None in the embedded mode, where no topic refuses messages.
     topic_repair: TopicRepair | None
-    #: For everybody else.
+    #: For all others.
     publisher: PublishEventPort
     feed: EventFeed
     hot_state: HotState | None
     clock: Clock
-    #: Of so many partitions.
+    #: Makes the inbox, given its number of partitions.
     new_inbox: Callable[[int], Inbox]
-    #: Brings an older store to this schema. Raises SetupError, Unavailable.
+    #: Migrates an older store to this schema. Raises SetupError, Unavailable.
     migrate: Callable[[], Awaitable[None]]
-    #: None where somebody else does it.
+    #: None if something else does this.
     trimming: Trimming | None
     #: Called with a service's name when a definition of a new service is registered.
     ensure_request_topic: Callable[[str], Awaitable[None]]
@@ -185,7 +185,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
                 return await _problem(client.ping)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
             probes["redis"] = redis_problem
-        # Two, so that trouble with one caller's message does not stop the engine's producer.
+        # Two, so that a problem with a caller's message does not stop the engine's producer.
         engine_publisher = KafkaPublisher(kafka)
         publisher = KafkaPublisher(kafka)
         feed = KafkaEventFeed(kafka)
@@ -228,7 +228,7 @@ def _inbox_trimming(
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """The embedded mode: the backbone and the file that it stands on."""
+    """The embedded mode: the backbone and its file."""
 
     backbone: Backbone
     store: SqliteStore
@@ -236,7 +236,7 @@ class Embedded:
 
 @asynccontextmanager
 async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
-    """One SQLite file, this process its only user."""
+    """The embedded mode on one SQLite file, which only this process uses."""
     store = SqliteStore(path)
     try:
         clock = SystemClock()
@@ -244,10 +244,10 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
         definitions = SqliteDefinitionRepository(store)
 
         async def migrated_when_opened() -> None:
-            """The file is of this schema as soon as it is open."""
+            """Nothing to do: the file is migrated when it is opened."""
 
         async def no_topic_needed(_service: str) -> None:
-            """The file creates topics as they are written to."""
+            """Nothing to do: the file creates topics on the first write."""
 
         async def store_problem() -> str | None:
             return await _problem(lambda: store.query("SELECT 1", ()))
@@ -283,7 +283,7 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
 
 
 async def _problem(ask: Callable[[], Awaitable[object]]) -> str | None:
-    """What a server has to say; whatever its driver raises is the answer, not an accident."""
+    """The problem of a server, if any. Whatever its driver raises is reported, not raised."""
     try:
         await ask()
     except Unavailable as away:

@@ -1,4 +1,4 @@
-"""The API as the commands call it: documents for success, the command's end for everything else."""
+"""Calls the API for the commands: returns documents, and ends the command on any failure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _address(url: str) -> httpx.URL:
 
 
 def problem_of(response: httpx.Response) -> Json:
-    """The problem document of a refusal; made up for a proxy that sends something else."""
+    """The problem document of a refusal; a substitute if a proxy sent something else."""
     document = _json_of(response)
     if isinstance(document, dict) and "code" in document:
         return cast(Json, document)
@@ -62,7 +62,7 @@ def problem_of(response: httpx.Response) -> Json:
 
 
 def document_of(response: httpx.Response, *fields: str) -> Json:
-    """The document of a success, which has these fields. Ends the command for anything else."""
+    """The document of a success, which must have these fields. Ends the command otherwise."""
     if not response.is_success:
         fail(explained(problem_of(response)), exit_for(response.status_code))
     document = _json_of(response)
@@ -100,7 +100,7 @@ def request(
     json: Any = None,
     content: bytes | None = None,
 ) -> httpx.Response:
-    """The response of the API, whatever it is. Ends the command without one."""
+    """The response of the API, whatever its status. Ends the command if there is none."""
     with new_client(httpx.Client, url) as client:
         try:
             return client.request(
@@ -118,7 +118,7 @@ def no_connection(url: str, fault: httpx.RequestError, more: str = "") -> NoRetu
 
 
 def call(url: str, path: str, *fields: str, params: Mapping[str, Any] | None = None) -> Json:
-    """What the API has at the path. Ends the command if that is not a document with these fields."""
+    """The document at the path. Ends the command if there is none with these fields."""
     given = {name: value for name, value in (params or {}).items() if value not in (None, [])}
     response = request(url, "GET", path, params=given)
     if response.status_code == 422:
@@ -127,7 +127,7 @@ def call(url: str, path: str, *fields: str, params: Mapping[str, Any] | None = N
 
 
 def _refuse_options(problem: Json, params: Mapping[str, Any]) -> None:
-    """A value that the API refuses is a mistake of usage, and its caller gave an option."""
+    """Report a value that the API refuses as a usage error of the option that the caller gave."""
     errors: list[Json] = problem.get("errors") or []
     names = [str(fault["path"]).partition(".")[0] for fault in errors]
     if errors and all(name in params for name in names):

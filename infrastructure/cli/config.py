@@ -28,7 +28,7 @@ def show(output: Output = Form.TABLE) -> None:
 
 @app.command()
 def check(output: Output = Form.TABLE) -> None:
-    """Say what is wrong with the settings, or that nothing is, and which have no effect yet."""
+    """Report faults of the settings, and settings that have no effect yet."""
     settings = _settings()
     from infrastructure.drivers import require_usable  # noqa: PLC0415 - so do the drivers
 

@@ -1,4 +1,4 @@
-"""Where in a file a fault of a definition is: its path as a line number."""
+"""Finds the line of a fault in a definition file from the fault's path."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Lines:
 
 
 def _parts(node: yaml.Node, path: str) -> Iterator[tuple[str, int, yaml.Node]]:
-    """The parts of the node with which the path may go on: name, line, and the part itself."""
+    """The parts of the node with which the path may continue: name, line, and the part itself."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if _begins(path, str(key.value)):

@@ -1,4 +1,4 @@
-"""How a command ends when it does not succeed: a sentence on stderr and one of these exit codes (CONTRACT 5)."""
+"""How a command fails: a sentence on stderr and one of these exit codes (CONTRACT 5)."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def _requests(url: str, path: str, items: Sequence[Json]) -> Iterator[Json]:
 
 
 class Attempts:
-    """Attempts as people count them: a step, its undo and the check of the undo each from 1.
+    """Numbers attempts for people: those of a step, its undo and the check of the undo each from 1.
 
-    In the events one number runs over the undo and its check.
+    In the events, one number counts the undo and its check together.
     """
 
     def __init__(self, requests: Iterator[Json]) -> None:
@@ -94,7 +94,7 @@ class Attempts:
         return self
 
     def backward(self, data: Json) -> str:
-        """`undo pick, attempt 1` or `verify pick, attempt 1`, whichever is under way."""
+        """`undo pick, attempt 1` or `verify pick, attempt 1`, whichever is running."""
         step: str = data["stepId"]
         purpose, number = self._backward.get(step, ("undo", data["attempt"]))
         return f"{purpose} {step}, attempt {number}"

@@ -1,4 +1,4 @@
-"""JSON that a command is given: as an option, in a file, or on stdin."""
+"""JSON input of commands: as an option, in a file, or on stdin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InputError(ValueError):
 
 
 def read_input(given: str | None, option: str = "--input") -> Json:
-    """The object that the option names, an empty one without it. Ends the command for anything else."""
+    """The object that the option gives; an empty one without the option. Ends the command for anything else."""
     if given is None:
         return {}
     try:
@@ -57,7 +57,7 @@ def read_object(text: bytes) -> Json:
 def read_lines(content: bytes) -> list[tuple[int, bytes]]:
     """The lines that are not empty, with their numbers.
 
-    Raises InputError for a file that is not lines of UTF-8 as a whole: UTF-16, or compressed.
+    Raises InputError for a file that is not lines of UTF-8, for example UTF-16 or a compressed file.
     """
     beginning = content[:4]
     if beginning[:2] in (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b") or b"\0" in beginning:

@@ -1,4 +1,4 @@
-"""What commands write: JSON for programs, tables for people, both on stdout."""
+"""Output of commands on stdout: JSON for programs, tables for people."""
 
 from __future__ import annotations
 
@@ -41,11 +41,10 @@ def write_table(
     folded: Collection[str] = (),
     spare: Sequence[str] = (),
 ) -> None:
-    """One row in a line, at a terminal of its width.
+    """One line per row. At a terminal, the table fits its width.
 
-    `folded` columns hold free text and break where there is no room; all others stay whole. `spare`
-    columns are left out, the first first, where the others do not fit. Into a file or a pipe every
-    row is written in one line with all columns.
+    `folded` columns hold free text and may wrap; all others stay whole. `spare` columns are omitted, in order, if the
+    others do not fit. In a file or a pipe, every row is one line with all columns.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = {
@@ -106,7 +105,7 @@ def write_fields(fields: Mapping[str, Any]) -> None:
 
 
 def write(form: Form, document: Any, fields: Mapping[str, Any]) -> None:
-    """The document, or what people want to see of it."""
+    """The document as JSON, or a readable view of it."""
     if form is Form.JSON:
         write_json(document)
     else:
@@ -114,12 +113,12 @@ def write(form: Form, document: Any, fields: Mapping[str, Any]) -> None:
 
 
 def note(text: str) -> None:
-    """Something to know besides the answer: on stderr."""
+    """Write additional information to stderr."""
     typer.echo(printable_lines(text), err=True)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that writes no escape sequences where nobody wants colours (https://no-color.org)."""
+    """A console without escape sequences where colours are unwanted (https://no-color.org)."""
     colours = None if os.environ.get("NO_COLOR") else "auto"
     return Console(stderr=stderr, color_system=colours, highlight=False, markup=False)
 

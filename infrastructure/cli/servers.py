@@ -1,6 +1,6 @@
 """The commands that run servers, or prepare what they need.
 
-Each imports what it runs when it is called: the client commands start without the servers' libraries.
+Each imports its code when it is called, so that client commands start without the servers' libraries.
 """
 # ruff: noqa: PLC0415
 
@@ -155,7 +155,7 @@ def _settings(log_stream: TextIO) -> Settings:
 
 
 def _refuse_taken(host: str, port: int, options: str) -> None:
-    """Refuse a port that another process has before anything is begun."""
+    """Refuse a port that another process uses, before anything is started."""
     try:
         socket.create_server((host, port), family=_family(host)).close()
     except OSError as fault:
@@ -176,7 +176,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of the work; ends the command with a sentence for what an operator has to put right."""
+    """The result of the work. Ends the command with a sentence if an operator has to fix something."""
     import uvloop
     from conveyor.errors import ServerUnavailableError
 

@@ -1,4 +1,4 @@
-"""`conveyor workflow show`: a workflow as people look at it, with its steps, outputs and errors."""
+"""`conveyor workflow show`: a readable view of a workflow with its steps, outputs and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show(id: WorkflowId, url: Url = DEFAULT_URL, output: Output = Form.TABLE) ->
 
 
 def _fields(workflow: Json) -> Json:
-    """What is worth a line: no defaults, nothing that the steps say."""
+    """The fields worth showing: no defaults, and nothing that the steps show."""
     ended: str | None = workflow["completedAt"]
     took = f" after {took_between(workflow['startedAt'], ended)}" if ended else ""
     fields: Json = {
@@ -67,7 +67,7 @@ def _numbered(name: str, lines: Sequence[str]) -> Json:
 
 
 def _unread(url: str, workflow: Json) -> Json:
-    """Of the services that the workflow waits for, those whose requests nobody has ever read."""
+    """The services that the workflow waits for whose requests were never read."""
     waiting = {
         step["serviceName"]
         for step in workflow["steps"]
@@ -114,7 +114,7 @@ def _step_row(step: Json) -> list[Any]:
 
 
 def took_between(begin: str | None, end: str | None) -> str | None:
-    """The time from one to the other, as the engine saw it: the handler's and that of the messages."""
+    """The time between the two as the engine saw it: of the handler and of the messages."""
     if begin is None or end is None:
         return None
     seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()

@@ -21,7 +21,7 @@ from infrastructure.cli.output import note, write, write_fields, write_json, wri
 from infrastructure.cli.show import error_fields
 from infrastructure.cli.start_file import Summary, start_file
 
-#: Between two looks at a workflow that somebody waits for: short at first, most end soon.
+#: Seconds between two polls of a workflow: short at first, because most end soon.
 _FIRST_POLL_SECONDS = 0.05
 _POLL_SECONDS = 0.5
 
@@ -33,7 +33,7 @@ class Priority(StrEnum):
 
 
 class StartCommand(TyperCommand):
-    """`--wait` may stand without its number: until the end."""
+    """Allows `--wait` without a number, which waits until the end."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _with_wait(args))
@@ -112,7 +112,7 @@ def start(
 
 
 def _started(url: str, body: Json) -> Json:
-    """The workflow as it is right after its start, or what a 202 knows of it."""
+    """The workflow right after its start, or the part of it that a 202 contains."""
     response = request(url, "POST", WORKFLOWS, json=body)
     document = document_of(response, "id", "status")
     if response.status_code == 202:

@@ -1,7 +1,7 @@
-"""Starting a workflow for each line of a file, many requests at a time, each line at most once.
+"""Starts a workflow for each line of a file: many requests at a time, each line at most once.
 
-The idempotency key of a line is the file's hash and the line's number, so that a repeated command
-finds what an interrupted one had started.
+The idempotency key of a line is the file's hash and the line's number, so that a repeated command finds the workflows
+that an interrupted one had started.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from infrastructure.cli.output import console, errors_at_terminal
 
 _IN_FLIGHT = 64
 _AWAY = (502, 503, 504)
-#: A line that is refused like this is refused for what all lines have in common.
+#: With these refusals, the reason is common to all lines.
 _POINTLESS = (401, 403, 404, 405)
-#: A line is tried so often while the service is away, with doubled waits from the first.
+#: How often a line is tried while the service is away. The wait doubles each time.
 _TRIES = 6
 _FIRST_WAIT_SECONDS = 0.25
 
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the lines."""
+    """The outcome of the lines."""
 
     started: int = 0
     duplicates: int = 0
@@ -45,7 +45,7 @@ class Summary:
 
     @property
     def is_begun(self) -> bool:
-        """There is a service, if it is away now."""
+        """The service was reached before, even if it is away now."""
         return self.started + self.duplicates > 0
 
     def refuse(self, line: int, code: str, detail: str) -> None:
@@ -121,7 +121,7 @@ class _Sender:
         await asyncio.gather(*(self._send(url, certificates, waiting) for _ in range(_IN_FLIGHT)))
 
     async def _send(self, url: str, certificates: ssl.SSLContext, waiting: Iterator[Line]) -> None:
-        """Lines over one connection: a pool shared by all costs three times the time of the requests."""
+        """Send lines over one connection: a shared pool would take three times as long as the requests."""
         async with new_client(httpx.AsyncClient, url, verify=certificates) as client:
             for line in waiting:
                 body = self._body(line)

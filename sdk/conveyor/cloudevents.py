@@ -100,7 +100,7 @@ def decode(record: Record) -> Message:
     data = record.value or b""
     is_binary = content_type == _JSON_TYPE or not content_type.lower().startswith(_CLOUDEVENTS_TYPE)
     if not is_binary:
-        # The event is the value. A copy of its attributes in headers, which the binding allows, says nothing.
+        # The value is the event. The binding allows copies of its attributes in headers; they are ignored.
         attributes, data = _read_structured(data, content_type)
     elif not attributes:
         raise MalformedEvent(
@@ -128,7 +128,7 @@ def _in_lower_case(record: Record) -> Record:
 
 
 def _refuse_contradiction(record: Record) -> None:
-    """An attribute that is given twice has one value, or nobody can say which one counts."""
+    """Refuse an attribute that is given twice with different values, because it is unclear which one counts."""
     first: dict[str, bytes] = {}
     for name, value in record.headers:
         if name.startswith("ce_") and first.setdefault(name, value) != value:
@@ -212,7 +212,7 @@ def _read_structured(value: bytes, content_type: bytes) -> tuple[dict[str, str],
         )
     try:
         read: Any = read_loosely(utf8(value), _STRUCTURED_NESTING_MAX)
-        # The format demands that a null attribute counts as absent.
+        # By the format, a null attribute counts as absent.
         envelope = {name: member for name, member in read.items() if member is not None}
         data: Any = envelope.pop("data", None)
         time: Any = envelope.pop("time", None)
@@ -233,7 +233,7 @@ def _read_structured(value: bytes, content_type: bytes) -> tuple[dict[str, str],
     binary: Any = event.get_data()
     if isinstance(binary, bytes):
         return attributes, binary
-    # Values that JSON does not have are written all the same: the reader of the data says what is wrong with them.
+    # Values that JSON does not have are passed on: the reader of the data reports what is wrong with them.
     return attributes, b"" if data is None else json.dumps(data, separators=(",", ":")).encode()
 
 
@@ -245,7 +245,7 @@ def _require_one_form(envelope: Mapping[str, Any], data: Any, time: Any) -> None
 
 
 def _complete_event(attributes: dict[str, Any], data: Any) -> CloudEvent:
-    """The SDK would make up a missing id or time; an id that changes on redelivery identifies nothing."""
+    """Refuse a missing id or time, which the CloudEvents SDK would generate again on every delivery."""
     required = {name: attributes.get(name) for name in ("specversion", "id", "source", "type")}
     if required["specversion"] != "1.0" or not all(required.values()):
         raise _refusal(**required)

@@ -109,7 +109,7 @@ async def _run_on(request: Request, result: Awaitable[Any], started: float) -> N
 
 
 def _is_outcome(raised: BaseException) -> bool:
-    """Whether the handler raised it, rather than somebody who stops the process.
+    """Whether the handler raised it, and not a request to stop the process.
 
     `sys.exit()` in a library, or a cancelled task that the handler awaited, must not end the participant: the
     request would end it again after each restart, or never be decided.
@@ -166,7 +166,7 @@ def _succeed(request: Request, result: Any, started: float) -> None:
 
 
 def _without_output(request: Request, fault: UnusableOutput, elapsed: int) -> KeyRecord:
-    """The effect is there. Nobody needs the output of an undo; without a step's the workflow cannot go on."""
+    """It was performed. The output of an undo is not needed; without that of a step, the workflow cannot continue."""
     if request.kind == "undo":
         return performed(request.attempt, b"{}", execution_time_ms=elapsed)
     return performed_without_output(
@@ -209,7 +209,7 @@ def _fail(request: Request, raised: BaseException) -> None:
 
 
 def _storable(given: object) -> str:
-    """The text as a reply can hold it, whatever a handler gave: not too long, and without half characters."""
+    """The text in a form that fits into a reply, whatever a handler gave: shortened, and without half characters."""
     try:
         text = str(given)
     except Exception:  # noqa: BLE001 - a text of the handler's own making
@@ -221,8 +221,8 @@ def _as_step_error(key: str, error: BaseException) -> StepError:
     """What an exception of a handler means, by the types of S-003-21.
 
     A refused connection carried nothing, so the attempt had no effect. After any other broken
-    connection, and after a time-out, nobody knows (PROTOCOL rule 3): the step is tried again, and stays
-    unresolved until an attempt or a seal says what is there.
+    connection, and after a time-out, the outcome is unknown (PROTOCOL rule 3): the step is tried again, and stays
+    unresolved until an attempt or a seal settles it.
     """
     message = f"{type(error).__name__}: {_storable(error)}"
     match error:

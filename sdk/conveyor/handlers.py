@@ -25,7 +25,7 @@ MAX_OUTPUT_BYTES = 480 * 1024
 
 
 class StepContext(Value):
-    """The circumstances of a request; a handler gets it through a parameter of this type."""
+    """The context of a request. A handler receives it through a parameter of this type."""
 
     workflow_id: str
     step_id: str
@@ -66,7 +66,7 @@ class Encoded(NamedTuple):
 
 
 class Handler:
-    """A function with its signature understood once, at registration."""
+    """A handler function, with its signature analysed once at registration."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         """Raises TypeError for a signature that does not fit.

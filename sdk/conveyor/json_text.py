@@ -1,7 +1,7 @@
-"""The one reader of JSON texts: every entrance (REST, Kafka, command line, definitions) accepts and refuses the same.
+"""The only reader of JSON texts, so that REST, Kafka, command line and definitions accept and refuse the same.
 
-JSON can say more than a store can keep: an integer beyond 64 bits, `1e400`, half of a surrogate pair, a thousand
-nested lists. Common readers disagree about such texts, some change them silently. Here they have one verdict, with
+JSON can express more than a store can keep: an integer beyond 64 bits, `1e400`, half of a surrogate pair, a thousand
+nested lists. Common readers disagree about such texts, and some change them silently. Here all are refused alike, with
 the path of the value.
 """
 
@@ -18,8 +18,8 @@ import orjson
 
 Fault = dict[str, str]
 
-#: How many objects and lists of a document may stand within each other. MongoDB's documents have at most
-#: 100, and what was accepted here stands within templates, events and commits.
+#: How deep objects and lists of a document may be nested. MongoDB allows 100 levels, and an accepted value becomes
+#: part of templates, events and commits.
 NESTING_MAX = 64
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 _FAULTS_MAX = 100
@@ -63,7 +63,7 @@ def utf8(text: bytes | str) -> bytes:
 
 
 def why_not_json(data: bytes) -> str:
-    """One sentence about a text that is not JSON."""
+    """A sentence that explains why a text is not JSON."""
     if data[:2] == b"\x1f\x8b":
         return "the text is compressed with gzip; send it uncompressed"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
@@ -91,7 +91,7 @@ _LARGE_NUMBER = re.compile(rb"(?:\A|[\[,:\s])-?(?:\d{19}|[\d.]+[eE]\+?\d{3})")
 
 
 def _is_suspicious(data: bytes, nesting: int) -> bool:
-    """A quick look: False is certain, True is only a reason to read the text with care."""
+    """A quick check: False is certain, True only means that the text must be checked value by value."""
     if data.count(b"{") + data.count(b"[") > nesting:
         return True
     if b"\\ud" in data or b"\\uD" in data or b"NaN" in data or b"Infinity" in data:

@@ -1,10 +1,10 @@
-"""Which failures of a Kafka producer pass, and which are final.
+"""Classifies the failures of a Kafka producer as temporary or final.
 
-A passing failure says nothing about the record: the same record is written again later. A final one
-comes back however often the record is written, so waiting for it would stop everything behind it.
+A temporary failure is not caused by the record, so the same record is written again later. A final one occurs however
+often the record is written, so waiting would stop everything behind it.
 
 The table lists every code that a produce request or the producer itself can report. A code that it
-does not know counts as passing, because waiting loses nothing.
+does not know counts as temporary, because waiting loses nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading a record that Kafka's client library delivered: whatever is in it, it costs that record only."""
+"""Reads a record that Kafka's client library delivered. Whatever it contains, an error affects only this record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values: what is made once and never changed."""
+"""Immutable values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import msgspec
 #: A copy of a value with some fields changed.
 replace = msgspec.structs.replace
 
-#: A field's default that is made again for each value: `field(default_factory=dict[str, str])`.
+#: For defaults that must be created for each value: `field(default_factory=dict[str, str])`.
 field = msgspec.field
 
 
 class _ValueType(msgspec.StructMeta):
-    """Gives every value the same options: `kw_only` counts for the fields of one class, not of its subclasses."""
+    """Gives every value the same options. `kw_only` applies to the fields of one class, not of its subclasses."""
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
@@ -27,8 +27,8 @@ class _ValueType(msgspec.StructMeta):
     eq_default=True, frozen_default=True, kw_only_default=True, field_specifiers=(field,)
 )
 class Value(msgspec.Struct, metaclass=_ValueType, frozen=True):
-    """A frozen, slotted and hashable record whose fields are given by name.
+    """A frozen, slotted, hashable record whose fields are passed by name.
 
-    The garbage collector does not watch it: a value holds what existed before it, so values form trees and
-    never cycles.
+    The garbage collector does not track it. A value can only refer to objects that existed before it, so values
+    never form cycles.
     """
