@@ -32,6 +32,7 @@ from tests.adapters.rest.service import (
     client_of,
     start_of,
 )
+from tests.waiting import eventually
 
 HEALTH = ["/health/workflow", "/actuator/health/workflow", "/api/v1/orchestration/health"]
 GOLDEN = Path(__file__).parents[2] / "golden" / "openapi.json"
@@ -281,9 +282,19 @@ async def test_health_of_services(unattended: Service) -> None:
     assert "correct its name" in services["hotell"]["detail"]
 
 
+async def services_of(service: Service, name: str, status: str) -> Json:
+    """The services in health, once this one has the status: the participants start concurrently."""
+
+    async def shown() -> Json | None:
+        services = (await service.client.get(HEALTH[0])).json()["services"]
+        return services if services[name]["status"] == status else None
+
+    return await eventually(shown)
+
+
 async def test_health_of_services_that_are_served(service: Service) -> None:
     """A participant is there, or has been; asked for or not."""
-    services = (await service.client.get(HEALTH[0])).json()["services"]
+    services = await services_of(service, "packing-service", "HEALTHY")
 
     assert {each["status"] for each in services.values()} == {"HEALTHY"}
     assert {each["circuitBreaker"] for each in services.values()} == {None}
@@ -295,11 +306,10 @@ async def test_a_service_whose_topic_is_held_is_degraded(service: Service) -> No
     held = service.engine.processor.health.held_topics
     held[topics.step_requests("inventory-service")] = "takes no messages"
 
-    services = (await service.client.get(HEALTH[0])).json()["services"]
+    services = await services_of(service, "packing-service", "HEALTHY")
 
     assert services["inventory-service"]["status"] == "DEGRADED"
     assert services["inventory-service"]["detail"] == "takes no messages"
-    assert services["packing-service"]["status"] == "HEALTHY"
 
 
 @pytest.mark.parametrize("path", HEALTH)
