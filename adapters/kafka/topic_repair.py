@@ -30,6 +30,6 @@ class KafkaTopicRepair:
         except Unavailable as refused:
             if failure is None:
                 raise
-            raise Unavailable("kafka", f"{refused.detail}; not mended: {failure}") from refused
+            raise Unavailable("kafka", f"{refused.detail}; not repaired: {failure}") from refused
         finally:
             await publisher.close()

@@ -1,4 +1,4 @@
-"""Leases in Redis: for leader election, and for other systems that use the same names."""
+"""Leases in Redis, for leader election and for other systems that use the same names."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""How records lie in a topic: what one publication writes to one topic is one row.
+"""How records are stored in a topic: the records that one publication writes to one topic are one row.
 
-Its `content` is a JSON array with one item per record, a line feed, and the values of all records one
-after another; the first field of each item is the length of its value (null: it has none). One row
-per batch instead of one per record is what makes 35,000 records per second cheap: the cost per record
-is one small tuple and its share of one JSON encoding. Large contents are deflated, in the writer thread
-and without the interpreter lock, since a saga's messages repeat much and the disk is slower than that.
+Its `content` is a JSON array with one item per record, a line feed, and the values of all records one after another.
+The first field of each item is the length of its value (null: no value). One row per batch instead of one per record
+makes 35,000 records per second cheap: a record costs one small tuple and its share of one JSON encoding. Large contents
+are compressed in the writer thread, without the interpreter lock, because a saga's messages are repetitive and the disk
+is slower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from conveyor.messages import MalformedEvent, Message, Record
 _RECORD_FIELDS = 3
 _DEFLATED_FROM_BYTES = 4096
 
-#: Bytes are kept in JSON as the characters of the same numbers, which loses nothing.
+#: Bytes are stored in JSON as the characters with the same numbers, which is lossless.
 _BYTES = "latin-1"
 
 
@@ -30,18 +30,18 @@ _BYTES = "latin-1"
 class Batch:
     """Neighbouring records of one topic."""
 
-    #: Offsets of the first record and after the last one.
+    #: Offset of the first record, and the offset after the last one.
     first: int
     end: int
     #: When the batch was appended, the same for all its records.
     at: datetime
     records: Sequence[Message | Record]
-    #: Bytes of the content before it is deflated, about as many as in memory.
+    #: Bytes of the content before compression, which is about its size in memory.
     size: int
 
 
 def as_message(stored: Message | Record) -> Message | MalformedEvent:
-    """What was published, as the message that it decodes to."""
+    """What was published, as a decoded message."""
     if isinstance(stored, Message):
         return stored
     try:
@@ -63,12 +63,12 @@ def pack(records: Sequence[Message | Record]) -> bytes:
 
 
 def deflate(content: bytes) -> bytes:
-    """The content as it is stored."""
+    """The content as it is stored, perhaps compressed."""
     return content if len(content) < _DEFLATED_FROM_BYTES else zlib.compress(content, level=1)
 
 
 def unpack(topic: str, stored: bytes) -> Sequence[Message | Record]:
-    """The records that `pack` was given, each as a record of this topic's only partition."""
+    """The records that `pack` was given, as records of this topic's only partition."""
     content = stored if stored.startswith(b"[") else zlib.decompress(stored)
     attributes, _, values = content.partition(b"\n")
     records: list[Message | Record] = []

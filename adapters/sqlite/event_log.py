@@ -1,21 +1,19 @@
 """The event log of the embedded mode, and why a batch is one transaction.
 
-`SqliteEventLog.append` only keeps the commits in the engine's session and returns which of them
-are new; `SqliteEnginePublisher.publish`, which follows in the same task, writes them and the
-messages as one group. When the process dies
-- before `publish`, or before its transaction is flushed: neither commits nor messages are there. The
-  inbox gives the same messages again, or their senders do if those were not flushed either (ADR 20), and
-  they are decided as if for the first time;
-- after the flush: both are there. The inbox gives the messages again (offsets are stored later),
-  the instances remember their positions, and the outputs are published once more with the same
-  ids.
+`SqliteEventLog.append` only keeps the commits in the engine's session and returns which of them are new.
+`SqliteEnginePublisher.publish`, which follows in the same task, writes commits and messages as one group. When the
+process dies
+- before `publish`, or before its transaction is flushed: neither commits nor messages are stored. The inbox
+  delivers the same messages again, or their senders do if those were not flushed either (ADR 20), and they are
+  decided as if for the first time;
+- after the flush: both are stored. The inbox delivers the messages again (offsets are stored later), the instances
+  recognise their positions, and the outputs are published again with the same ids.
 
-At no point is the log written and its messages are not.
+The log is never written without its messages.
 
-The answer of `append` is right because this process alone writes the file and the session alone
-writes the log: what is neither in the table nor unwritten does not exist. After a failed
-publication the session is stopped until the inbox was restarted, since the engine's state is then
-ahead of the log.
+The result of `append` is correct because only this process writes the file, and only the session writes the log: a
+commit that is neither in the table nor waiting to be written does not exist. After a failed publication the session is
+stopped until the inbox was restarted, since the engine's state is then ahead of the log.
 """
 
 from __future__ import annotations
@@ -90,22 +88,22 @@ SELECT i.id FROM json_each(?) AS wanted JOIN instances AS i ON i.id = wanted.val
 WHERE EXISTS (SELECT 1 FROM commits WHERE key > i.number << 32 AND key < (i.number + 1) << 32)
 """
 
-#: Instances whose last version is kept in memory; when there are more, all are forgotten.
+#: How many instances' last versions are kept in memory. When there are more, all are dropped.
 _REMEMBERED = 16_384
 
 
 class EngineSession:
-    """What the engine's log, publisher and inbox share: the commits that `publish` will write."""
+    """The state that the engine's log, publisher and inbox share: the commits that `publish` will write."""
 
     def __init__(self, store: SqliteStore, catalog: Catalog = CATALOG) -> None:
         self.store = store
         self.catalog = catalog
         self.pending: list[Commit] = []
-        #: The commits that are pending or on their way to the file, by id.
+        #: The commits that are pending or being written to the file, by id.
         self.unwritten: dict[str, Commit] = {}
-        #: Highest version of recently written instances, unwritten commits included.
+        #: The highest version of recently written instances, including unwritten commits.
         self.last_versions: dict[str, int] = {}
-        #: Why the last publication failed; None while all is well.
+        #: Why the last publication failed; None if it did not.
         self._fault: str | None = None
 
     def require_running(self) -> None:
@@ -175,7 +173,7 @@ class SqliteEventLog:
         last_versions = session.last_versions
         if len(last_versions) > _REMEMBERED and not session.unwritten:
             last_versions.clear()
-        # Not a difference of sets, which would walk over everything that is remembered.
+        # Not a difference of sets, which would traverse everything that is remembered.
         await self._learn([c.aggregate_id for c in commits if c.aggregate_id not in last_versions])
         existing = await self._existing(
             [c for c in commits if c.first_version <= last_versions[c.aggregate_id]]
@@ -222,7 +220,7 @@ class SqliteEventLog:
         return {entry.message_id: entry for entry in entries if entry.message_id in message_ids}
 
     async def _mentioning(self, aggregate_id: str, message_ids: Collection[str]) -> list[Any]:
-        """Rows of the commits of which an entry may be of these messages."""
+        """Rows of the commits in which an entry may be caused by these messages."""
         if self._session.catalog.of(aggregate_id).is_coordinator:
             return await self._store.by_keys(_ANSWERING, list(message_ids), aggregate_id)
         wanted = orjson.dumps([orjson.dumps(each).decode() for each in message_ids]).decode()

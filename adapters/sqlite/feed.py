@@ -1,4 +1,4 @@
-"""Workflow events as they happen, for those in this process who wait for outcomes."""
+"""Workflow events as they happen, for waiters in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database file: held by one process, opened with the durability that the guarantees need."""
+"""The database file: locked by one process, and opened with the durability that the guarantees need."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class FileInUseError(UnusableFileError):
 
 
 class FileLock:
-    """An exclusive lock on the database file itself, whichever of its names it was opened by.
+    """An exclusive lock on the database file itself, by whichever name it was opened.
 
-    However the process ends, the system releases the lock. It is a lock of the open file (`flock`), which
-    SQLite's own locks (`fcntl`) do not meet. Closing the file would release those of the whole process:
-    so it stays open as long as any connection, and a file that is held here is not opened again.
+    The operating system releases the lock however the process ends. It is a lock of the open file (`flock`), which does
+    not interact with SQLite's own locks (`fcntl`). Closing the file would release all `fcntl` locks of the process.
+    So it stays open as long as any connection, and a file that is held here is not opened again.
     """
 
     _held: ClassVar[set[tuple[int, int]]] = set()
 
     def __init__(self, path: Path) -> None:
-        """Create the file if need be.
+        """Create the file if necessary.
 
-        Raises `FileInUseError` when another process, or another store of this one, holds the file, and
-        `UnusableFileError` when there can be no such file.
+        Raises `FileInUseError` if another process, or another store of this one, holds the file, and
+        `UnusableFileError` if the file cannot exist.
         """
         if path.exists() and _identity(path.stat()) in self._held:
             raise FileInUseError(path, os.getpid())
@@ -89,7 +89,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _holder(identity: tuple[int, int]) -> int | None:
-    """The process with a lock on that file, where the system says so (Linux)."""
+    """The process with a lock on that file, if the system reports it (Linux)."""
     device, inode = identity
     place = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
     try:
@@ -102,7 +102,7 @@ def _holder(identity: tuple[int, int]) -> int | None:
 
 
 def open_writer(path: Path, max_pages: int | None = None) -> sqlite3.Connection:
-    """The one connection that writes, on a file of the newest schema; every commit on it is on disk when it returns.
+    """The only connection that writes, on a file of the newest schema. Every commit is on disk when it returns.
 
     `max_pages` limits the size of the file, as a full disk would. Raises `UnusableFileError`, `SetupError` on a
     file of another release that cannot be migrated, `Unavailable` on one that cannot be now.
@@ -123,13 +123,13 @@ def open_writer(path: Path, max_pages: int | None = None) -> sqlite3.Connection:
             migrate(connection, path)
         except sqlite3.OperationalError as error:
             raise as_unavailable(error) from error
-        # It stays open only where nothing was raised.
+        # It stays open only if nothing was raised.
         refused.pop_all()
     return connection
 
 
 def _require_own(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises `UnusableFileError` for the database of another program, before anything of it is changed."""
+    """Raises `UnusableFileError` for the database of another program, before changing it."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if tables and not tables >= _OWN_TABLES:
         raise UnusableFileError(

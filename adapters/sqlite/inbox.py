@@ -24,12 +24,12 @@ class SqliteInbox:
         self._names = topics
         self._listener: InboxListener | None = None
         self._consumer: Consumer | None = None
-        #: The one partition, if it cannot be read, and why.
+        #: The only partition, if it cannot be read, with the reason.
         self._stopped: Mapping[int, str] = {}
 
     @property
     def problem(self) -> str | None:
-        """None: it is there as long as this process is."""
+        """None: it is available as long as this process is."""
         return None
 
     @property
@@ -81,11 +81,11 @@ class SqliteInbox:
         if self._listener is not None and self._consumer is not None:
             await self._listener.revoked([0])
         self._leave()
-        # Participants and API may outlive the engine by the work that they finish.
+        # Participants and API may run longer than the engine, to finish their work.
         self._session.restart()
 
     async def _assign(self) -> Consumer | None:
-        """None as long as the partition is stopped."""
+        """None while the partition is stopped."""
         if self._listener is None:
             raise RuntimeError("the inbox was not started")
         if self._stopped:

@@ -12,16 +12,15 @@ from adapters.sqlite.writer import Row, Statement
 _FIND = "SELECT id, number FROM instances WHERE id IN (SELECT value FROM json_each(?))"
 _INSERT = "INSERT INTO instances (number, id) VALUES {values} ON CONFLICT DO NOTHING"
 
-#: Numbers kept in memory; when there are more, all are forgotten and looked up again as needed.
+#: How many numbers are kept in memory. When there are more, all are dropped, and looked up again as needed.
 _REMEMBERED = 16_384
 
 
 class Instances:
     """Gives each id its number: looked up once, or the next free one.
 
-    A new number is *reserved* until the group that inserts it is committed; every group that uses
-    a reserved number inserts it, so that it does not matter which of them is written first or
-    fails.
+    A new number is *reserved* until a group that inserts it is committed. Every group that uses a reserved number
+    inserts it, so it does not matter which of them is written first or fails.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -50,7 +49,7 @@ class Instances:
         return found
 
     def number(self, ids: Collection[str]) -> Mapping[str, int]:
-        """The numbers of all these ids; reserves those that are missing."""
+        """The numbers of all these ids. Reserves missing ones."""
         found = dict(self.find(ids))
         for instance_id in ids:
             if instance_id not in found:

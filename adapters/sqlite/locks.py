@@ -1,4 +1,4 @@
-"""Leases in the embedded store: those of a process that died run out as they would anywhere."""
+"""Leases in the embedded store. Those of a process that died expire as in any other store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SqliteLocks:
         if not await self._write(_ACQUIRE, (name, holder, now_ms + lease_ms, now_ms)):
             return None
         rows = await self._store.query(_GRANTED, (name, holder))
-        # None if it ran out before it was looked up, and another has it.
+        # None if it expired before it was looked up and another owner has it.
         return Lease(name=name, holder=holder, fencing_token=rows[0][0]) if rows else None
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
@@ -42,7 +42,7 @@ class SqliteLocks:
         return await self._hold(lease, 0)
 
     async def _hold(self, lease: Lease, lease_ms: int) -> bool:
-        """Hold it from now on for that long, if it has not run out."""
+        """Extend the lease to this time from now, if it has not expired."""
         now_ms = self._now_ms()
         return await self._write(_HOLD, (now_ms + lease_ms, lease.name, lease.holder, now_ms))
 

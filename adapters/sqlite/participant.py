@@ -1,8 +1,8 @@
 """Participants in the same process: their requests, replies and key records in the embedded store.
 
-The key records that `SqliteKeyStore.save` is given are written by the
-`SqliteParticipantTransport.finish` that follows, in one group with the replies and the offsets: a
-participant that dies leaves all of them or none. A claim is on disk before its handler is called.
+Key records given to `SqliteKeyStore.save` are written by the next `SqliteParticipantTransport.finish`, in one group
+with the replies and the offsets. So a participant that dies leaves all of them or none. A claim is on disk before its
+handler is called.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ _NO_RECORD = KeyRecord()
 
 
 class ParticipantSession:
-    """What a participant's key store and transport share: the records that `finish` writes."""
+    """The state that a participant's key store and transport share: the records that `finish` writes."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        #: Saved, not yet submitted to the writer; of these keys, the attempts of those with a claim.
+        #: Saved but not yet submitted to the writer: the records, and the claimed attempts of these keys.
         self._saved: dict[str, KeyRecord] = {}
         self._resolved: dict[str, int] = {}
-        #: Submitted, not yet known to be on disk.
+        #: Submitted but not yet known to be on disk.
         self._submitted: dict[str, KeyRecord] = {}
 
     def save(self, records: Mapping[str, KeyRecord], claimed: Mapping[str, int]) -> None:
-        """Keep the records for the next write; `claimed`: of the keys with a claim, which goes, its attempt."""
+        """Keep the records for the next write. `claimed` has the attempts of the claims that this resolves."""
         self._saved.update(records)
         self._resolved.update(claimed)
 
@@ -82,7 +82,7 @@ class ParticipantSession:
         return records
 
     async def claim(self, claims: Mapping[str, int]) -> None:
-        """Write the claims, and nothing of what was saved: that belongs to its replies."""
+        """Write only the claims. Saved records are written with their replies."""
         await self.store.write([Statement(_CLAIM, list(claims.items()))])
 
     async def write(
@@ -126,7 +126,7 @@ def _statements(
 
 
 def _workflow(key: str) -> str:
-    """Keys of one workflow lie side by side, because its requests come about the same time."""
+    """A key's workflow. The keys of a workflow are stored together, because its requests come at about one time."""
     return key.partition("/")[0]
 
 
@@ -136,7 +136,7 @@ class SqliteKeyStore:
     def __init__(self, session: ParticipantSession) -> None:
         self._session = session
         self._held: set[str] = set()
-        #: Of the keys that are held, those with a claim, and its attempt.
+        #: The claimed attempts of the held keys.
         self._claimed: dict[str, int] = {}
 
     async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
@@ -168,7 +168,7 @@ class SqliteKeyStore:
 
 
 class _Progress:
-    """Which requests of one topic are taken and not finished."""
+    """The requests of one topic that are taken but not finished."""
 
     def __init__(self, start: int) -> None:
         self._next = start
@@ -179,7 +179,7 @@ class _Progress:
         self._next = offset + 1
 
     def after(self, offsets: AbstractSet[int]) -> int:
-        """Everything below the answer is finished once these offsets are."""
+        """The offset below which everything is finished once these offsets are."""
         return next((each for each in self._unfinished if each not in offsets), self._next)
 
     def finish(self, offsets: AbstractSet[int]) -> None:
@@ -270,7 +270,7 @@ class SqliteParticipantTransport:
 
 
 async def _answered(answer: Awaitable[T]) -> T:
-    """The answer, with the SDK's error in place of the service's."""
+    """The result of the call, with the service's error translated to the SDK's."""
     try:
         return await answer
     except Unavailable as error:

@@ -60,7 +60,7 @@ _LAYOUT = "SELECT value FROM settings WHERE name = 'layout'"
 
 
 def save_offsets(consumer: str, starts: Sequence[InboxStart]) -> Statement:
-    """Store how far a consumer is; with the same topic id never moved backwards."""
+    """Store a consumer's offsets. With the same topic id they never move backwards."""
     return Statement(
         _SAVE_OFFSETS,
         [
@@ -71,7 +71,7 @@ def save_offsets(consumer: str, starts: Sequence[InboxStart]) -> Statement:
 
 
 async def load_offsets(store: SqliteStore, consumer: str) -> Sequence[InboxStart]:
-    """How far a consumer is in each of its topics."""
+    """A consumer's offset in each of its topics."""
     return [InboxStart(*row) for row in await store.query(_OFFSETS, (consumer,))]
 
 

@@ -12,7 +12,7 @@ from adapters.sqlite.store import SqliteStore
 
 
 class SqlitePublisher:
-    """`PublishEventPort` for everyone but the engine."""
+    """`PublishEventPort` for all but the engine."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
@@ -23,7 +23,7 @@ class SqlitePublisher:
 
 
 class SqliteEnginePublisher:
-    """The engine's `PublishEventPort`: writes what was appended together with its messages."""
+    """The engine's `PublishEventPort`: writes the appended commits together with their messages."""
 
     def __init__(self, session: EngineSession) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""The readers of services' requests in the embedded store."""
+"""Finds which services' requests are read in the embedded store."""
 
 from __future__ import annotations
 

@@ -11,15 +11,15 @@ from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.topics import Topic
 from adapters.sqlite.writer import Statement
 
-#: Records kept of a topic that nobody consumes.
+#: Records kept of a topic without consumers.
 KEPT_RECORDS = 10_000
 #: Records kept even if every consumer has read them, by topic.
 KEPT_ALWAYS: Mapping[str, int] = MappingProxyType({EVENTS: 100_000})
 
-#: Messages for one receiver are kept for it, even if it has not begun to read.
+#: Topics whose messages are kept for their only receiver, even if it has not begun to read.
 _ADDRESSED = (COMMANDS, REPLIES, SYSTEM_COMMANDS)
 
-#: One group deletes that many rows, so that trimming never holds up the others for long.
+#: Rows that one group deletes, so that trimming never delays other groups for long.
 _ROWS_AT_ONCE = 500
 
 _CONSUMED = "SELECT min(next_offset) FROM consumer_offsets WHERE topic = ? AND topic_id = ?"
@@ -41,10 +41,10 @@ async def trim(
     kept_records: int = KEPT_RECORDS,
     kept_always: Mapping[str, int] = KEPT_ALWAYS,
 ) -> int:
-    """Delete what every consumer of its topic has done. Returns the number of deleted batches.
+    """Delete what every consumer of the topic has finished. Returns the number of deleted batches.
 
     A topic without consumers keeps its newest `kept_records`. The newest batch of a topic is
-    always kept, because it shows where the topic goes on.
+    always kept, because it shows where the topic continues.
     """
     deleted = 0
     for topic in list(store.topics.values()):

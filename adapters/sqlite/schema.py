@@ -1,6 +1,6 @@
 """How rows of the embedded store are numbered; `migrations/` has the tables.
 
-Numbers keep the B-trees growing at their right edge, where pages are in memory, instead of at
+Numbers make the B-trees grow at their right edge, where pages are in memory, instead of at
 random places: `instances` gives every workflow a number on its first commit, and a commit's key
 is that number and the commit's first version in one integer (`commit_key`). The commits of one
 workflow are a range of keys, and the unique index on the key is the fence.

@@ -1,8 +1,8 @@
-"""What `conveyor verify` reads of the embedded file, whether a service has it open or not.
+"""Reads the embedded file for `conveyor verify`, even while a service has it open.
 
-The connection is read-only, takes no lock that a writer waits for, and ends every read transaction after one
-page: readers of a WAL file see the last commit before their statement and hold up nothing but, for that long,
-the reuse of the WAL. What a killed process left in the WAL is read from there and stays there.
+The connection is read-only, takes no lock that a writer waits for, and ends every read transaction after one page.
+Readers of a WAL file see the last commit before their statement; meanwhile they only delay the reuse of the WAL. What a
+killed process left in the WAL is read from there and stays there.
 
 Rows whose number belongs to no instance are reported as those of an instance `#<number>`.
 """
@@ -83,7 +83,7 @@ class SqliteReader:
             ) from error
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
-        """All rows; the read transaction is over then."""
+        """All rows. The read transaction has then ended."""
 
         def read() -> list[Any]:
             return self._connection.execute(sql, parameters).fetchall()
@@ -112,7 +112,7 @@ class SqliteStoreScan:
         rows = await self._reader.query(_STRAY_PROJECTIONS, (first, limit))
         if len(rows) < limit:
             rows += await self._reader.query(_PROJECTIONS, (first, limit - len(rows)))
-        # The row's place is its identity: what the document says of it is compared by the verifier.
+        # The row's key is its identity; the verifier compares it with the document.
         return [{**_document(text), "_id": row_id} for row_id, text in rows]
 
     async def commits(self, first: str, last: str | None) -> AsyncIterator[StoredCommit]:
@@ -179,7 +179,7 @@ def _require_store(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _document(text: str) -> Document:
-    """Nothing where the text was damaged."""
+    """The document; empty if the text is damaged."""
     try:
         document: Any = orjson.loads(text)
     except ValueError:

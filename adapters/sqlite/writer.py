@@ -1,4 +1,4 @@
-"""The writer: all groups that wait are written in one transaction, with one flush to disk.
+"""The writer: all waiting groups are written in one transaction, with one flush to disk.
 
 A *group* is what must become durable together: the commits, messages and offsets of one caller.
 Engine, participants and API submit groups at any time from the event loop; they join the transaction

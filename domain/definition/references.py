@@ -79,7 +79,7 @@ def _problem(
                 name = ".".join(path)
                 return (
                     Rule.UNKNOWN_INPUT,
-                    f"{name} is excluded by inputSchema; add it there or mend the path",
+                    f"{name} is excluded by inputSchema; add it there or correct the path",
                 )
         case ("steps", step_id, *below):
             return _step_problem(definition, step_id, tuple(below), scope)

@@ -34,7 +34,7 @@ def dev(
     port: Port = 8080,
     db: Annotated[Path, typer.Option(help="The database file.")] = Path("conveyor.db"),
     orders_per_second: Annotated[
-        float, typer.Option(min=0, max=10_000, help="Made-up orders per second; 0 for none.")
+        float, typer.Option(min=0, max=10_000, help="Simulated orders per second; 0 for none.")
     ] = 1.0,
     no_warehouse: Annotated[
         bool, typer.Option("--no-warehouse", help="Without the simulated services.")

@@ -61,7 +61,7 @@ def test_words_select_tests(word: str) -> None:
 
 def test_every_requirement_has_tests_that_exist() -> None:
     """A row names files, and tests in them, or a target."""
-    table = rows(section(PAGE, "## What the sources ask for"))
+    table = rows(section(PAGE, "## What the requirements ask for"))
     named = [code for cells in table for code in code_in(cells[2])]
 
     missing = [

@@ -1,8 +1,8 @@
 """The embedded file's schema: one SQL file per version, applied in order.
 
-A new file is made by all of them, an older one by those that it lacks, so both end with the same tables. Each
-is one transaction: a process that dies, or a full disk, leaves the file at the version before. A migration that
-was released never changes.
+A new file runs all of them, an older one those that it lacks, so both end with the same tables. Each is one
+transaction: if the process dies or the disk is full, the file keeps the previous version. A released migration never
+changes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OLDEST, SCHEMA_VERSION = min(_SCRIPTS), max(_SCRIPTS)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the file to this version of the schema. Raises `SetupError` for one that cannot be."""
+    """Migrate the file to this version of the schema. Raises `SetupError` if that is impossible."""
     version = _version(connection)
     if version not in (_NEW_FILE, *_SCRIPTS):
         raise _incompatible(path, version)
@@ -42,12 +42,12 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def is_new(connection: sqlite3.Connection) -> bool:
-    """Whether nothing has made tables in the file yet."""
+    """Whether the file has no tables yet."""
     return _version(connection) == _NEW_FILE
 
 
 def require_current(connection: sqlite3.Connection, path: Path) -> None:
-    """For those who only read. Raises `SetupError` unless the file is of this version."""
+    """For readers. Raises `SetupError` unless the file has this version."""
     version = _version(connection)
     if version in _SCRIPTS and version != SCHEMA_VERSION:
         raise SetupError(
