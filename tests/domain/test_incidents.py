@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from domain.definition.definition import StepKind
 from domain.definition.expression import Template
 from domain.definition.retry import RetryPolicy
@@ -137,6 +141,40 @@ def test_five_failures_past_the_pivot_are_one_incident() -> None:
     saga.retry_is_due("ship").succeeds("ship")
     saga.expect_events(StepExecuted, IncidentResolved, WorkflowCompleted)
     assert not open_codes(saga)
+
+
+def never_undone() -> Saga:
+    saga = Saga(chain("reserve", "charge")).starts().succeeds("reserve").fails("charge")
+    saga.fires(TimerKind.UNDO_TIMEOUT, "reserve")
+    while saga.instance.steps["reserve"].undo.next_attempt_at is not None:
+        saga.fires(TimerKind.UNDO_RETRY, "reserve").fires(TimerKind.UNDO_TIMEOUT, "reserve")
+    return saga
+
+
+def never_shipped() -> Saga:
+    saga = past_pivot().times_out("ship")
+    for _ in range(20):
+        saga.retry_is_due("ship").times_out("ship")
+    return saga
+
+
+@pytest.mark.parametrize(
+    ("waiting", "named"),
+    [
+        (lambda: unanswered().fires(TimerKind.SEAL, "charge"), "charge-service"),
+        (never_shipped, "ship-service"),
+        (never_undone, "undo of reserve"),
+    ],
+)
+def test_a_service_that_nobody_runs_is_one_incident(
+    waiting: Callable[[], Saga], named: str
+) -> None:
+    """Wherever the workflow waits for it. Repetitions add nothing."""
+    saga = waiting()
+
+    [raised] = [event for event in saga.history if isinstance(event, IncidentRaised)]
+    assert named in raised.detail
+    assert len(saga.instance.incidents) == 1
 
 
 def test_a_policy_with_more_retries_has_them_before_somebody_must_look() -> None:
