@@ -1,1 +1,1 @@
-"""What measures Conveyor from a checkout: recipes, their reports, and the figures of the docs."""
+"""Measures Conveyor from a checkout: recipes, their reports, and the figures of the docs."""

@@ -18,7 +18,7 @@ from bench.figures import engine_cpu_ms_per_saga, mib_of_open
 
 HERE = Path(__file__).parent
 BASELINE = HERE / "baseline.json"
-#: Two runs on the same quiet machine differ by less.
+#: Tolerance: two runs on the same quiet machine differ by less.
 TOLERANCE = 1.25
 #: One pause of the machine decides a p99.
 TOLERANCES = {"p99": 2.0}
@@ -28,7 +28,7 @@ Ratios = dict[tuple[str, str], float]
 
 
 def ratios(report: Mapping[str, Any]) -> Ratios:
-    """(recipe, figure) -> ratio, all so that less is better."""
+    """(recipe, figure) -> ratio. Lower is always better."""
     runs = report["runs"]
     found: Ratios = {}
     for name, run in runs.items():
@@ -55,7 +55,7 @@ def _of_run(run: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def compared(now: Ratios, baseline: Ratios) -> Iterator[tuple[str, bool]]:
-    """A line for each figure, and whether it is one to look into."""
+    """A line for each figure, and whether it exceeds the tolerance."""
     for key in sorted(now.keys() | baseline.keys()):
         name = f"{key[0]:<34}{key[1]:<24}"
         if key not in now:

@@ -9,11 +9,11 @@ Run = Mapping[str, Any]
 
 
 def engine_cpu_ms_per_saga(run: Run) -> float:
-    """Of the engine's process alone; in embedded mode that is the one process, which is all of them."""
+    """CPU time of the engine's process. In embedded mode this is the only process."""
     (engine,) = (each for each in run["processes"] if each["name"] == "engine")
     return 1000 * engine["cpuSeconds"] / run["workflows"]
 
 
 def mib_of_open(run: Run) -> float:
-    """What the engine grew by while the workflows of a recovery were opened."""
+    """The engine's growth in MiB while the workflows of a recovery were opened."""
     return run["rssMiBOpen"] - run["rssMiBBefore"]

@@ -1,4 +1,4 @@
-"""Two sorts of charts as SVG text: bars, and lines over a logarithmic axis."""
+"""Two kinds of charts as SVG text: bars, and lines over a logarithmic axis."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """What is drawn, from (0, 0) on."""
+    """A drawing whose origin is (0, 0)."""
 
     height: int
     elements: Sequence[str]

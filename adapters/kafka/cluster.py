@@ -200,7 +200,7 @@ class Cluster:
         return found
 
     def create(self, topics: Sequence[NewTopic]) -> None:
-        """Create the topics. One that somebody else created first is left as it is."""
+        """Create the topics. One that was created concurrently is left as it is."""
         if not topics:
             return
         for answer in self._admin.create_topics(

@@ -7,7 +7,7 @@ listener makes meanwhile.
 A partition is read only while it is held in both topics (PROTOCOL rule 21), from the offsets that the listener
 returns. If the listener fails, the partition waits, and the next `take` calls it again.
 
-The number of partitions is that of `init`. Partitions that somebody adds later are held and never read.
+The number of partitions is that of `init`. Partitions that are added later are held but never read.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from application.ports import LaneState
 
 
 def require_layout(settings: KafkaSettings, cluster: Cluster, partitions: int) -> None:
-    """Raises `TopicMismatchError` unless both inbox topics have so many partitions, `Unavailable`."""
+    """Raises `TopicMismatchError` unless both inbox topics have this number of partitions, and `Unavailable`."""
     for topic, layout in _inbox_layouts(settings, cluster).items():
         if layout.partitions != partitions:
             raise TopicMismatchError(

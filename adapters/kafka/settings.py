@@ -70,7 +70,7 @@ class KafkaSettings:
             "socket.timeout.ms": 10_000,
             # A newly read partition waits for the current fetch.
             "fetch.wait.max.ms": 100,
-            # Partitions that somebody adds are noticed within this time.
+            # Added partitions are noticed within this time.
             "topic.metadata.refresh.interval.ms": 10_000,
         }
         if self.group_protocol == "classic":

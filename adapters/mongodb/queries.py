@@ -88,7 +88,7 @@ def _conditions(wanted: WorkflowFilter) -> list[Document]:
 
 
 def _beyond(place: Place, *, ascending: bool) -> Document:
-    """What comes after a place in the list.
+    """The condition for documents after a place in the list.
 
     Null sorts before every text, and no range of texts contains it.
     """

@@ -57,5 +57,5 @@ class Health:
     running: bool = False
     #: component -> what is wrong with it now
     troubles: dict[str, str] = field(default_factory=dict[str, str])
-    #: topic -> why nothing is written to it now, and what to do; all other topics go on
+    #: topic -> why nothing is written to it now, and what to do; all other topics continue
     held_topics: dict[str, str] = field(default_factory=dict[str, str])

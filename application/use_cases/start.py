@@ -121,7 +121,7 @@ class StartWorkflow:
         )
 
     async def _stored_outcome(self, asked: _Proved, command: Message) -> Outcome:
-        """What the history says of a start that no event answered in time. Raises Refused."""
+        """The outcome in the history of a start that no event reported in time. Raises Refused."""
         page = await self._reader.history(asked.workflow_id, limit=1)
         if not page["items"]:
             return Outcome(asked.workflow_id, command.id, None)

@@ -1,6 +1,6 @@
-"""What `conveyor bench` runs: workflows per second, latency, CPU, memory and flushes of either run mode.
+"""`conveyor bench`: workflows per second, latency, CPU, memory and flushes of either run mode.
 
-What is measured is what production runs, with every guarantee on; only its log level is WARNING.
+It measures the production code with every guarantee on; only the log level is WARNING.
 The clock runs from the first start command written to the last end event read back.
 """
 

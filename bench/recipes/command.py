@@ -63,7 +63,7 @@ _LOADED: dict[tuple[Recipe, Mode], Callable[[Load, Options, Settings], Outcome]]
     (Recipe.CEILING, Mode.EMBEDDED): ceiling_embedded,
     (Recipe.CEILING, Mode.KAFKA): ceiling_kafka,
 }
-#: Options that a recipe has no use for are refused, not ignored.
+#: Options that a recipe does not use are refused, not ignored.
 _OPTIONS = {
     Recipe.THROUGHPUT: {
         "workflows",
@@ -187,11 +187,11 @@ def _numbers(text: str, option: str, highest: int | None = None) -> tuple[int, .
 
 
 def _quiet(_ended: int, _workflows: int) -> None:
-    """Nobody watches a terminal."""
+    """No progress: there is no terminal."""
 
 
 class _Progress:
-    """How far the run is, on a terminal, seldom enough to cost nothing."""
+    """Shows progress on a terminal, rarely enough to cost nothing."""
 
     def __init__(self) -> None:
         self._next = 0.0

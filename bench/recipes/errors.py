@@ -1,4 +1,4 @@
-"""Why there are no figures."""
+"""Errors that explain why there are no figures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Flushes to disk, counted by strace.
 
-strace stops a process at each of its system calls, so what it watches is slower: flushes are
-counted over workflows of their own, and no other figure is taken meanwhile.
+strace stops a process at each system call, which slows it down. So flushes are counted over separate workflows, and no
+other figure is taken meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.01
 
 
 class FlushCount:
-    """Known when the counting is over."""
+    """The result, known when counting has ended."""
 
     flushes = 0
 

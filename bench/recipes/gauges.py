@@ -9,7 +9,7 @@ from pathlib import Path
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _LISTENING = "0A"
-#: Where Docker runs a server, this is all of it that listens here.
+#: If Docker runs the server, only this process listens on its port.
 _NOT_A_SERVER = "docker-proxy"
 
 
@@ -42,7 +42,7 @@ def listening_pid(host: str, port: int) -> int | None:
             if holds and (folder / "comm").read_text().strip() != _NOT_A_SERVER:
                 return int(folder.name)
         except OSError:
-            # It has ended meanwhile, or belongs to another user.
+            # The process has ended meanwhile, or belongs to another user.
             continue
     return None
 

@@ -19,8 +19,8 @@ from infrastructure.initialise import run_init
 from infrastructure.settings import Settings
 from infrastructure.wiring import Probe, kafka_settings, production
 
-#: What suits one engine on a small machine: every partition that has something to say costs the broker a batch per
-#: topic. With 12, as `init` makes for a cluster, the broker takes more than twice the CPU for each saga.
+#: Enough for one engine on a small machine. Every active partition costs the broker a batch per topic. With 12, the
+#: default of `init` for a cluster, the broker takes more than twice the CPU per saga.
 _PARTITIONS = 4
 _PROBE_SECONDS = 5.0
 #: Probes by the name that a server has in the report.
@@ -40,7 +40,7 @@ class KafkaRun:
         return self._site.settings
 
     def prefix(self, phase: str) -> str:
-        """What the ids of a phase begin with."""
+        """The prefix of a phase's ids."""
         return f"{self._site.id_prefix}{phase}"
 
     def start(

@@ -1,4 +1,4 @@
-"""The load: which workflows are started, when, and how they are to end."""
+"""The load: which workflows are started, when, and how they must end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Ending(StrEnum):
 
     COMPLETED = "completed"
     COMPENSATED = "compensated"
-    #: Anything that is no end of a sound run: failed for good, cancelled, refused.
+    #: An end that a sound run does not have: failed for good, cancelled, refused.
     FAILED = "failed"
 
 
@@ -49,7 +49,7 @@ _ENDINGS = {
 
 
 def ending(event_type: str, data: bytes) -> Ending | None:
-    """What an event of `MAY_END` says; None if the workflow goes on."""
+    """The ending that an event of `MAY_END` means; None if the workflow continues."""
     if event_type == CommandRejected.TYPE:
         return Ending.FAILED
     status = endings.status_at_end(event_type, orjson.loads(data))
@@ -58,7 +58,7 @@ def ending(event_type: str, data: bytes) -> Ending | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a run asks for."""
+    """The parameters of a run."""
 
     workflows: int
     #: Workflows started and not yet ended at any time.
@@ -87,7 +87,7 @@ class Phase:
         """`prefix` begins every workflow id; `workflows` other than the load's own number."""
         self.workflows = load.workflows if workflows is None else workflows
         self.latencies = array("d")
-        #: Workflows that did not end as they were to.
+        #: Workflows that did not end as expected.
         self.wrong = 0
         self.endings = dict.fromkeys(Ending, 0)
         self._prefix = prefix
@@ -109,7 +109,7 @@ class Phase:
         return self.ended == self.workflows
 
     def due(self) -> Iterator[Start]:
-        """Those to be started now; the clock of each begins as it is handed out."""
+        """The workflows to start now. The clock of each begins when it is returned."""
         room = min(self._load.in_flight - len(self._open), self.workflows - self._started)
         for number in range(self._started, self._started + room):
             share = self._load.compensate_share

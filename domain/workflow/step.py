@@ -13,7 +13,7 @@ from domain.workflow.status import CompensationStatus, StepStatus
 
 
 class StepResult(Value):
-    """What a participant answered."""
+    """The result that a participant reported."""
 
     step_id: str
     output: Any = None

@@ -73,7 +73,7 @@ class StepFailure(Exchanged, frozen=True, kw_only=True):
 
 
 class Reply(Exchanged, frozen=True, kw_only=True):
-    """What every reply names."""
+    """The fields of every reply."""
 
     workflow_id: Name
     step_id: Name

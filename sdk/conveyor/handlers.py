@@ -96,7 +96,7 @@ class Handler:
         self._model: type[BaseModel] | None = hint if is_model else None
 
     def call(self, data: dict[str, Any], context: StepContext | None) -> Any:
-        """What the function returns, perhaps awaitable.
+        """The result of the function, perhaps awaitable.
 
         Raises `TerminalError` with the type VALIDATION_ERROR when the input does not fit, and
         whatever the function raises. `context` is given if `takes_context`.

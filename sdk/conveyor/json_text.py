@@ -184,7 +184,7 @@ def read_loosely(data: bytes, nesting: int = NESTING_MAX, *, any_bytes: bool = F
 
 
 def _integer(text: str) -> int | float:
-    # Python refuses to read integers of thousands of digits; nobody needs the value of one out of range.
+    # Python refuses to read integers of thousands of digits; the value of one out of range is not needed.
     return int(text) if len(text) <= len(str(INTEGER_MIN)) else inf
 
 

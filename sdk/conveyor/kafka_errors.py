@@ -23,7 +23,7 @@ class Verdict(StrEnum):
     #: This record is never written in this form. A broker refuses a whole batch for one record of
     #: it and reports this for all, so the verdict holds for a record that was written alone.
     RECORD = "record"
-    #: Nothing is written to this topic until somebody changes the topic or the permissions.
+    #: Nothing can be written to this topic until an operator changes the topic or the permissions.
     TOPIC = "topic"
 
 
@@ -135,5 +135,5 @@ VERDICTS: Mapping[int, Verdict] = {
 
 
 def verdict(error: KafkaError) -> Verdict:
-    """What this failure of a producer means for later writes."""
+    """The verdict on a failure of a producer."""
     return VERDICTS.get(error.code(), Verdict.PASSING)

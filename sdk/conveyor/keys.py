@@ -26,7 +26,7 @@ OnLostClaim = Literal["run", "refuse"]
 
 
 class KeyState(StrEnum):
-    """What is certain about a key."""
+    """The certain facts about a key."""
 
     #: No effect so far.
     NONE = "none"
@@ -70,14 +70,14 @@ class KeyRecord(Value):
     execution_time_ms: int = 0
     #: Of the highest failed attempt, or why the output of a performed step cannot be used.
     failure: Failure | None = None
-    #: The attempt that somebody began and did not resolve; 0: none.
+    #: The attempt that was begun but not resolved; 0: none.
     claimed: int = 0
     #: The data of that attempt's request, if its handler ended without knowing the outcome.
     request: bytes | None = None
 
 
 class Action(Enum):
-    """What is to be done with a request."""
+    """The action that a request requires."""
 
     #: Call the handler.
     RUN = "run"
@@ -194,7 +194,7 @@ def failed(attempt: int, failure: Failure) -> KeyRecord:
 
 
 def unknown(record: KeyRecord, attempt: int, request: bytes | None = None) -> KeyRecord:
-    """The record after an attempt of which nobody knows whether it had an effect."""
+    """The record after an attempt whose outcome is unknown."""
     return replace(record, claimed=attempt, request=request)
 
 

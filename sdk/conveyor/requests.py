@@ -31,7 +31,7 @@ class Request:
     key: str
     #: The step's own key: requests of one step are handled one at a time, its undo included.
     step_key: str
-    #: None: nobody performs this operation here.
+    #: None: this participant does not have the operation.
     operation: Operation | None
     #: Of a seal: 0, or the attempt that is repeated to learn its outcome.
     attempt: int
@@ -51,7 +51,7 @@ def read_request(taken: Taken, participant: Participant) -> Request:
     """The request of a message. Raises `MalformedEvent` for any other message.
 
     A message names its workflow, step, round and purpose in several places. A request whose places
-    disagree is refused, because nobody can say which effect was meant.
+    disagree is refused, because it is unclear which effect was meant.
     """
     message = taken.message
     key = message.extensions.get("idempotencykey")
