@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
+from functools import partial
 from math import isfinite
 from typing import Any, NamedTuple, cast, get_type_hints
 
@@ -75,12 +76,7 @@ class Handler:
         """
         self._function = function
         name = getattr(function, "__qualname__", repr(function))
-        try:
-            hints = get_type_hints(function)
-        except NameError as error:
-            raise TypeError(
-                f"{name}: {error}; annotations of a handler name types of its module"
-            ) from None
+        hints = _hints(function, name)
         require_output(function, name, hints.get("return", Any))
         parameters = list(inspect.signature(function).parameters)
         inputs = [p for p in parameters if hints.get(p) is not StepContext]
@@ -109,6 +105,23 @@ class Handler:
         if self._context_first:
             return self._function(context, argument)
         return self._function(argument, context)
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    """The annotations of what is called: of a partial its function, of any other object its `__call__`."""
+    if isinstance(function, type):
+        raise TypeError(f"{name} is a class; a handler is a function")
+    called = function
+    while isinstance(called, partial):
+        called = cast("Callable[..., Any]", called.func)
+    if not (inspect.isroutine(called) or hasattr(called, "__wrapped__")):
+        called = type(called).__call__
+    try:
+        return get_type_hints(called)
+    except (NameError, AttributeError, SyntaxError) as error:
+        raise TypeError(
+            f"{name}: {error}; annotations of a handler name types of its module"
+        ) from None
 
 
 def _validated(model: type[BaseModel], data: dict[str, Any]) -> BaseModel:

@@ -32,17 +32,22 @@ _WANTED = "a pydantic model, a dataclass, a dict such as {'result': ...}, a Step
 
 
 def _may_be_output(hint: Any) -> bool:
-    if hint is None or hint is Any or isinstance(hint, TypeVar | str):
+    if hint is None or hint is Any or isinstance(hint, str):
         return True
+    if isinstance(hint, TypeVar):
+        return all(map(_may_be_output, hint.__constraints__ or (hint.__bound__,)))
     if isinstance(hint, NewType):
         return _may_be_output(hint.__supertype__)
+    if hasattr(hint, "__value__"):
+        # What `type X = ...` declares.
+        return _may_be_output(hint.__value__)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _may_be_output(arguments[0])
     if origin in (Union, UnionType):
         return all(_may_be_output(each) for each in arguments)
     if not isinstance(kind := origin or hint, type):
-        # NoReturn, a type alias: nothing is known about its values.
+        # NoReturn: nothing is known about its values.
         return origin is None
     return _are_objects(cast("type[Any]", kind), arguments)
 
@@ -52,5 +57,12 @@ def _are_objects(kind: type[Any], arguments: tuple[Any, ...]) -> bool:
         return not arguments or _may_be_output(arguments[-1])
     if issubclass(kind, RootModel):
         return _may_be_output(kind.model_fields["root"].annotation)
+    if issubclass(kind, Mapping) and arguments and not _may_be_key(arguments[0]):
+        return False
     # A TypedDict is a dict.
     return kind in (object, NoneType) or issubclass(kind, BaseModel | Mapping) or is_dataclass(kind)
+
+
+def _may_be_key(hint: Any) -> bool:
+    """Names in JSON are strings; the encoder takes no other keys, not even those of a StrEnum."""
+    return hint in (str, Any, object) or not isinstance(hint, type)

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from functools import partial
 from math import inf, nan
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple, NewType, NoReturn, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NoReturn, TypedDict, TypeVar
 
 import pytest
 from conveyor.errors import TerminalError
@@ -26,6 +28,7 @@ from conveyor.transport import Taken
 from conveyor.values import replace
 from pydantic import BaseModel, ConfigDict, RootModel, field_serializer
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypeAliasType
 
 from tests.sdk.requests_of import step_request, undo_request
 
@@ -103,7 +106,17 @@ def too_many(a: Reserve, b: Reserve) -> None: ...
 def unresolvable(a: Missing) -> None: ...  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
 
 
-@pytest.mark.parametrize("function", [too_many, unresolvable])
+def no_expression(a: Any) -> None: ...
+
+
+def no_attribute(a: Any) -> None: ...
+
+
+no_expression.__annotations__["a"] = "list["
+no_attribute.__annotations__["a"] = "datetime.Missing"
+
+
+@pytest.mark.parametrize("function", [too_many, unresolvable, no_expression, no_attribute, Reserve])
 def test_refuses_other_signatures(function: Any) -> None:
     """A signature that cannot be served is refused at registration, by name."""
     with pytest.raises(TypeError, match=function.__name__):
@@ -202,8 +215,16 @@ class Point:
     x: int
 
 
+class Color(StrEnum):
+    RED = "red"
+
+
 T = TypeVar("T")
+Bound = TypeVar("Bound", bound=str)
+OneOf = TypeVar("OneOf", Reserved, str)
 OrderNumber = NewType("OrderNumber", str)
+Receipt = TypeAliasType("Receipt", str)
+Stock = TypeAliasType("Stock", dict[str, int])
 
 
 @pytest.mark.parametrize(
@@ -212,7 +233,7 @@ OrderNumber = NewType("OrderNumber", str)
         *(Any, None, object, T, Reserved, Document, Point, StepResult, NoReturn),
         *(dict, dict[str, int], Mapping[str, Any], Reserved | None, Annotated[Reserved, "x"]),
         *(Awaitable[Reserved], Coroutine[Any, Any, dict[str, Any]], asyncio.Future[None]),
-        *(RootModel[dict[str, int]], Awaitable),
+        *(RootModel[dict[str, int]], Awaitable, Stock, dict[Any, Any], dict[object, int]),
     ],
 )
 def test_annotations_of_outputs(hint: Any) -> None:
@@ -231,6 +252,7 @@ def test_annotations_of_outputs(hint: Any) -> None:
         *(str, int, bool, bytes, list, list[Reserved], tuple[int, ...], set[str], Row, datetime),
         *(Reserved | str, Awaitable[str], Coroutine[Any, Any, int], asyncio.Task[str]),
         *(OrderNumber, RootModel[list[int]], AsyncIterator[Reserved], type[Reserved]),
+        *(Receipt, Bound, OneOf, Literal["sent"], Color, dict[int, str], Mapping[Color, str]),
     ],
 )
 def test_refuses_annotations_that_cannot_be_an_output(hint: Any) -> None:
@@ -242,6 +264,25 @@ def test_refuses_annotations_that_cannot_be_an_output(hint: Any) -> None:
 
     with pytest.raises(TypeError, match=r"mail returns .*; a handler returns a pydantic model"):
         Handler(mail)
+
+
+class Mailer:
+    """A handler with a state of its own."""
+
+    def __call__(self, data: dict[str, Any]) -> str:
+        return "sent"
+
+    async def mail(self, data: dict[str, Any]) -> str:
+        return "sent"
+
+
+@pytest.mark.parametrize(
+    "handler", [Mailer(), Mailer().mail, partial(Mailer.mail, Mailer()), partial(Mailer())]
+)
+def test_refuses_them_on_whatever_can_be_called(handler: Any) -> None:
+    """An object or a partial is as good a handler as a function, with the same annotations."""
+    with pytest.raises(TypeError, match="returns str, which is not an object in JSON"):
+        Handler(handler)
 
 
 async def yielding() -> AsyncIterator[dict[str, int]]:
