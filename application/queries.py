@@ -8,6 +8,7 @@ from conveyor.times import rfc3339
 
 from application.aggregates.catalog import CATALOG
 from application.codec.instances import listed, resource
+from application.codec.times import parse_time
 from application.engine.loader import Loader
 from application.ports import (
     Clock,
@@ -18,6 +19,7 @@ from application.ports import (
     WorkflowFilter,
     WorkflowQueries,
 )
+from domain.aggregate.position import Position
 
 #: How old a list may be while engines keep up: a change waits for one round of projecting and is then written.
 _LAG = timedelta(seconds=1)
@@ -59,9 +61,22 @@ class WorkflowReader:
         }
 
     async def _as_of(self) -> datetime:
-        """The time before which every decision is in the lists."""
-        behind = [mark.until for mark in await self._projections.marks() if mark.until is not None]
-        return min([self._clock.now() - _LAG, *behind])
+        """The time before which every decision is in the lists.
+
+        An engine that dies before its first round after an idle time leaves no mark. So for each partition without
+        a mark, this looks for commits at or above the stored start.
+        """
+        now = self._clock.now()
+        marks = await self._projections.marks()
+        behind = {mark.partition: mark.until for mark in marks if mark.until is not None}
+        idle = [s for s in await self._projections.starts() if s.partition not in behind]
+        unprojected = await self._log.since(
+            [Position(s.topic_id, s.topic, s.partition, 0, s.offset) for s in idle]
+        )
+        decided = [
+            parse_time(commit.entries[0].events[0].head.occurred_at) for commit in unprojected
+        ]
+        return min([now - _LAG, *behind.values(), *decided])
 
     async def history(
         self,

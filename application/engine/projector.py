@@ -108,7 +108,8 @@ class Projector:
         self._interval = max(
             self._settings.projection_interval, min(at_full_rate, _LONGEST_INTERVAL)
         )
-        keeps_up = self._interval == self._settings.projection_interval
+        # While offsets are held back, readers cannot find out by them what is not projected yet.
+        keeps_up = self._interval == self._settings.projection_interval and not self._held.is_any
         for partition, until in complete:
             # With nothing left to project the mark is None: it need not be written every round.
             mark = None if until == now and keeps_up else until
@@ -147,6 +148,11 @@ class Projector:
             await self._ports.inbox.commit(
                 {TopicPartition(s.topic, s.partition): s.offset for s in snapshot.starts}
             )
+        await self._say_how_far(snapshot)
+        self._written(snapshot)
+
+    async def _say_how_far(self, snapshot: _Snapshot) -> None:
+        """Last of all, since readers of lists believe it."""
         if snapshot.marks:
             await self._ports.projections.save_marks(
                 [
@@ -154,7 +160,6 @@ class Projector:
                     for partition, until in snapshot.marks
                 ]
             )
-        self._written(snapshot)
 
     async def _warm(self, documents: Sequence[Document]) -> None:
         """Write the hot state. If Redis fails, only readers become slower."""

@@ -14,7 +14,7 @@ from application.engine.loader import Loader
 from application.engine.partition import Partition
 from application.engine.timekeeper import Timekeeper
 from application.outputs import outputs
-from application.ports import Commit, InboxLayout, InboxStart, LaneState, SetupError
+from application.ports import Commit, InboxLayout, InboxStart, LaneState, Mark, SetupError
 from domain.aggregate.position import Position, TopicPartition
 from domain.inbox import inbox_id
 
@@ -92,6 +92,7 @@ class Takeover:
         The claim comes first: from then on, the previous owner cannot append refusals there.
         """
         await self._project_inboxes(partitions, await self._claims.claim(partitions))
+        await self._keep_marks(partitions)
         positions = [
             Position(
                 lane.topic_id,
@@ -130,3 +131,10 @@ class Takeover:
         await self._ports.projections.save([hot.document(p.number) for p, hot in claimed])
         for partition, hot in claimed:
             partition.projected(hot.id, hot.version)
+
+    async def _keep_marks(self, partitions: Mapping[int, Partition]) -> None:
+        """What the last owner wrote of how far lists are stays true, and it cannot write another mark any more."""
+        marks = {mark.partition: mark.until for mark in await self._ports.projections.marks()}
+        await self._ports.projections.save_marks(
+            [Mark(p.number, p.claim, marks.get(p.number)) for p in partitions.values()]
+        )

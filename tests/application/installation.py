@@ -174,10 +174,10 @@ class Installation:
         self.engines.append(engine)
         return engine
 
-    def reader(self) -> WorkflowReader:
+    def reader(self, clock: Clock | None = None) -> WorkflowReader:
         """What the API reads with."""
         queries = MemoryWorkflowQueries(self.projections)
-        return WorkflowReader(self.log, self.projections, queries, self.get, SystemClock())
+        return WorkflowReader(self.log, self.projections, queries, self.get, clock or SystemClock())
 
     def start_workflow(self, message_id: str, workflow_id: str = "wf-1") -> None:
         """A client asks for a workflow of the definition."""

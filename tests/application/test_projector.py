@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from conveyor.times import rfc3339
@@ -13,6 +13,7 @@ from adapters.memory.projections import MemoryProjections
 from application.ports import Document, WorkflowFilter
 from infrastructure.clock import SystemClock
 from tests.application.installation import DEFINITION, Installation
+from tests.simulation.loop import drive
 from tests.waiting import eventually, until
 
 #: As many as take more than a second at the highest rate.
@@ -100,3 +101,31 @@ async def test_the_list_of_an_idle_installation_is_of_now(installation: Installa
         return page["asOf"] >= rfc3339(before - timedelta(seconds=1))
 
     assert await eventually(is_of_now)
+
+
+async def test_a_list_does_not_hide_what_a_dead_engine_left(installation: Installation) -> None:
+    """It decided something and died before its next round, so it left no mark of it."""
+    engine = installation.engine("engine", projection_interval_ms=60_000)
+    await until(lambda: is_idle(installation))
+    installation.start_workflow("late", "late")
+    await until(lambda: any(c.aggregate_id == "late" for c in installation.log.in_order()))
+    engine.task.cancel()
+    installation.engines.clear()
+    [late] = [c for c in installation.log.in_order() if c.aggregate_id == "late"]
+
+    page = await installation.reader(Later()).find(WorkflowFilter(), 10, None)
+
+    assert page["items"] == []
+    assert page["asOf"] <= late.entries[0].events[0].head.occurred_at
+
+
+class Later(SystemClock):
+    """The clock of a reader that comes when some time has passed."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=30)
+
+
+def is_idle(installation: Installation) -> bool:
+    """An engine has said that nothing waits."""
+    return [mark.until for mark in drive(installation.projections.marks())] == [None]
