@@ -24,6 +24,9 @@ from domain.aggregate.position import Position
 #: How old a list may be while engines keep up: a change waits for one round of projecting and is then written.
 _LAG = timedelta(seconds=1)
 
+#: Readers have none that could stop.
+_NO_PARTITION = -1
+
 #: Commits read at once while a page of history is filled.
 _COMMITS = 200
 
@@ -47,7 +50,7 @@ class WorkflowReader:
 
     async def get(self, workflow_id: str) -> Document | None:
         """The resource: projection plus tail of the log (PROTOCOL rule 20)."""
-        loaded = (await self._loader.load([workflow_id])).get(workflow_id)
+        loaded = (await self._loader.load({workflow_id: _NO_PARTITION})).get(workflow_id)
         return resource(loaded.hot.document(0)) if loaded is not None else None
 
     async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Document:

@@ -220,7 +220,8 @@ class Batch:
         partition.forget(draft.aggregate_id)
         await self._publication.finish()
         for _ in range(_RELOADS_MAX):
-            loaded = (await self._loader.load([draft.aggregate_id])).get(draft.aggregate_id)
+            wanted = {draft.aggregate_id: draft.partition}
+            loaded = (await self._loader.load(wanted)).get(draft.aggregate_id)
             if loaded is not None and loaded.hot.version >= draft.first_version:
                 self._keep(partition, loaded)
                 return
@@ -271,9 +272,9 @@ class Batch:
     ) -> list[Draft]:
         """Load the aggregates in one go, and confirm the absence of those that were not found (PROTOCOL rule 14)."""
         await self._publication.finish()
-        ids = [aggregate_id for _, aggregate_id in unloaded]
-        loaded = await self._loader.load(ids)
-        missing = [aggregate_id for aggregate_id in ids if aggregate_id not in loaded]
+        wanted = {aggregate_id: partition for partition, aggregate_id in unloaded}
+        loaded = await self._loader.load(wanted)
+        missing = [aggregate_id for aggregate_id in wanted if aggregate_id not in loaded]
         if missing:
             absent = await self._ports.event_log.confirm_absent(missing)
             if len(absent) < len(missing):

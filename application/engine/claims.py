@@ -57,7 +57,7 @@ class Claims:
         unclaimed: Sequence[int] = list(partitions)
         for _ in range(_ATTEMPTS_MAX):
             names = {inbox_id(number): number for number in unclaimed}
-            for name, loaded in (await self._loader.load(list(names))).items():
+            for name, loaded in (await self._loader.load(names)).items():
                 partitions[names[name]].put_back(loaded.hot)
                 tails[name] = loaded.tail
             unclaimed = await self._append([partitions[number] for number in unclaimed])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -57,10 +58,6 @@ class _Stored(NamedTuple):
     document: Document | None
     tail: Sequence[Commit]
 
-    @property
-    def partition(self) -> int:
-        return self.tail[0].partition if self.document is None else self.document["partition"]
-
     def naming_definitions(self) -> Iterator[Document]:
         if self.document is not None:
             yield self.document
@@ -83,14 +80,21 @@ class Loader:
         self._find_definition = find_definition
         self._catalog = catalog
 
-    async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
-        """The aggregates that exist. Raises Unavailable, UnreadablePartition."""
-        ids = await self._of_known_kinds(ids)
+    async def load(self, wanted: Mapping[str, int]) -> Mapping[str, Loaded]:
+        """The aggregates that exist, by id.
+
+        `wanted` maps each id to the partition for which it is read. That partition stops if the aggregate cannot be
+        read. Raises Unavailable, UnreadablePartition.
+        """
+        ids = await self._of_known_kinds(wanted)
         projected = await self._projections.load(ids)
-        documents = {
-            id_: each for id_, each in projected.items() if self._catalog.of(id_).is_whole(each)
-        }
-        versions = {id_: documents[id_]["version"] if id_ in documents else 0 for id_ in ids}
+        documents: dict[str, Document] = {}
+        versions = dict.fromkeys(ids, 0)
+        for aggregate_id, document in projected.items():
+            with _stopping(wanted, aggregate_id):
+                if self._catalog.of(aggregate_id).is_whole(document):
+                    versions[aggregate_id] = document["version"]
+                    documents[aggregate_id] = document
         tails = await self._log.read(versions)
         definitions: dict[tuple[str, int], WorkflowDefinition] = {}
         loaded: dict[str, Loaded] = {}
@@ -98,36 +102,22 @@ class Loader:
             stored = _Stored(documents.get(aggregate_id), tails.get(aggregate_id, ()))
             if stored.document is None and not stored.tail:
                 continue
-            try:
-                loaded[aggregate_id] = await self._read(aggregate_id, stored, definitions)
-            except Unavailable:
-                raise
-            # What cannot be read stops its partition, whatever the reader raises (ADR 29).
-            except Exception as fault:
-                detail = str(fault)
-                if not isinstance(fault, HistoryError):
-                    log.exception("reading failed", aggregate_id=aggregate_id)
-                    detail = (
-                        f"{type(fault).__name__}: {fault}; a newer Conveyor may have written it"
-                    )
-                raise UnreadablePartition(
-                    stored.partition, f"{aggregate_id} cannot be read: {detail}"
-                ) from fault
-        for aggregate_id in (projected.keys() - documents.keys()) & loaded.keys():
-            version = projected[aggregate_id]["version"]
-            loaded[aggregate_id] = _projected_at(loaded[aggregate_id], version)
+            with _stopping(wanted, aggregate_id):
+                found = await self._read(aggregate_id, stored, definitions)
+                if stored.document is None and aggregate_id in projected:
+                    found = _projected_at(found, projected[aggregate_id]["version"])
+                loaded[aggregate_id] = found
         return loaded
 
-    async def _of_known_kinds(self, ids: Sequence[str]) -> Sequence[str]:
+    async def _of_known_kinds(self, wanted: Mapping[str, int]) -> Sequence[str]:
         """The ids of known kinds. If an aggregate of an unknown kind exists, its partition is unreadable."""
         known: list[str] = []
-        for aggregate_id in ids:
+        for aggregate_id, partition in wanted.items():
             try:
                 self._catalog.of(aggregate_id)
             except HistoryError as fault:
-                tail = (await self._log.read({aggregate_id: 0})).get(aggregate_id)
-                if tail:
-                    raise UnreadablePartition(tail[0].partition, str(fault)) from fault
+                if await self._log.read({aggregate_id: 0}):
+                    raise UnreadablePartition(partition, str(fault)) from fault
             else:
                 known.append(aggregate_id)
         return known
@@ -163,6 +153,24 @@ class Loader:
                 " register it again: `conveyor definitions apply`"
             )
         return definition
+
+
+@contextmanager
+def _stopping(wanted: Mapping[str, int], aggregate_id: str) -> Generator[None]:
+    """Any error in the block stops the partition for which the aggregate is read."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    # What cannot be read stops its partition, whatever the reader raises (ADR 29).
+    except Exception as fault:
+        detail = str(fault)
+        if not isinstance(fault, HistoryError):
+            log.exception("reading failed", aggregate_id=aggregate_id)
+            detail = f"{type(fault).__name__}: {fault}; a newer Conveyor may have written it"
+        raise UnreadablePartition(
+            wanted[aggregate_id], f"{aggregate_id} cannot be read: {detail}"
+        ) from fault
 
 
 def _projected_at(loaded: Loaded, version: int) -> Loaded:

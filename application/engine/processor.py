@@ -150,18 +150,24 @@ class Processor:
 
     async def _begin_again(self, trouble: Unavailable) -> None:
         """Wait for the servers, then restart every partition from its committed offsets."""
-        log.warning("waiting for a server", component=trouble.component, detail=trouble.detail)
+        log.warning(
+            "beginning again at the committed offsets",
+            component=trouble.component,
+            detail=trouble.detail,
+        )
         self.health.troubles[trouble.component] = trouble.detail
         self._ports.telemetry.counted("restarts")
         await self._publication.abandon()
         await self._projector.abandon()
         self._held.reopen()
+        # An attempt that fails half-way has lost them.
+        partitions = sorted(self.partitions)
         wait = self._settings.retry_wait_seconds
         while not self._stopping:
             await self._ports.clock.sleep(wait)
             wait = min(wait * 2, self._settings.retry_wait_seconds * 16)
             try:
-                await self._ports.inbox.restart(sorted(self.partitions))
+                await self._ports.inbox.restart(partitions)
             except Unavailable as still:
                 self.health.troubles[still.component] = still.detail
                 continue
@@ -177,7 +183,7 @@ class Processor:
     async def assigned(self, lanes: Sequence[LaneState]) -> Assigned:
         """Take partitions over: publish what the last owner may not have, and load what is open (PROTOCOL rule 6).
 
-        A partition that cannot be read is stopped; the others are taken over.
+        A partition that cannot be read is stopped; it is one of these. The others are taken over.
         """
         stopped = {p: why for p, why in self._unreadable.items() if _has(lanes, p)}
         while True:

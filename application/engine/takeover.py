@@ -106,7 +106,7 @@ class Takeover:
         commits = await self._ports.event_log.since(positions)
         inboxes = {inbox_id(number) for number in partitions}
         touched = {c.aggregate_id: c.partition for c in commits if c.aggregate_id not in inboxes}
-        loaded = await self._loader.load(list(touched))
+        loaded = await self._loader.load(touched)
         tails: list[Commit] = []
         for item in loaded.values():
             tails.extend(item.tail)

@@ -74,7 +74,9 @@ class Timekeeper:
         for partition in partitions:
             missing, is_all = await self._missing(partition, until)
             if missing:
-                loaded = (await self._loader.load(missing)).values()
+                loaded = (
+                    await self._loader.load(dict.fromkeys(missing, partition.number))
+                ).values()
                 unpublished = [
                     message
                     for item in loaded

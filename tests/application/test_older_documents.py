@@ -61,7 +61,7 @@ def store() -> Store:
 
 async def test_the_state_is_read_from_the_log(store: Store) -> None:
     """And nothing is published again that the document had."""
-    loaded = (await (await store.loader()).load(["wf-1"]))["wf-1"]
+    loaded = (await (await store.loader()).load({"wf-1": 0}))["wf-1"]
 
     assert loaded.hot.state == store.saga.instance
     assert loaded.hot.projected == store.saga.instance.version
@@ -81,7 +81,7 @@ async def test_what_is_not_projected_follows(store: Store) -> None:
     later = Commit("wf-1", before + 1, 0, (Entry(cause, "/t 2", events, 1),))
     await store.log.append([later])
 
-    loaded = (await loader.load(["wf-1"]))["wf-1"]
+    loaded = (await loader.load({"wf-1": 0}))["wf-1"]
 
     assert loaded.hot.state == store.saga.instance
     assert [commit.id for commit in loaded.tail] == [later.id]

@@ -13,6 +13,7 @@ from conveyor.times import rfc3339
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
 from adapters.partitioner import partition_for
 from application.aggregates.aggregate import Catalog
@@ -20,7 +21,7 @@ from application.aggregates.catalog import CATALOG
 from application.aggregates.inbox import INBOX
 from application.aggregates.workflow import WORKFLOW
 from application.codec.internal import TIMER_DUE, read_timer, send_message, signed_with
-from application.ports import Commit, Document, Entry
+from application.ports import Commit, Document, Entry, Unavailable
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.position import Position
 from domain.values import changed
@@ -177,17 +178,64 @@ async def test_a_partition_that_cannot_be_taken_over_is_not_read(
     assert installation.decided_for("p1") == []
 
 
+#: Why its partition stops -> what a document has in place of its own, None for nothing.
+DAMAGES: Mapping[str, Mapping[str, Any]] = {
+    "TELEPORTED": {"status": "TELEPORTED"},
+    "'version'": {"version": None},
+    "'engine'": {"engine": None},
+    "SHRUNK": {"status": "SHRUNK", "partition": None},
+}
+
+
+def damage_document(installation: Installation, damage: Mapping[str, Any]) -> None:
+    document = installation.projections.documents[OLD]
+    for name, value in damage.items():
+        if value is None:
+            del document[name]
+        else:
+            document[name] = value
+
+
+@pytest.mark.parametrize("because", DAMAGES)
 async def test_a_document_that_cannot_be_read_stops_its_partition(
-    installation: Installation,
+    installation: Installation, because: str
 ) -> None:
     """A newer version may have a status, a field or a definition that this one does not."""
-    installation.projections.documents[OLD]["status"] = "TELEPORTED"
-
+    damage_document(installation, DAMAGES[because])
     engine = installation.engine("older")
+    installation.broker.append(pause("p1"))
 
-    await until(lambda: STUCK in engine.processor.ports.inbox.stopped)
-    await expect_standstill(installation, engine, "TELEPORTED")
+    await expect_standstill(installation, engine, because)
     await ended(engine)
+
+
+class Reluctant(MemoryInbox):
+    """Its first restart loses the partitions and fails; like other inboxes it restarts no others than asked for."""
+
+    has_failed = False
+
+    async def restart(self, partitions: Sequence[int]) -> None:
+        if not self.has_failed:
+            self.has_failed = True
+            await self._lose(self._open() & set(partitions))
+            raise Unavailable("kafka", "away")
+        if partitions:
+            await super().restart(partitions)
+
+
+async def test_what_is_unreadable_is_met_once(installation: Installation) -> None:
+    """Also when a server goes away before the inbox knows of it."""
+    inbox = Reluctant(installation.broker, GROUP, member="older")
+    with capture_logs() as logs:
+        engine = installation.engine("older", inbox=inbox)
+        await until(lambda: len(engine.processor.partitions) == 2)
+        await installation.log.append([teleported(installation)])
+        installation.broker.append(pause("p1"))
+
+        await expect_standstill(installation, engine, Teleported.TYPE)
+        await ended(engine)
+    assert inbox.has_failed
+    assert len(alarms(logs)) == 1
 
 
 @pytest.mark.parametrize("message", [unknown_message, unknown_aggregate])

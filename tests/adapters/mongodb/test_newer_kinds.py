@@ -20,13 +20,13 @@ async def no_definition(_name: str, _version: int) -> WorkflowDefinition | None:
 
 
 async def test_their_partition_is_named(database: Database) -> None:
-    """By the log; one that is not there at all is as absent as any other."""
+    """It is the one that asks; an aggregate that is not there at all is as absent as any other."""
     log = MongoEventLog(database)
     loader = Loader(log, MongoProjections(database), no_definition, CATALOG)
     await log.append([commit("lock:cart-1", 1, partition=3)])
 
     with pytest.raises(UnreadablePartition, match=r"lock:cart-1.*upgrade") as unreadable:
-        await loader.load(["wf-1", "lock:cart-1"])
+        await loader.load({"wf-1": 0, "lock:cart-1": 3})
 
     assert unreadable.value.partition == 3
-    assert await loader.load(["wf-1", "lock:cart-2"]) == {}
+    assert await loader.load({"wf-1": 0, "lock:cart-2": 0}) == {}

@@ -289,8 +289,8 @@ def _take_where_it_lies(received: Any, partition_of: Any, _: Any, *others: Any) 
 
 
 class _ProjectionOnly(Loader):
-    async def load(self, ids: Sequence[str]) -> Mapping[str, Loaded]:
-        documents = await self._projections.load(ids)
+    async def load(self, wanted: Mapping[str, int]) -> Mapping[str, Loaded]:
+        documents = await self._projections.load(list(wanted))
         definitions: dict[tuple[str, int], WorkflowDefinition] = {}
         return {
             key: await self._read(key, _Stored(document, ()), definitions)
