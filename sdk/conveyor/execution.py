@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Awaitable
 from datetime import datetime
@@ -112,12 +113,15 @@ def _is_outcome(raised: BaseException) -> bool:
     """Whether the handler raised it, and not a request to stop the process.
 
     `sys.exit()` in a library, or a cancelled task that the handler awaited, must not end the participant: the
-    request would end it again after each restart, or never be decided.
+    request would end it again after each restart, or never be decided. Ctrl-C comes as KeyboardInterrupt only
+    while Python's own handler of SIGINT is installed; `asyncio.run` and the event loop have others.
     """
     if isinstance(raised, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or task.cancelling() == 0
-    return not isinstance(raised, KeyboardInterrupt | GeneratorExit)
+    if isinstance(raised, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    return True
 
 
 def _call(request: Request) -> Any:
@@ -226,8 +230,8 @@ def _as_step_error(key: str, error: BaseException) -> StepError:
     """
     message = f"{type(error).__name__}: {_storable(error)}"
     match error:
-        case asyncio.CancelledError():
-            log.warning("The handler of %s was cancelled from within", key, exc_info=error)
+        case asyncio.CancelledError() | KeyboardInterrupt():
+            log.warning("The handler of %s was interrupted from within", key, exc_info=error)
             return UnknownOutcomeError("INTERRUPTED", message, "UNKNOWN")
         case TimeoutError():
             log.warning("The handler of %s timed out", key, exc_info=error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,12 +17,14 @@ from conveyor.errors import (
     TerminalError,
     UnknownOutcomeError,
 )
+from conveyor.execution import run
 from conveyor.handlers import StepContext, StepResult
 from conveyor.key_store import MemoryKeyStore
 from conveyor.keys import KeyRecord, performed
 from conveyor.memory import MemoryTransport
 from conveyor.messages import Message, Record
 from conveyor.participant import Participant
+from conveyor.requests import read_request
 from conveyor.runner import ParticipantRunner
 from conveyor.transport import Taken
 from conveyor.values import replace
@@ -249,7 +252,9 @@ class _Unreadable(Exception):
         (SystemExit(3), "INTERNAL"),
         (BaseException("odd"), "INTERNAL"),
         (BaseExceptionGroup("some", [SystemExit(3)]), "INTERNAL"),
+        (GeneratorExit(), "INTERNAL"),
         (asyncio.CancelledError(), "INTERRUPTED"),
+        (KeyboardInterrupt(), "INTERRUPTED"),
     ],
 )
 @pytest.mark.parametrize("is_plain", [True, False])
@@ -284,6 +289,23 @@ async def test_whatever_a_handler_raises_costs_its_step_only(
     assert error_data["code"][:1000] == code
     assert error_data["type"]
     assert completed.type == types.STEP_COMPLETED
+
+
+def test_ctrl_c_ends_a_participant_that_leaves_signals_to_python() -> None:
+    """There KeyboardInterrupt is the signal. The step has its claim, so it is begun again."""
+    participant = Participant("interrupted")
+
+    @participant.step("inventory-service", "reserve")
+    def reserve() -> None:  # pyright: ignore[reportUnusedFunction]
+        signal.raise_signal(signal.SIGINT)
+
+    request = read_request(Taken(step_request(), 0, 0), participant)
+    request.records = {request.key: KeyRecord(claimed=1)}
+
+    with pytest.raises(KeyboardInterrupt):
+        run(request)
+
+    assert request.records[request.key] == KeyRecord(claimed=1)
 
 
 @pytest.mark.parametrize(
