@@ -9,7 +9,8 @@ import structlog
 from conveyor import topics
 
 from adapters.kafka.cluster import Cluster
-from adapters.kafka.topics import inbox_kept_from, init_topics
+from adapters.kafka.settings import KafkaSettings
+from adapters.kafka.topics import inbox_kept_from, init_topics, names_of
 from adapters.mongodb.connection import connect
 from adapters.mongodb.definitions import MongoDefinitionRepository
 from adapters.mongodb.projections import MongoProjections
@@ -49,6 +50,8 @@ async def run_init(
         database = client[settings.mongodb.database]
         # First, so that the database of a newer release is refused before anything is changed.
         await ensure_schema(database)
+        projections = MongoProjections(database)
+        await _refuse_other_topics(kafka, await projections.layout())
         definitions = MongoDefinitionRepository(database)
         registered = _services_of(await definitions.all())
         services = {*settings.services, *_services_of(shipped_definitions()), *registered}
@@ -59,7 +62,7 @@ async def run_init(
             services=sorted(services),
         )
         kept_from = await inbox_kept_from(kafka, partitions)
-        layout = await _write_layout(MongoProjections(database), topic_ids, partitions, kept_from)
+        layout = await _write_layout(projections, topic_ids, partitions, kept_from)
         await _register_shipped(DefinitionRegistry(definitions, SystemClock()))
     finally:
         await client.close()
@@ -82,6 +85,23 @@ def _refuse_unsafe(
             f"PROFILE=production keeps {SAFE_REPLICATION} copies of every message, and this would keep {factor}"
             f" ({brokers} brokers answer): add brokers, or accept the risk with --insecure"
         )
+
+
+async def _refuse_other_topics(kafka: KafkaSettings, layout: InboxLayout | None) -> None:
+    """The database of an installation whose topics are there under other names is not taken over.
+
+    Its engines would refuse to go on. Topics that are gone were recreated, or are of another cluster.
+    """
+    if layout is None:
+        return
+    names = await names_of(kafka, layout.topic_ids.values())
+    for topic, topic_id in layout.topic_ids.items():
+        name = names.get(topic_id)
+        if name is not None and name != kafka.on_broker(topic):
+            raise SetupError(
+                f"this database belongs to the topic {name}, and these settings name {kafka.on_broker(topic)}: set"
+                " CONVEYOR_KAFKA__TOPIC_PREFIX as it was, or another CONVEYOR_MONGODB__DATABASE"
+            )
 
 
 def _services_of(documents: Iterable[Document]) -> set[str]:

@@ -6,7 +6,7 @@ Properties that a guarantee depends on are also set on existing topics. The rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import TopicPartition as Place
@@ -88,6 +88,18 @@ async def inbox_kept_from(settings: KafkaSettings, partitions: int) -> Mapping[T
     places = [Place(name, number) for name in names for number in range(partitions)]
     found = await asyncio.to_thread(Cluster(settings).log_starts, places)
     return {TopicPartition(names[name], number): offset for (name, number), offset in found.items()}
+
+
+async def names_of(settings: KafkaSettings, ids: Collection[str]) -> Mapping[str, str]:
+    """Topic id -> the broker's name of that topic, of those that exist. Raises `Unavailable`."""
+
+    def ask() -> dict[str, str]:
+        cluster = Cluster(settings)
+        topics = cluster.topics()
+        found = cluster.layouts(topics) if topics else {}
+        return {layout.id: name for name, layout in found.items() if layout.id in ids}
+
+    return await asyncio.to_thread(ask)
 
 
 async def describe(settings: KafkaSettings) -> Mapping[str, TopicLayout]:

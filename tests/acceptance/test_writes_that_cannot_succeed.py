@@ -116,6 +116,23 @@ def test_init_creates_the_topics_of_every_definition(site: Site) -> None:
     assert exists(site, REQUESTS)
 
 
+def test_init_does_not_take_the_database_of_other_topics(site: Site) -> None:
+    """Nothing is changed, and the engines of the topics go on."""
+    other = f"other-{site.prefix}"
+    settings = {**site.settings, "CONVEYOR_KAFKA__TOPIC_PREFIX": other}
+    before = site.database["inbox_positions"].find_one({"_id": "layout"})
+    assert before
+
+    done = run("init", "--partitions", "4", folder=site.folder, settings=settings)
+
+    assert done.returncode == 2, done.stderr
+    assert f"{site.prefix}{COMMANDS}" in done.stderr
+    assert "CONVEYOR_KAFKA__TOPIC_PREFIX" in done.stderr
+    assert site.database["inbox_positions"].find_one({"_id": "layout"}) == before
+    admin = AdminClient({"bootstrap.servers": site.kafka, "log_level": 0})
+    assert not [name for name in admin.list_topics(timeout=30).topics if name.startswith(other)]
+
+
 def write_compressed(site: Site, value: bytes) -> None:
     producer = Producer(
         {
