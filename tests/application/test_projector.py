@@ -10,7 +10,7 @@ import pytest
 from conveyor.times import rfc3339
 
 from adapters.memory.projections import MemoryProjections
-from application.ports import Document, WorkflowFilter
+from application.ports import Document, Unavailable, WorkflowFilter
 from infrastructure.clock import SystemClock
 from tests.application.installation import DEFINITION, Installation
 from tests.simulation.loop import drive
@@ -26,9 +26,13 @@ class Rounds(MemoryProjections):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[tuple[float, int]] = []
+        #: No workflow can be written.
+        self.is_full = False
 
     async def save(self, documents: Sequence[Document]) -> None:
         workflows = [document for document in documents if "status" in document]
+        if workflows and self.is_full:
+            raise Unavailable("eventStore", "no space left")
         self.written.append((asyncio.get_running_loop().time(), len(workflows)))
         await super().save(documents)
 
@@ -117,6 +121,23 @@ async def test_a_list_does_not_hide_what_a_dead_engine_left(installation: Instal
 
     assert page["items"] == []
     assert page["asOf"] <= late.entries[0].events[0].head.occurred_at
+
+
+async def test_a_list_does_not_hide_what_cannot_be_written(installation: Installation) -> None:
+    """The log has it, and the engine begins again and again."""
+    rounds = installation.projections
+    assert isinstance(rounds, Rounds)
+    rounds.is_full = True
+    engine = installation.engine("engine")
+    installation.start_workflow("late", "late")
+    await until(lambda: engine.telemetry.counts.get("restarts", 0) > 2)
+    [late] = [c for c in installation.log.in_order() if c.aggregate_id == "late"]
+
+    page = await installation.reader(Later()).find(WorkflowFilter(), 10, None)
+
+    assert page["items"] == []
+    assert page["asOf"] <= late.entries[0].events[0].head.occurred_at
+    rounds.is_full = False
 
 
 class Later(SystemClock):
