@@ -32,7 +32,7 @@ class KeyState(StrEnum):
     NONE = "none"
     #: The effect is there. With a `failure`, its output cannot be used.
     PERFORMED = "performed"
-    #: Attempts up to `attempt` had no effect and never will.
+    #: Attempts up to `attempt` had no effect and never will. Those up to `claimed` may have had one.
     FAILED = "failed"
     #: There is no effect and never will be.
     SEALED = "sealed"
@@ -55,7 +55,7 @@ SEALED = Failure(
     "SEALED", "The step was sealed; it is never performed under this key", "SEALED", False
 )
 LOST_CLAIM = Failure(
-    "LOST_CLAIM", "The process that began this step died; its outcome is unknown", "UNKNOWN", False
+    "LOST_CLAIM", "This attempt was begun and nobody knows how it ended", "UNKNOWN", False
 )
 
 
@@ -70,7 +70,7 @@ class KeyRecord(Value):
     execution_time_ms: int = 0
     #: Of the highest failed attempt, or why the output of a performed step cannot be used.
     failure: Failure | None = None
-    #: The attempt that was begun but not resolved; 0: none.
+    #: The highest attempt that was begun but not resolved; 0: none.
     claimed: int = 0
     #: The data of that attempt's request, if its handler ended without knowing the outcome.
     request: bytes | None = None
@@ -112,7 +112,9 @@ def on_request(
     if state is KeyState.PERFORMED or state is KeyState.SEALED:
         return Decision(Action.ANSWER, record)
     if state is KeyState.FAILED and attempt <= record.attempt:
-        return Decision(Action.ANSWER, record)
+        # A later attempt failed for certain. Those up to the claim may have had their effect all the same.
+        is_open = attempt <= record.claimed
+        return Decision(Action.ANSWER_UNKNOWN if is_open else Action.ANSWER, record)
     if record.claimed:
         # It was begun: "expired before it was begun" would be a false promise.
         action = Action.RUN if on_lost_claim == "run" else Action.ANSWER_UNKNOWN

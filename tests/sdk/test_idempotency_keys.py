@@ -19,7 +19,7 @@ from conveyor.keys import (
     unknown,
 )
 from conveyor.values import replace
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -70,7 +70,9 @@ def test_final_states_answer_every_request(
         (FAILED_TWICE, 2, False, Action.ANSWER),
         (FAILED_TWICE, 2, True, Action.ANSWER),
         (FAILED_TWICE, 3, False, Action.RUN),
-        (replace(FAILED_TWICE, claimed=3), 2, True, Action.ANSWER),
+        (replace(FAILED_TWICE, claimed=1), 2, True, Action.ANSWER),
+        (replace(FAILED_TWICE, claimed=1), 1, True, Action.ANSWER_UNKNOWN),
+        (replace(FAILED_TWICE, claimed=3), 2, True, Action.ANSWER_UNKNOWN),
         (replace(FAILED_TWICE, claimed=3), 3, True, Action.RUN),
         (replace(NOTHING, claimed=1), 1, False, Action.RUN),
         (replace(NOTHING, claimed=1), 1, True, Action.RUN),
@@ -78,7 +80,10 @@ def test_final_states_answer_every_request(
     ],
 )
 def test_open_states(record: KeyRecord, attempt: int, expired: bool, action: Action) -> None:
-    """Only an attempt above the highest failed one runs; a begun one runs again even when late."""
+    """Only an attempt above the highest failed one runs; a begun one runs again even when late.
+
+    A failure after a claim says nothing about the attempts up to the claim (rule 3).
+    """
     decision = on_request(record, attempt, expired=expired, on_lost_claim="run")
 
     assert decision == (action, record)
@@ -200,8 +205,22 @@ class OneKey(RuleBasedStateMachine):
             assert attempt not in self.promised
             assert not self.sealed
             self.running = attempt
-        else:
+        elif action is Action.ANSWER:
             self.check_answer(attempt)
+
+    @precondition(lambda self: self.running is not None)
+    @rule()
+    def busy(self) -> None:
+        """The handler did nothing and knows nothing of an earlier attempt, as when a connection is refused."""
+        assert self.running is not None
+        attempt, self.running = self.running, None
+        claimed = self.record.claimed
+        if claimed >= attempt:
+            return
+        self.record = failed(attempt, OUT_OF_STOCK)
+        if claimed:
+            self.record = unknown(self.record, claimed)
+        self.check_answer(attempt)
 
     @precondition(lambda self: self.running is not None)
     @rule(outcome=st.sampled_from(["success", "failure", "unknown", "unknown-done"]))
@@ -217,7 +236,7 @@ class OneKey(RuleBasedStateMachine):
             self.check_answer(attempt)
         else:
             self.effect = attempt if outcome == "unknown-done" else None
-            self.record = unknown(self.record, attempt)
+            self.record = unknown(self.record, max(attempt, self.record.claimed))
 
     @precondition(lambda self: self.running is not None)
     @rule(done=st.booleans())
@@ -225,7 +244,7 @@ class OneKey(RuleBasedStateMachine):
         assert self.running is not None
         if done and self.effect is None:
             self.effect = self.running
-        self.record = replace(self.record, claimed=self.running)
+        self.record = replace(self.record, claimed=max(self.running, self.record.claimed))
         self.running = None
 
     @precondition(lambda self: self.running is None)
@@ -247,11 +266,14 @@ class OneKey(RuleBasedStateMachine):
             case KeyState.SEALED:
                 assert self.sealed
             case KeyState.FAILED:
-                assert self.effect is None or self.effect > self.record.attempt
-                assert attempt <= self.record.attempt
-                self.promised.update(range(1, attempt + 1))
+                assert self.record.claimed < attempt <= self.record.attempt
+                self.promised.update(range(self.record.claimed + 1, attempt + 1))
             case KeyState.NONE:
                 raise AssertionError("an answer without knowledge")
+
+    @invariant()
+    def a_promise_holds(self) -> None:
+        assert self.effect not in self.promised
 
     @invariant()
     def a_seal_holds(self) -> None:
@@ -259,3 +281,4 @@ class OneKey(RuleBasedStateMachine):
 
 
 TestOneKey = OneKey.TestCase
+TestOneKey.settings = settings(max_examples=500, deadline=None)

@@ -381,19 +381,25 @@ async def test_a_seal_waits_while_the_outcome_stays_unknown(
 async def test_an_attempt_that_did_nothing_settles_no_earlier_one(
     stock: Stock, transport: MemoryTransport, keys: MemoryKeyStore
 ) -> None:
-    """After a time-out and a refused connection the effect may be there, and a seal finds it."""
+    """After a time-out and a refused connection the effect may be there, and a seal finds it.
+
+    A copy of the first attempt that comes behind the second must not promise anything either.
+    """
     stock.errors = [TimeoutError(), ConnectionRefusedError()]
     async with running(stock.participant, transport, keys):
-        _, refused, copy, sealed = await replies_to(
+        _, refused, copy, late_copy, sealed = await replies_to(
             transport,
             step_request(),
             step_request(attempt=2),
             step_request(attempt=2),
+            step_request(),
             seal_request(),
         )
 
     assert refused.data == copy.data
     assert "outcomeUnknown" not in data_of(refused)["error"]
+    assert data_of(late_copy)["attempt"] == 1
+    assert data_of(late_copy)["error"]["type"] == "UNKNOWN"
     assert data_of(sealed)["performed"]
     assert [context.recovered for context in stock.reserved] == [True]
 
