@@ -92,10 +92,13 @@ class Partition:
             watcher.put(hot)
 
     def put_back(self, hot: Hot) -> None:
-        """Keep an aggregate that was read from the stores, and project soon what its projection lacks."""
+        """Keep an aggregate that was read from the stores, and project in the next round what its projection lacks.
+
+        Its changes may be older than the last round, even if it was forgotten since.
+        """
         self.put(hot)
         if hot.version > hot.projected:
-            self.changed(hot.id)
+            self.aging.add(hot.id)
 
     def projected(self, aggregate_id: str, version: int) -> None:
         """The projection has this version. A finished aggregate then leaves the memory."""

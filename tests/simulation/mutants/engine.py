@@ -236,7 +236,7 @@ def _first(first: datetime, _: datetime) -> datetime:
 def _put_back_unarmed(partition: Partition, hot: Hot) -> None:
     partition.states[hot.id] = hot
     if hot.version > hot.projected:
-        partition.changed(hot.id)
+        partition.aging.add(hot.id)
 
 
 def _keep_nothing(_: Partition, __: int) -> None:
