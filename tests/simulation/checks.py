@@ -24,6 +24,7 @@ from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.simulation.definitions import SHELF
 from tests.simulation.effects import Effect
+from tests.simulation.loop import drive
 from tests.simulation.watch import is_claim, is_workflow
 from tests.simulation.workload import UNREADABLE, UNSTORABLE, garbage
 from tests.simulation.world import World
@@ -292,6 +293,18 @@ def _hot_states(ledger: Ledger) -> Iterator[str]:
             yield f"{workflow_id}: the hot state is not the fold of the log"
 
 
+def _lists(ledger: Ledger) -> Iterator[str]:
+    """Nothing waits any more, so lists are as of now, unless the claim of a late engine holds them back (ADR 8)."""
+    claims = {
+        number: partition.claim
+        for engine in ledger.world.engines
+        for number, partition in engine.processor.partitions.items()
+    }
+    for mark in drive(ledger.world.projections.marks()):
+        if mark.until is not None and mark.claim == claims.get(mark.partition):
+            yield f"lists are as of {mark.until:%H:%M:%S.%f}, and partition {mark.partition} is idle"
+
+
 # -- what is no use ------------------------------------------------------------------------------
 
 
@@ -330,6 +343,7 @@ _CHECKS = (
     _projections,
     _memories,
     _hot_states,
+    _lists,
     _dead_letters,
 )
 

@@ -89,13 +89,17 @@ class Weather:
 class Network:
     """Carries the calls of all processes."""
 
-    def __init__(self, chances: Chances, weather: Weather, trace: Trace) -> None:
+    def __init__(
+        self, chances: Chances, weather: Weather, trace: Trace, of: str | None = None
+    ) -> None:
+        """`of`: those whose calls are not to disturb the dice of the others."""
+        self._suffix = "" if of is None else f" {of}"
         self.chances = chances
         self.weather = weather
         self.trace = trace
         #: Requests on their way.
         self.in_flight = 0
-        self.dice = chances.stream("network")
+        self.dice = chances.stream(f"network{self._suffix}")
 
     def latency(self) -> float:
         return 0.0001 + self.dice.random() * self.weather.latency
@@ -119,7 +123,8 @@ class Network:
         await asyncio.sleep(self.latency())
         if (
             self.is_away(component)
-            or self.chances.one_of(_READS_FAIL, self.weather.failing, "reads") is not None
+            or self.chances.one_of(_READS_FAIL, self.weather.failing, f"reads{self._suffix}")
+            is not None
         ):
             await self._wait(process, self.latency())
             raise self._unavailable(process, component, "read")
@@ -138,7 +143,7 @@ class Network:
         await process.checkpoint()
         fate = Kind.OUTAGE if self.is_away(component) else None
         if fate is None:
-            fate = self.chances.one_of(_WRITES_FAIL, self.weather.failing, "writes")
+            fate = self.chances.one_of(_WRITES_FAIL, self.weather.failing, f"writes{self._suffix}")
         delay = self.latency()
         if fate is Kind.OUTAGE or fate is Kind.CALL_LOST:
             await self._wait(process, delay)

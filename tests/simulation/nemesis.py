@@ -76,6 +76,7 @@ def _clock_jumps(world: World) -> None:
     each = world.dice.choice(processes)
     seconds = world.dice.choice((-6.0, -1.5, 1.5, 6.0))
     each.clock.skew = timedelta(seconds=seconds)
+    world.watch.clock_is_off(each.process.name, each.clock.skew)
     world.trace.note(each.process.name, f"its clock is off by {seconds} s from now on")
 
 

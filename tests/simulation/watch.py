@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from conveyor import topics
 from conveyor.messages import Record
@@ -19,7 +19,7 @@ from application.codec.events import restore
 from application.codec.instances import from_document
 from application.codec.internal import TIMER_DUE, TIMER_SOURCE, signed_with, timer_message
 from application.outputs import entry_outputs, outputs
-from application.ports import Commit, DefinitionOf, Document, Entry
+from application.ports import Commit, DefinitionOf, Document, Entry, Mark
 from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.aggregate.ids import StepKey
 from domain.definition.definition import WorkflowDefinition
@@ -43,6 +43,7 @@ from domain.workflow.incident import IncidentCode
 from domain.workflow.instance import WorkflowInstance
 from domain.workflow.status import StepStatus, WorkflowStatus
 from domain.workflow.timers import timers_of
+from tests.simulation.clock import virtual_now
 from tests.simulation.effects import Effect
 from tests.simulation.trace import Trace
 
@@ -71,6 +72,10 @@ class Bounds:
     bytes: int = 1_000_000
 
 
+#: How soon an engine knows what was written late: the message that caused it comes again.
+_NOTICED_WITHIN = timedelta(seconds=3)
+
+
 class Watch:
     """One run's step checks; `violations` are sentences."""
 
@@ -94,6 +99,12 @@ class Watch:
         self._states: dict[str, dict[int, WorkflowInstance]] = defaultdict(dict)
         #: Aggregate -> the version that the log has.
         self.versions: dict[str, int] = {}
+        #: Workflow id -> when it got each of its versions, by the right time.
+        self._came: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
+        #: Partition -> how far its lists are, as was said last.
+        self._marks: dict[int, datetime | None] = {}
+        #: Process -> how far its clock was ahead at most.
+        self._ahead: dict[str, timedelta] = defaultdict(timedelta)
         #: Workflow id -> the highest position applied per lane, as the log says.
         self._applied: dict[str, dict[tuple[str, int], tuple[int, int]]] = defaultdict(dict)
         self._applied_at: dict[tuple[str, int], dict[tuple[str, int], tuple[int, int]]] = {}
@@ -148,6 +159,7 @@ class Watch:
                 self._entered(workflow_id, entry, is_inbox)
         if is_workflow(workflow_id):
             self._states[workflow_id][commit.last_version] = self.instances[workflow_id]
+            self._came[workflow_id].append((virtual_now(), commit.last_version))
             self._applied_at[workflow_id, commit.last_version] = dict(self._applied[workflow_id])
         expected = self._expected[workflow_id]
         for message in outputs(commit, self._sign):
@@ -502,6 +514,43 @@ class Watch:
         self.checks += 1
         if shown < answered:
             self.wrong(f"{workflow_id} was answered at version {answered} and then read at {shown}")
+
+    def clock_is_off(self, process: str, skew: timedelta) -> None:
+        """From now on."""
+        self._ahead[process] = max(self._ahead[process], skew)
+
+    def marked(self, process: str, mark: Mark) -> None:
+        """What an engine says of its lists is true by its clock, as far as it knows the log.
+
+        It does not know what an engine before it, or an earlier call of its own, writes late (ADR 8).
+        """
+        self._marks[mark.partition], before = mark.until, self._marks.get(mark.partition)
+        if mark.until is None or mark.until == before:
+            return  # readers ask the log; a new owner repeats the mark of the last one
+        by_then = mark.until - self._ahead[process]
+        for workflow_id, known in self.held[process]().get(mark.partition, {}).items():
+            if workflow_id in self._came:
+                shown = self._projected[workflow_id]
+                self._shows(f"{process} says that lists show", by_then, workflow_id, shown, known)
+
+    def listed(self, as_of: datetime, shown: Mapping[str, int]) -> None:
+        """A list shows what was decided before the time that it names (ADR 8), by the clocks of the engines."""
+        by_then = as_of - max(self._ahead.values()) - _NOTICED_WITHIN
+        for workflow_id, version in self.versions.items():
+            if workflow_id in self._came:
+                self._shows(
+                    "a list shows", by_then, workflow_id, shown.get(workflow_id, 0), version
+                )
+
+    def _shows(self, who: str, by_then: datetime, workflow_id: str, shown: int, known: int) -> None:
+        self.checks += 1
+        came = self._came[workflow_id]
+        before = [version for at, version in came if at < by_then and version <= known]
+        if before and shown < before[-1]:
+            self.wrong(
+                f"{who} {workflow_id} version {shown}, as of {by_then:%H:%M:%S.%f};"
+                f" it was at {before[-1]} by then"
+            )
 
 
 def is_workflow(aggregate_id: str) -> bool:

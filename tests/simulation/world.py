@@ -197,9 +197,10 @@ class World:
         process = Process(f"{kind}-{self._names}")
         skew = timedelta(seconds=self.dice.choice(skews))
         self.trace.note(process.name, f"starts, clock off by {skew.total_seconds()} s")
+        self.watch.clock_is_off(process.name, skew)
         return process, SimulatedClock(process, self.network.weather, skew)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         task.add_done_callback(self._ended)
         return task
@@ -239,7 +240,7 @@ class World:
         )
         watch.decided[process.name] = partial(_replies_decided, processor)
         watch.held[process.name] = partial(_held, processor)
-        engine = Engine(process, clock, processor, self._run(processor.run()))
+        engine = Engine(process, clock, processor, self.run(processor.run()))
         self.engines.append(engine)
         return engine
 
@@ -266,7 +267,7 @@ class World:
             instance=process.name,
             now=clock.now,
         )
-        worker = Worker(process, clock, name, self._run(runner.run()))
+        worker = Worker(process, clock, name, self.run(runner.run()))
         self.workers.append(worker)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -174,6 +174,24 @@ async def _warm_nothing(_: Projector, __: Sequence[Document]) -> None:
     """Fast readers are shown nothing."""
 
 
+_write = Projector._write
+
+
+async def _write_marks_first(of: Projector, snapshot: projector._Snapshot) -> None:
+    await of._say_how_far(snapshot)
+    await _write(of, snapshot)
+
+
+def _complete_until_the_round(_: Partition, now: datetime) -> datetime:
+    """What changed since the last round is in the next one only."""
+    return now - timedelta(milliseconds=1)
+
+
+async def _nothing_behind_the_start(of: queries.WorkflowReader) -> datetime:
+    behind = [mark.until for mark in await of._projections.marks() if mark.until is not None]
+    return min([of._clock.now() - queries._LAG, *behind])
+
+
 _take_over = Takeover.take_over
 
 
@@ -427,6 +445,24 @@ MUTANTS = (
         12,
         "states are projected and not shown to fast readers",
         (Projector, "_warm", _warm_nothing),
+    ),
+    patched(
+        "marks-before-documents",
+        12,
+        "readers are told how far lists are before it is written",
+        (Projector, "_write", _write_marks_first),
+    ),
+    patched(
+        "marks-of-the-round",
+        12,
+        "lists are said to have what changed since the last round of projecting, too",
+        (Partition, "complete_until", _complete_until_the_round),
+    ),
+    patched(
+        "lists-without-the-log",
+        12,
+        "of a partition that has nothing to do, readers do not look for what follows its start in the log",
+        (queries.WorkflowReader, "_as_of", _nothing_behind_the_start),
     ),
     patched(
         "caches-outlive-assignment",
