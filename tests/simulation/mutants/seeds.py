@@ -57,7 +57,7 @@ SEEDS: dict[str, tuple[int, ...]] = {
     "load-without-tail": (0,),
     "marks-before-documents": (0,),
     "marks-of-the-round": (0,),
-    "offsets-before-projection": (0,),
+    "offsets-before-projection": (6,),
     "projected-before-published": (137,),
     "projection-overwritten-by-older": (13,),
     "time-outs-before-replies": (0,),
