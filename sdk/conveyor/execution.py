@@ -32,6 +32,7 @@ from conveyor.keys import (
     unknown,
 )
 from conveyor.requests import Request
+from conveyor.values import replace
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ def _seal(request: Request, on_lost_claim: OnLostClaim) -> bool:
     request.records[request.key] = record
     if action is Action.RUN and record.request is not None:
         request.attempt = record.claimed
-        request.repeats = msgspec.json.decode(record.request, type=StepRequest)
+        # The kept request may be of a later attempt, which did nothing for certain.
+        repeats = msgspec.json.decode(record.request, type=StepRequest)
+        request.repeats = replace(repeats, attempt=record.claimed)
         return True
     if action is Action.WITHHOLD:
         _withhold(request)

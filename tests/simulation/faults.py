@@ -99,6 +99,8 @@ class Network:
         self.trace = trace
         #: Requests on their way.
         self.in_flight = 0
+        #: What the server does at this moment, its caller gave up long ago.
+        self.is_late = False
         self.dice = chances.stream(f"network{self._suffix}")
 
     def latency(self) -> float:
@@ -151,7 +153,9 @@ class Network:
         landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def land() -> None:
+            self.is_late = fate is Kind.CALL_LATE
             result = act(fate is Kind.PARTLY_WRITTEN)
+            self.is_late = False
             if not landed.done():
                 landed.set_result(result)
 

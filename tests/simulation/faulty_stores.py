@@ -36,9 +36,14 @@ class ReplicatedLog:
         self._waiting: dict[str, asyncio.Future[bool]] = {}
 
     def append(
-        self, commits: Sequence[Commit]
+        self, commits: Sequence[Commit], *, is_late: bool
     ) -> tuple[Sequence[bool], list[asyncio.Future[bool]]]:
-        """As the port says, and what tells of those that are not safe yet: a majority has it, or nobody."""
+        """As the port says, and what tells of those that are not safe yet: a majority has it, or nobody.
+
+        `is_late`: their engine has given up on them.
+        """
+        if is_late:
+            self._watch.late.update(commit.id for commit in commits)
         written = drive(self.stored.append(commits))
         waiting: list[asyncio.Future[bool]] = []
         for commit in self._new():
@@ -118,7 +123,7 @@ class FaultyEventLog:
         def act(partly: bool) -> tuple[Sequence[bool], list[asyncio.Future[bool]]]:
             dice = self._network.dice
             arriving = [c for c in commits if dice.random() < 0.5] if partly else commits
-            answer = self._log.append(arriving)
+            answer = self._log.append(arriving, is_late=self._network.is_late)
             for commit, is_written in zip(arriving, answer[0], strict=True):
                 self._note(commit, is_written)
             return answer

@@ -99,7 +99,9 @@ class Watch:
         self._states: dict[str, dict[int, WorkflowInstance]] = defaultdict(dict)
         #: Aggregate -> the version that the log has.
         self.versions: dict[str, int] = {}
-        #: Workflow id -> when it got each of its versions, by the right time.
+        #: Ids of commits that arrived after their engine had given up on them.
+        self.late: set[str] = set()
+        #: Workflow id -> when it got each of its versions, by the right time, without late ones.
         self._came: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
         #: Partition -> how far its lists are, as was said last.
         self._marks: dict[int, datetime | None] = {}
@@ -159,7 +161,8 @@ class Watch:
                 self._entered(workflow_id, entry, is_inbox)
         if is_workflow(workflow_id):
             self._states[workflow_id][commit.last_version] = self.instances[workflow_id]
-            self._came[workflow_id].append((virtual_now(), commit.last_version))
+            if commit.id not in self.late:
+                self._came[workflow_id].append((virtual_now(), commit.last_version))
             self._applied_at[workflow_id, commit.last_version] = dict(self._applied[workflow_id])
         expected = self._expected[workflow_id]
         for message in outputs(commit, self._sign):
