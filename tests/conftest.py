@@ -8,6 +8,7 @@ engine has the images, else it is a local process. A test that needs one is neve
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,11 @@ settings.register_profile(
     "fresh", max_examples=500, deadline=None, derandomize=False, print_blob=True
 )
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
+
+
+def pytest_sessionstart() -> None:
+    """Let Ctrl-C interrupt. A shell that starts the tests in the background has it ignored, for children too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,12 +16,11 @@ import orjson
 from conveyor.cloudevents import encode
 from conveyor.dead_letters import dead_letter
 from conveyor.errors import ServerUnavailableError
-from conveyor.keys import KeyRecord, dumps, loads
+from conveyor.keys import KeyRecord, abandoned, dumps, loads
 from conveyor.messages import MalformedEvent, Message, Record
 from conveyor.times import rfc3339
 from conveyor.topics import step_requests
 from conveyor.transport import Taken
-from conveyor.values import replace
 
 from adapters.sqlite.batches import as_message
 from adapters.sqlite.projections import load_offsets, save_offsets
@@ -76,7 +75,7 @@ class ParticipantSession:
         records: dict[str, KeyRecord] = {}
         for key, text, attempt in await self.store.by_keys(_LOAD, wanted):
             record = _NO_RECORD if text is None else loads(text)
-            records[key] = record if attempt is None else replace(record, claimed=attempt)
+            records[key] = record if attempt is None else abandoned(record, attempt)
         for newer in (self._submitted, self._saved):
             records.update({key: newer[key] for key in keys if key in newer})
         return records

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from conveyor.keys import KeyRecord
-from conveyor.values import replace
+from conveyor.keys import KeyRecord, abandoned
 
 
 class KeyStore(Protocol):
@@ -61,7 +60,7 @@ class MemoryKeyStore:
         """As if the process had died: held keys become unresolved claims."""
         for key, attempt in self._held.items():
             record = self._records.get(key, _NONE)
-            self._records[key] = replace(record, claimed=attempt or record.claimed)
+            self._records[key] = abandoned(record, attempt)
         self._held.clear()
 
 

@@ -195,6 +195,16 @@ def failed(attempt: int, failure: Failure) -> KeyRecord:
     return KeyRecord(state=KeyState.FAILED, attempt=attempt, failure=failure)
 
 
+def abandoned(record: KeyRecord, attempt: int) -> KeyRecord:
+    """The record of a key that a process held for this attempt when it died.
+
+    If the attempt is known to have failed, that process could only repeat the reply: it began nothing.
+    """
+    if record.state is KeyState.FAILED and attempt <= record.attempt:
+        return record
+    return replace(record, claimed=max(record.claimed, attempt))
+
+
 def unknown(record: KeyRecord, attempt: int, request: bytes | None = None) -> KeyRecord:
     """The record after an attempt whose outcome is unknown."""
     return replace(record, claimed=attempt, request=request)

@@ -22,8 +22,7 @@ from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from conveyor.errors import ServerUnavailableError
-from conveyor.keys import KeyRecord, dumps, loads
-from conveyor.values import replace
+from conveyor.keys import KeyRecord, abandoned, dumps, loads
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +188,4 @@ def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
 def _record(answer: bytes) -> KeyRecord:
     lost, _, document = answer.partition(b"|")
     record = loads(document) if document else KeyRecord()
-    if lost == b"0":
-        return record
-    return replace(record, claimed=max(record.claimed, int(lost)))
+    return abandoned(record, int(lost))

@@ -9,6 +9,7 @@ from conveyor.keys import (
     Failure,
     KeyRecord,
     KeyState,
+    abandoned,
     dumps,
     failed,
     loads,
@@ -98,6 +99,24 @@ def test_expired_is_recorded_as_a_failure(record: KeyRecord) -> None:
     assert on_request(decision.record, 3, expired=False, on_lost_claim="run").action is (
         Action.ANSWER
     )
+
+
+@pytest.mark.parametrize(
+    ("record", "attempt", "claimed"),
+    [
+        (NOTHING, 1, 1),
+        (FAILED_TWICE, 1, 0),
+        (FAILED_TWICE, 2, 0),
+        (FAILED_TWICE, 3, 3),
+        (replace(FAILED_TWICE, claimed=1), 2, 1),
+        (replace(NOTHING, claimed=3), 2, 3),
+    ],
+)
+def test_a_dead_holder_began_nothing_that_had_failed(
+    record: KeyRecord, attempt: int, claimed: int
+) -> None:
+    """Else a seal would run an attempt of which the engine knows that it never will be performed (rule 3)."""
+    assert abandoned(record, attempt) == replace(record, claimed=claimed)
 
 
 @pytest.mark.parametrize("expired", [False, True])
@@ -244,8 +263,20 @@ class OneKey(RuleBasedStateMachine):
         assert self.running is not None
         if done and self.effect is None:
             self.effect = self.running
-        self.record = replace(self.record, claimed=max(self.running, self.record.claimed))
+        self.record = abandoned(self.record, self.running)
         self.running = None
+
+    @precondition(lambda self: self.running is None)
+    @rule(attempt=st.integers(1, 4))
+    def crash_with_an_answer(self, attempt: int) -> None:
+        """A process dies with the key held for a request that it would only have answered."""
+        if (
+            on_request(self.record, attempt, expired=False, on_lost_claim="run").action
+            is Action.RUN
+        ):
+            return
+        before, self.record = self.record, abandoned(self.record, attempt)
+        assert before.state is not KeyState.FAILED or self.record == before
 
     @precondition(lambda self: self.running is None)
     @rule()

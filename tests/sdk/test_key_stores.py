@@ -90,19 +90,21 @@ class TestTwoProcesses:
         self, first: RedisKeyStore, second: RedisKeyStore
     ) -> None:
         """After the lease another process gets the key, and learns what was begun under it."""
-        key, seal = new_key(), new_key()
-        await first.open({key: 1})
-        await first.save({key: failed(1, Failure("X", "", "INTERNAL", retryable=True))})
-        await first.open({key: 2, seal: 0})
+        key, copy, seal = new_key(), new_key(), new_key()
+        failure = failed(1, Failure("X", "", "INTERNAL", retryable=True))
+        await first.open({key: 1, copy: 1})
+        await first.save({key: failure, copy: failure})
+        await first.open({key: 2, copy: 1, seal: 0})
         await first.close()
 
         opened: dict[str, KeyRecord] = {}
         async with asyncio.timeout(30):
-            while len(opened) < 2:
-                opened |= await second.open({key: 3, seal: 0})
+            while len(opened) < 3:
+                opened |= await second.open({key: 3, copy: 1, seal: 0})
 
         assert opened[key].claimed == 2
         assert (opened[key].state, opened[key].attempt) == (KeyState.FAILED, 1)
+        assert opened[copy] == failure
         assert opened[seal] == KeyRecord()
 
     async def test_a_claim_is_lost_only_once_resolved(

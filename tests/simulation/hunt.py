@@ -15,7 +15,7 @@ from tests.simulation.mutants.table import row, write_rows, write_seeds
 from tests.simulation.simulation import simulate
 
 #: Seeds that are looked through at most.
-SEEDS_MAX = 2000
+SEEDS_MAX = 4000
 _SECONDS_BETWEEN_WORDS = 30.0
 
 

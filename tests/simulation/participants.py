@@ -21,7 +21,7 @@ from conveyor.errors import (
     UnknownOutcomeError,
 )
 from conveyor.handlers import StepContext
-from conveyor.keys import UNDO_SUFFIX, VERIFY_SUFFIX, KeyRecord, KeyState, performed
+from conveyor.keys import UNDO_SUFFIX, VERIFY_SUFFIX, KeyRecord, KeyState, abandoned, performed
 from conveyor.messages import Message, Record
 from conveyor.participant import Participant
 from conveyor.transport import Taken
@@ -120,7 +120,7 @@ class FaultyKeyStore:
         if holder is not None and self._shared.is_held(holder, self._process):
             return None
         if holder is not None and holder.process is not self._process:
-            record = replace(record, claimed=holder.attempt or record.claimed)
+            record = abandoned(record, holder.attempt)
             self._shared.records[key] = record
         hold = _Hold(self._process, attempt, until=_now() + LEASE_SECONDS)
         self._held[key] = self._shared.holds[key] = hold

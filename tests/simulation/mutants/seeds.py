@@ -41,7 +41,7 @@ SEEDS: dict[str, tuple[int, ...]] = {
     "old-refusals-not-looked-up": (22,),
     "positions-not-compared": (0,),
     "refusals-not-recorded": (0,),
-    "takeover-does-not-claim": (106,),
+    "takeover-does-not-claim": (2254,),
     "old-ids-not-looked-up": (5,),
     "old-ids-told-by-time": (8,),
     "attempts-restart": (1,),
