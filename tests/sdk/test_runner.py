@@ -302,8 +302,13 @@ def test_ctrl_c_ends_a_participant_that_leaves_signals_to_python() -> None:
     request = read_request(Taken(step_request(), 0, 0), participant)
     request.records = {request.key: KeyRecord(claimed=1)}
 
-    with pytest.raises(KeyboardInterrupt):
-        run(request)
+    # Other tests of this process may have left another handler.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(request)
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
     assert request.records[request.key] == KeyRecord(claimed=1)
 
