@@ -165,9 +165,7 @@ def test_the_engine_goes_on_when_it_may(guarded: Guarded, case: str) -> None:
         if rule.name == RESERVE:
             _payments_go_on(guarded)
 
-    ids += guarded.start(4)
-    assert _effects(guarded, ids) == _each_once(ids)
-    assert guarded.courses.gaps == []
+    expect_each_step_once(guarded, ids + guarded.start(4))
 
 
 #: What participants need.
@@ -194,9 +192,7 @@ def test_a_participant_goes_on_when_it_may(guarded: Guarded, case: str) -> None:
         if rule.name == RESERVE:
             _payments_go_on(guarded)
 
-    ids += guarded.start(4)
-    assert _effects(guarded, ids) == _each_once(ids)
-    assert guarded.courses.gaps == []
+    expect_each_step_once(guarded, ids + guarded.start(4))
 
 
 def test_dead_letters_are_kept_back(guarded: Guarded) -> None:
@@ -210,9 +206,7 @@ def test_dead_letters_are_kept_back(guarded: Guarded) -> None:
         until("health says so", lambda: guarded.health() == "DEGRADED", 60, guarded.programs)
         guarded.courses.until_ended(ids, 60, guarded.programs)
 
-    ids += guarded.start(4)
-    assert _effects(guarded, ids) == _each_once(ids)
-    assert guarded.courses.gaps == []
+    expect_each_step_once(guarded, ids + guarded.start(4))
     until("the dead letter", lambda: _is_dead(guarded, bad), 60, guarded.programs)
 
 
@@ -234,6 +228,12 @@ def test_an_api_that_may_not_write_says_so(guarded: Guarded) -> None:
     until("the API may write", lambda: start() in (200, 201, 202), 60, guarded.programs)
     ids = guarded.start(4)
     assert _effects(guarded, ids) == _each_once(ids)
+
+
+def expect_each_step_once(guarded: Guarded, ids: list[str]) -> None:
+    """Every order completes, each of its steps is performed once, and its events have no gap."""
+    assert _effects(guarded, ids) == _each_once(ids)
+    assert guarded.courses.gaps == []
 
 
 def _payments_go_on(guarded: Guarded) -> None:

@@ -341,7 +341,7 @@ def test_a_wrong_end_is_told() -> None:
 
 
 def test_a_failure_that_is_undone_is_no_end() -> None:
-    """What ends a workflow is told from what only begins its undoing."""
+    """A failure that begins the compensation does not count as the end."""
     failed = "orchestration.workflow.failed"
 
     assert ending(failed, b'{"willCompensate": true}') is None

@@ -151,7 +151,7 @@ def test_start_refused(server: str, arguments: list[str], exit_code: int, senten
 
 
 def test_file(server: str, tmp_path: Path) -> None:
-    """Each line is started once, however often the file is; what is refused is told by its line."""
+    """Starting the same file again starts no line twice. A refusal names its line."""
     lines = [json.dumps({**json.loads(ORDER), "orderId": f"F-{number}"}) for number in range(200)]
     lines[50] = ""
     lines[60] = "{"

@@ -1,4 +1,4 @@
-"""The end of a process: whoever waits for a workflow is answered at once."""
+"""When a process stops, every request that waits for a workflow is answered at once."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ OUTCOMES: Sequence[Trimmed | Unavailable] = (
 
 
 class Recorded:
-    """Answers the outcomes in turn, then stops the rounds."""
+    """Returns the outcomes one after the other, then stops the rounds."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._left = list(OUTCOMES)

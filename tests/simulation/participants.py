@@ -1,8 +1,8 @@
 """Participants: the SDK's own runner on a faulty transport, with effects that the checks can count.
 
-`floor` writes an effect in one step with its key's record, as a participant with a database does it: a
-process that dies before that has done nothing. `bank` has its effects elsewhere, where they are idempotent
-by key, and may die between doing and recording: whoever takes the claim over finds them done.
+`floor` writes an effect together with its key's record, as a participant with a database does. If it dies before
+that, nothing has happened. `bank` has its effects in another system, where they are idempotent by key. It may die
+between the effect and the record, and the process that takes the claim over finds the effect done.
 """
 
 from __future__ import annotations
