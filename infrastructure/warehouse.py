@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
-from conveyor.errors import RetryableError, StepError
+from conveyor.errors import RetryableError, StepError, TerminalError
 from conveyor.handlers import StepContext
 from conveyor.participant import Participant
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,7 +66,10 @@ class Simulation(BaseModel):
             return None
         if self.times is not None and context.attempt > self.times:
             return None
-        error = StepError("SIMULATED_FAILURE", f"{self.fail_step} fails as asked", self.error_type)
+        # Terminal even if retryable: this attempt and those before it failed in every process, also in one that died.
+        error = TerminalError(
+            "SIMULATED_FAILURE", f"{self.fail_step} fails as asked", self.error_type
+        )
         error.retryable = self.retryable
         return error
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 
 class StepError(Exception):
-    """A handler raises this to fail its step.
+    """A handler raises one of its subclasses to fail its step.
 
     `code` is for programs, `message` for people. `type` decides about a retry.
     """
@@ -27,7 +27,7 @@ class StepError(Exception):
 
 
 class TerminalError(StepError):
-    """The step is refused and had no effect. The engine undoes the steps before it."""
+    """The step is refused and had no effect, in no attempt. The engine undoes the steps before it."""
 
     def __init__(self, code: str, message: str, type: str = "BUSINESS_RULE_VIOLATION") -> None:
         super().__init__(code, message, type)

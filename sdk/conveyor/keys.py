@@ -108,10 +108,9 @@ def on_request(
     record: KeyRecord, attempt: int, *, expired: bool, on_lost_claim: OnLostClaim
 ) -> Decision:
     """A request to perform; `expired` says that its deadline has passed."""
-    state = record.state
-    if state is KeyState.PERFORMED or state is KeyState.SEALED:
+    if _is_final(record):
         return Decision(Action.ANSWER, record)
-    if state is KeyState.FAILED and attempt <= record.attempt:
+    if record.state is KeyState.FAILED and attempt <= record.attempt:
         # A later attempt failed for certain. Those up to the claim may have had their effect all the same.
         is_open = attempt <= record.claimed
         return Decision(Action.ANSWER_UNKNOWN if is_open else Action.ANSWER, record)
@@ -153,12 +152,17 @@ def on_seal(record: KeyRecord, on_lost_claim: OnLostClaim = "refuse") -> Decisio
 
     If a handler ended without knowing, it is run again: its outcome is the answer.
     """
-    if record.state is KeyState.PERFORMED:
+    if _is_final(record):
         return Decision(Action.ANSWER, record)
     if record.claimed:
         repeats = record.request is not None and on_lost_claim == "run"
         return Decision(Action.RUN if repeats else Action.WITHHOLD, record)
     return Decision(Action.ANSWER, sealed(record))
+
+
+def _is_final(record: KeyRecord) -> bool:
+    """Whether every request has its reply in the record."""
+    return record.state is KeyState.PERFORMED or record.state is KeyState.SEALED
 
 
 def performed(
@@ -198,9 +202,9 @@ def failed(attempt: int, failure: Failure) -> KeyRecord:
 def abandoned(record: KeyRecord, attempt: int) -> KeyRecord:
     """The record of a key that a process held for this attempt when it died.
 
-    If the attempt is known to have failed, that process could only repeat the reply: it began nothing.
+    If the record has a reply to the attempt, that process could only repeat it: it began nothing.
     """
-    if record.state is KeyState.FAILED and attempt <= record.attempt:
+    if _is_final(record) or (record.state is KeyState.FAILED and attempt <= record.attempt):
         return record
     return replace(record, claimed=max(record.claimed, attempt))
 

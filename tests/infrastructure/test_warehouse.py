@@ -103,6 +103,31 @@ async def test_fails_the_first_times(journal: Path) -> None:
     assert [line["attempt"] for line in lines(journal)] == [3]
 
 
+@pytest.mark.parametrize("retryable", [False, True])
+async def test_a_failure_settles_what_a_killed_process_began(
+    journal: Path, retryable: bool
+) -> None:
+    """What fails by its number failed in every process: nothing stays unknown, and the step can be sealed."""
+    key_store = MemoryKeyStore()
+    await key_store.open({"wf-1/pick-items/1": 1})
+    await key_store.close()
+    transport = MemoryTransport()
+
+    async with running(build_warehouse(journal), transport, key_store):
+        await transport.request(
+            pick(failStep="pick-items", retryable=retryable),
+            seal_request(service="warehouse-service", operation="pick", step_id="pick-items"),
+        )
+        failed, sealed = await transport.until_replied(2)
+
+    error = data_of(failed)["error"]
+    assert error["retryable"] is retryable
+    assert "outcomeUnknown" not in error
+    assert sealed.type == types.STEP_SEALED
+    assert data_of(sealed)["performed"] is False
+    assert lines(journal) == []
+
+
 async def test_only_the_named_step_fails(journal: Path) -> None:
     """Other steps ignore a `failStep` that names none of them."""
     [reply] = await answers(build_warehouse(journal), pick(failStep="pack-items"))

@@ -110,12 +110,18 @@ def test_expired_is_recorded_as_a_failure(record: KeyRecord) -> None:
         (FAILED_TWICE, 3, 3),
         (replace(FAILED_TWICE, claimed=1), 2, 1),
         (replace(NOTHING, claimed=3), 2, 3),
+        (SEALED, 1, 0),
+        (DONE, 3, 0),
     ],
 )
-def test_a_dead_holder_began_nothing_that_had_failed(
+def test_a_dead_holder_began_nothing_that_had_ended(
     record: KeyRecord, attempt: int, claimed: int
 ) -> None:
-    """Else a seal would run an attempt of which the engine knows that it never will be performed (rule 3)."""
+    """It died repeating a reply.
+
+    Else a seal would run an attempt of which the engine knows that it never will be performed (rule 3),
+    a seal of what is sealed would be withheld for ever, and its undo would be run.
+    """
     assert abandoned(record, attempt) == replace(record, claimed=claimed)
 
 
@@ -136,6 +142,7 @@ def test_a_lost_claim_may_be_refused(attempt: int, expired: bool) -> None:
         (NOTHING, Action.ANSWER, KeyState.SEALED),
         (FAILED_TWICE, Action.ANSWER, KeyState.SEALED),
         (SEALED, Action.ANSWER, KeyState.SEALED),
+        (replace(SEALED, claimed=1), Action.ANSWER, KeyState.SEALED),
         (DONE, Action.ANSWER, KeyState.PERFORMED),
         (replace(NOTHING, claimed=1), Action.WITHHOLD, KeyState.NONE),
         (replace(FAILED_TWICE, claimed=3), Action.WITHHOLD, KeyState.FAILED),
@@ -276,13 +283,14 @@ class OneKey(RuleBasedStateMachine):
         ):
             return
         before, self.record = self.record, abandoned(self.record, attempt)
-        assert before.state is not KeyState.FAILED or self.record == before
+        assert self.record == before
 
     @precondition(lambda self: self.running is None)
     @rule()
     def seal(self) -> None:
         action, self.record = on_seal(self.record)
         if action is Action.WITHHOLD:
+            assert not self.sealed
             return
         if self.record.state is KeyState.PERFORMED:
             assert self.effect is not None

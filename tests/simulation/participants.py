@@ -73,9 +73,13 @@ class KeyRecords:
         return hold is None or self.holds.get(key) is not hold
 
     def clear_up(self) -> None:
-        """People look at what became of the attempts that nobody knows the outcome of, and note it."""
+        """People look at what became of the attempts that nobody knows the outcome of, and note it.
+
+        They have nothing to look up where the record says how the step ended.
+        """
         for key, record in self.records.items():
-            if record.claimed and key not in self.holds:
+            is_open = record.state in (KeyState.NONE, KeyState.FAILED)
+            if record.claimed and is_open and key not in self.holds:
                 done = key in self.elsewhere
                 cleared = performed(record.claimed, b"{}") if done else replace(record, claimed=0)
                 self.records[key] = cleared
