@@ -35,7 +35,15 @@ class Hosts:
 
     def accepts_origin(self, origin: str, host: str) -> bool:
         """The service's own pages, and those of the allowed origins."""
-        return origin in self.origins or urlsplit(origin).netloc.lower() == host.lower()
+        return origin in self.origins or _host_of(origin) == host.lower()
+
+
+def _host_of(origin: str) -> str | None:
+    """With the port. None: no URL, such as `http://[::1`."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

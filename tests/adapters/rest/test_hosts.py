@@ -56,6 +56,9 @@ async def test_hosts(undecided: Service, host: str, is_accepted: bool) -> None:
         ("https://evil.example.com", False),
         ("null", False),
         ("", False),
+        ("http://[::1", False),
+        ("http://localhost]", False),
+        ("http://[localhost]", False),
     ],
 )
 async def test_origins(undecided: Service, origin: str, is_accepted: bool) -> None:
