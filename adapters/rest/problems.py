@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import structlog
+from conveyor.json_text import cleaned
 from conveyor.messages import MalformedEvent
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -93,10 +94,11 @@ def problem_response(request: Request, problem: Problem) -> Response:
         **problem.more,
     }
     if problem.errors:
-        document["errors"] = problem.errors
+        document["errors"] = list(problem.errors)
     # The outermost handler responds outside of the middleware that adds the id.
     headers = {HEADER: correlation_id(request), **(problem.headers or {})}
-    content = orjson.dumps(document)
+    # A refusal may quote half of a surrogate pair, which an expression can write as an escape.
+    content = orjson.dumps(cleaned(document))
     return Response(content, problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 

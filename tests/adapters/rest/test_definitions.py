@@ -171,6 +171,16 @@ async def test_aliases_that_nest(undecided: Service) -> None:
     assert "nested" in response.json()["detail"]
 
 
+@pytest.mark.parametrize("source", [r'"\ud800"', r'steps."\ud800".output', r'steps.pack."\udc00"'])
+async def test_half_of_a_surrogate_pair(undecided: Service, source: str) -> None:
+    """An expression may name with an escape what no response can contain; its refusal can still be read."""
+    steps: list[Json] = [{**PARCEL["steps"][0], "input": {"x": source}}]
+    response = await undecided.client.post(DEFINITIONS, json={**PARCEL, "steps": steps})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["path"] == "steps.pack.input.x"
+
+
 async def test_deeply_nested(undecided: Service) -> None:
     """A document that is nested too deeply is refused, not an error of the service."""
     nested = b"[" * 900 + b"]" * 900
