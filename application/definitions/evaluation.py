@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, cast
 
+from conveyor.json_text import INTEGER_MAX, INTEGER_MIN
 from jmespath.exceptions import JMESPathTypeError
 from jmespath.visitor import TreeInterpreter
 
@@ -22,7 +23,6 @@ EVALUATION_MAX = 500_000
 #: As deep as a message may be: values become part of templates, events and commits.
 DEPTH_MAX = 64
 _CHARACTERS_PER_VALUE = 8
-_INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
 #: Functions that traverse their whole argument.
 _WALKING_FUNCTIONS = frozenset(("contains", "to_string"))
 
@@ -96,7 +96,7 @@ class _Bounded(TreeInterpreter):
                 self._walk_text(value)
             case int():
                 # Not `in range(...)`, which counts through the range for any type derived from `int`.
-                if not _INTEGER_MIN <= value <= _INTEGER_MAX:
+                if not INTEGER_MIN <= value <= INTEGER_MAX:
                     raise OutOfBounds("the value has an integer of more than 64 bits")
             case float():
                 if not isfinite(value):
