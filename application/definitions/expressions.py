@@ -137,7 +137,7 @@ def _advice(source: str) -> str:
     if "." in source and quoted != source and _compiles(quoted):
         return f"; a name with '-' stands in quotes: {quoted}"
     if _PLAIN_TEXT.fullmatch(source):
-        return f"; a text is written \"'{source}'\""
+        return f"; write a text as \"'{source}'\""
     return ""
 
 

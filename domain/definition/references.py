@@ -16,6 +16,8 @@ KnownInput = Callable[[tuple[str, ...]], bool]
 #: What an expression sees (`WorkflowInstance.document`).
 _ROOTS = ("input", "steps", "context", "signals")
 _STEP_FIELDS = ("output", "status")
+#: Words of JSON that JMESPath takes for the name of a field.
+_CONSTANTS = ("null", "true", "false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,10 @@ def _problem(
                 )
         case ("steps", step_id, *below):
             return _step_problem(definition, step_id, tuple(below), scope)
+        case (word,) if word in _CONSTANTS:
+            return Rule.UNKNOWN_REFERENCE, f"there is no field {word!r}; write the value in backquotes: `{word}`"
         case (word,) if word not in _ROOTS:
-            message = f"there is no {word!r}; a text is written \"'{word}'\", a value of the input input.{word}"
+            message = f"there is no {word!r}; write a text as \"'{word}'\", a field of the input as input.{word}"
             return Rule.UNKNOWN_REFERENCE, message
         case (root, *_) if root not in _ROOTS:
             message = f"there is no {root!r}; begin with one of {', '.join(_ROOTS)}"

@@ -2,7 +2,7 @@
 
 A step without `dependsOn` depends on the step written before it; one with `dependsOn: []` on none.
 Every string in an `input` is a JMESPath expression over `input`, `steps.<id>.output`, `context` and
-`signals` (a text is written `'text'` inside it); other JSON values stand for themselves. A step's
+`signals` (write a text as `'text'` inside it); other JSON values stand for themselves. A step's
 `retry` replaces the definition's as a whole.
 """
 

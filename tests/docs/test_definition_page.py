@@ -143,3 +143,15 @@ def test_the_cookbook(expression: str, value: str) -> None:
     [document] = snippets(NAME, "document")
 
     assert compile_expression(expression).evaluate(json.loads(document)) == json.loads(value)
+
+
+@pytest.mark.parametrize(("expression", "_value"), examples())
+def test_the_cookbook_passes_registration(expression: str, _value: str) -> None:
+    """A step of the printed definition may have each expression in its input."""
+    [text] = snippets(NAME, "definition")
+    document = yaml.safe_load(text)
+    del document["inputSchema"]
+    reader = {"id": "cook", "service": "s", "operation": "o", "kind": "retriable"}
+    document["steps"].append({**reader, "input": {"value": expression}})
+
+    assert compile_definition(document).step("cook")

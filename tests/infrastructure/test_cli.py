@@ -501,8 +501,8 @@ def test_check_says_where_and_what_to_write(tmp_path: Path) -> None:
 
     faults = {fault["line"]: fault for fault in first["errors"]}
     assert sorted(faults) == [9, 10, 12, 16]
-    assert "a text is written \"'Paris'\"" in faults[9]["message"]
-    assert "a text is written \"'twin room'\"" in faults[10]["message"]
+    assert "write a text as \"'Paris'\"" in faults[9]["message"]
+    assert "write a text as \"'twin room'\"" in faults[10]["message"]
     assert faults[12]["rule"] == "DUPLICATE_STEP"
     assert 'steps."check-in".output.id' in faults[16]["message"]
     assert [fault["path"] for fault in second["errors"]] == [
