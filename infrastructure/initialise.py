@@ -82,8 +82,8 @@ def _refuse_unsafe(
     factor = replication_factor or min(SAFE_REPLICATION, brokers)
     if settings.profile == "production" and factor < SAFE_REPLICATION and not insecure:
         raise SetupError(
-            f"PROFILE=production keeps {SAFE_REPLICATION} copies of every message, and this would keep {factor}"
-            f" ({brokers} brokers answer): add brokers, or accept the risk with --insecure"
+            f"CONVEYOR_PROFILE=production keeps {SAFE_REPLICATION} copies of every message, and this would keep"
+            f" {factor} (brokers that respond: {brokers}): add brokers, or accept the risk with --insecure"
         )
 
 

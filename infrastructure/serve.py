@@ -55,7 +55,7 @@ def _check(settings: Settings, roles: Sequence[str], host: str, *, insecure: boo
         return
     if settings.profile == "production":
         raise SetupError(
-            "PROFILE=production needs a login, which this version does not have yet; --insecure lifts this"
+            "CONVEYOR_PROFILE=production needs a login, which this version does not have yet; --insecure lifts this"
         )
     refuse_open_host(host, "; --insecure lifts this")
 
@@ -63,4 +63,6 @@ def _check(settings: Settings, roles: Sequence[str], host: str, *, insecure: boo
 def refuse_open_host(host: str, advice: str = "") -> None:
     """Without a login every mode binds the loopback address (CONTRACT 4). Raises SetupError."""
     if host not in LOOPBACK:
-        raise SetupError(f"without a login only 127.0.0.1 may be served, not {host}{advice}")
+        raise SetupError(
+            f"without a login --host must be a loopback address like 127.0.0.1, not {host}{advice}"
+        )

@@ -70,7 +70,9 @@ def reaching_the_store() -> Generator[None]:
 
 
 def unavailable(error: Exception) -> Unavailable:
-    return Unavailable("eventStore", str(error)[:_SHOWN_DETAIL])
+    # Behind this the driver repeats its time-outs and describes every server.
+    reason = str(error).partition(" (configured timeouts")[0]
+    return Unavailable("eventStore", reason[:_SHOWN_DETAIL])
 
 
 def refused_as_duplicates(error: BulkWriteError) -> list[int]:

@@ -25,7 +25,7 @@ def require_media_type(request: Request, accepted: Sequence[str] = JSON_TYPES) -
     """The body's media type, empty if none is given. Raises Problem (415)."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given and given not in accepted:
-        detail = f"a body of type {given[:100]} is not possible here; send {' or '.join(accepted)}"
+        detail = f"a body of type {given[:100]} is not accepted here; send {' or '.join(accepted)}"
         raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", detail)
     return given
 

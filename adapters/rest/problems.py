@@ -43,7 +43,7 @@ _TITLES: Mapping[str, str] = {
     "NOT_JSON": "The body is not JSON",
     "NOT_YAML": "The body is not YAML",
     "UNAVAILABLE": "Not possible at the moment",
-    "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not possible here",
+    "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not accepted here",
     "FORBIDDEN": "Not allowed",
 }
 

@@ -199,10 +199,23 @@ def run_to_end(work: Coroutine[Any, Any, Any]) -> Any:
     ) as wrong:
         sentences = [str(fault) for fault in _leaves(wrong)]
     except* (Unavailable, ServerUnavailableError) as away:
-        sentences += [str(fault) for fault in _leaves(away)]
+        sentences += [_away(fault) for fault in _leaves(away)]
         code = Exit.NO_CONNECTION
     note("\n".join(sentences))
     raise typer.Exit(code)
+
+
+_ADDRESSES = {
+    "kafka": "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS",
+    "eventStore": "CONVEYOR_MONGODB__URI",
+    "redis": "CONVEYOR_REDIS__URL",
+}
+
+
+def _away(fault: BaseException) -> str:
+    """The failure, with the setting that names the server."""
+    setting = _ADDRESSES.get(getattr(fault, "component", ""))
+    return f"{fault}; is it running there? ({setting})" if setting else str(fault)
 
 
 def _leaves(fault: BaseException) -> list[BaseException]:

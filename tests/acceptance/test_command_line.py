@@ -37,7 +37,7 @@ LINES = 500
         ),
         (
             {"CONVEYOR_PROFILE": "production"},
-            ["PROFILE=production needs a login", "--insecure"],
+            ["CONVEYOR_PROFILE=production needs a login", "--insecure"],
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
