@@ -24,6 +24,9 @@ _SETTING = re.compile(r"(?:CONVEYOR|NO|SASL|TEST)_")
 _FENCED = re.compile(r"^```.*?^```|^    .*$", re.DOTALL | re.MULTILINE)
 _CAPITALS = re.compile(r"(?<![\w./-])[A-Z]+(?:_[A-Z]+)+(?![\w/-])")
 
+_MESSAGES = page("docs/reference/messages.md")
+_ERRORS = rows(section(_MESSAGES, "### Errors of a step"))
+_DEAD_LETTERS = rows(section(_MESSAGES, "## Dead letters"))
 ENUMS: Mapping[str, set[str]] = {
     "state of a workflow": set(WorkflowStatus),
     "state of a step": set(StepStatus),
@@ -31,6 +34,8 @@ ENUMS: Mapping[str, set[str]] = {
     "fault of a definition": set(Rule),
     "strategy of a compensation": set(CompensationStrategy),
     "incident": set(INCIDENT_CODES),
+    "error of a step": {first_code(cells[0]) for cells in _ERRORS},
+    "reason of a dead letter": {first_code(cells[0]) for cells in _DEAD_LETTERS},
     "type of an error": {value for name, value in vars(ErrorType).items() if name.isupper()},
 }
 
