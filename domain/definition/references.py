@@ -86,7 +86,10 @@ def _problem(
         case ("steps", step_id, *below):
             return _step_problem(definition, step_id, tuple(below), scope)
         case (word,) if word in _CONSTANTS:
-            return Rule.UNKNOWN_REFERENCE, f"there is no field {word!r}; write the value in backquotes: `{word}`"
+            return (
+                Rule.UNKNOWN_REFERENCE,
+                f"there is no field {word!r}; write the value in backquotes: `{word}`",
+            )
         case (word,) if word not in _ROOTS:
             message = f"there is no {word!r}; write a text as \"'{word}'\", a field of the input as input.{word}"
             return Rule.UNKNOWN_REFERENCE, message
