@@ -12,7 +12,7 @@ import pytest
 from conveyor import topics
 from conveyor.errors import ServerUnavailableError
 from conveyor.handlers import StepContext
-from conveyor.keys import KeyRecord, KeyState, performed
+from conveyor.keys import EXPIRED, KeyRecord, KeyState, failed, performed
 from conveyor.messages import Message, Record
 from conveyor.participant import Participant as SdkParticipant
 from conveyor.transport import Taken
@@ -257,7 +257,7 @@ async def test_a_finish_that_is_made_again_leaves_newer_claims(participant: Part
     store = participant.store
     taken = await requested(participant, 1)
     await participant.keys.open({KEY: 1})
-    await participant.keys.save({KEY: performed(1, b"{}")})
+    await participant.keys.save({KEY: failed(1, EXPIRED)})
     restore = _refusing_records(store)
 
     finishing, _ = await asyncio.gather(
@@ -270,7 +270,7 @@ async def test_a_finish_that_is_made_again_leaves_newer_claims(participant: Part
 
     assert isinstance(finishing, ServerUnavailableError)
     records = await ParticipantSession(store).load([KEY])
-    assert (records[KEY].state, records[KEY].claimed) == (KeyState.PERFORMED, 2)
+    assert (records[KEY].state, records[KEY].claimed) == (KeyState.FAILED, 2)
 
 
 async def test_a_request_that_cannot_be_read_becomes_a_dead_letter(
