@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import orjson
 from conveyor.payloads import InvalidPayload, document_of, parse
@@ -18,6 +19,8 @@ from domain.aggregate.rejection import RejectionCode
 BODY_BYTES_MAX = 1024 * 1024
 #: How much of an oversized body is read and dropped, because its sender only then reads the response.
 _DISCARDED_BYTES_MAX = 16 * BODY_BYTES_MAX
+#: How long the next part of a body may take. Shorter than what a stop grants to running requests.
+BODY_WAIT_SECONDS = 5.0
 JSON_TYPES = ("application/json",)
 
 
@@ -31,10 +34,11 @@ def require_media_type(request: Request, accepted: Sequence[str] = JSON_TYPES) -
 
 
 async def read_body(request: Request) -> bytes:
-    """Raises Problem (413)."""
+    """Raises Problem (408, 413)."""
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    parts = request.stream()
+    while (chunk := await _next_part(parts)) is not None:
         size += len(chunk)
         if size <= BODY_BYTES_MAX:
             chunks.append(chunk)
@@ -47,8 +51,19 @@ async def read_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
+async def _next_part(parts: AsyncIterator[bytes]) -> bytes | None:
+    """None at the end. Raises Problem (408)."""
+    try:
+        async with asyncio.timeout(BODY_WAIT_SECONDS):
+            return await anext(parts, None)
+    except TimeoutError:
+        detail = f"nothing of the body came for {BODY_WAIT_SECONDS:g} s; send the request again"
+        headers = {"Connection": "close"}
+        raise Problem(408, "REQUEST_TIMEOUT", detail, headers=headers) from None
+
+
 async def read_json_body(request: Request) -> bytes:
-    """A body that claims to be JSON. Raises Problem (413, 415)."""
+    """A body that claims to be JSON. Raises Problem (408, 413, 415)."""
     require_media_type(request)
     return await read_body(request)
 

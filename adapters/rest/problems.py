@@ -41,6 +41,7 @@ _TITLES: Mapping[str, str] = {
     "NOT_FOUND": "No such resource",
     "METHOD_NOT_ALLOWED": "This method is not possible here",
     "NOT_JSON": "The body is not JSON",
+    "REQUEST_TIMEOUT": "The body did not come in time",
     "NOT_YAML": "The body is not YAML",
     "UNAVAILABLE": "Not possible at the moment",
     "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not accepted here",

@@ -68,6 +68,7 @@ def test_sizes() -> None:
     """What messages, bodies and workflows may hold."""
     assert listed("## Sizes") == {
         "A command or reply on Kafka": f"{intake.MESSAGE_BYTES_MAX // _MIB} MiB",
+        "Wait for the next part of a REST request's body": f"{bodies.BODY_WAIT_SECONDS:g} s",
         "The body of a REST request": f"{bodies.BODY_BYTES_MAX // _MIB} MiB",
         "Output of a step": f"{handlers.MAX_OUTPUT_BYTES // _KIB} KiB",
         "Snapshot of a step": f"{handlers.MAX_OUTPUT_BYTES // _KIB} KiB",

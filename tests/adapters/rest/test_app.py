@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from conveyor import topics
 from conveyor.messages import Message, Record
 from fastapi import FastAPI
 
+from adapters.rest import bodies
 from adapters.rest.app import create_app
 from adapters.rest.bodies import BODY_BYTES_MAX
 from adapters.rest.schemas import ProblemDocument, SystemHealthResponse
@@ -216,6 +218,25 @@ async def test_too_large_in_chunks(undecided: Service) -> None:
     response = await undecided.client.post(WORKFLOWS, content=chunks())
 
     assert response.status_code == 413
+
+
+async def test_a_body_that_stops(undecided: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender is told so, and neither the connection nor a stop of the process waits for the rest."""
+    monkeypatch.setattr(bodies, "BODY_WAIT_SECONDS", 0.05)
+    gone = asyncio.Event()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"definition":'
+        await gone.wait()
+
+    response = await undecided.client.post(
+        WORKFLOWS, content=half(), headers={"Content-Type": "application/json"}
+    )
+
+    assert response.status_code == 408
+    assert response.headers["Connection"] == "close"
+    assert response.json()["code"] == "REQUEST_TIMEOUT"
+    assert "send the request again" in response.json()["detail"]
 
 
 async def test_largest_body(undecided: Service) -> None:
