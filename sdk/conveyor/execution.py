@@ -130,7 +130,8 @@ def _is_outcome(raised: BaseException) -> bool:
 def _call(request: Request) -> Any:
     body, operation = request.repeats or cast("StepRequest", request.body), request.operation
     if operation is None:
-        raise TerminalError(
+        # No TerminalError: an earlier release may have had the operation, and begun it.
+        raise StepError(
             "UNKNOWN_OPERATION",
             f"no handler for {body.service}.{body.operation} ({request.kind})",
             "VALIDATION_ERROR",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast, get_type_hints
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from conveyor.errors import TerminalError
+from conveyor.errors import StepError
 from conveyor.json_text import NESTING_MAX, unstorable_in
 from conveyor.output_types import require_output
 from conveyor.values import Value, field
@@ -94,7 +94,7 @@ class Handler:
     def call(self, data: dict[str, Any], context: StepContext | None) -> Any:
         """The result of the function, perhaps awaitable.
 
-        Raises `TerminalError` with the type VALIDATION_ERROR when the input does not fit, and
+        Raises `StepError` with the type VALIDATION_ERROR when the input does not fit, and
         whatever the function raises. `context` is given if `takes_context`.
         """
         if not self._names_input:
@@ -132,7 +132,8 @@ def _validated(model: type[BaseModel], data: dict[str, Any]) -> BaseModel:
             f"{'.'.join(map(str, fault['loc'])) or 'input'}: {fault['msg']}"
             for fault in error.errors(include_url=False, include_input=False)
         )
-        raise TerminalError("INVALID_INPUT", faults, "VALIDATION_ERROR") from None
+        # No TerminalError: an older release may have accepted the input in an earlier run.
+        raise StepError("INVALID_INPUT", faults, "VALIDATION_ERROR") from None
 
 
 class UnusableOutput(Exception):

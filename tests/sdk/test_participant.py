@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NoReturn, TypedDict, TypeVar
 
 import pytest
-from conveyor.errors import TerminalError
+from conveyor.errors import StepError
 from conveyor.handlers import (
     MAX_OUTPUT_BYTES,
     Handler,
@@ -125,7 +125,7 @@ def test_refuses_other_signatures(function: Any) -> None:
 
 def test_invalid_input_names_every_fault() -> None:
     """Input that does not fit the model is a final VALIDATION_ERROR that names the fields."""
-    with pytest.raises(TerminalError) as refused:
+    with pytest.raises(StepError) as refused:
         Handler(typed).call({"quantity": "many"}, None)
 
     assert (refused.value.code, refused.value.type) == ("INVALID_INPUT", "VALIDATION_ERROR")

@@ -28,6 +28,7 @@ from conveyor.requests import read_request
 from conveyor.runner import ParticipantRunner
 from conveyor.transport import Taken
 from conveyor.values import replace
+from pydantic import BaseModel
 
 from tests.sdk.requests_of import data_of, running, seal_request, step_request, undo_request
 
@@ -424,6 +425,39 @@ async def test_a_copy_that_does_nothing_does_not_settle_its_attempt(
     assert refused.type == types.STEP_FAILED
     assert data_of(refused)["error"]["outcomeUnknown"] is True
     assert completed.type == types.STEP_COMPLETED
+
+
+class Reservation(BaseModel):
+    """The input of a later release, which knows more about an order than the one before."""
+
+    warehouse: str
+
+
+def reserve_from(reservation: Reservation) -> None:
+    del reservation
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"), [("reserve", "INVALID_INPUT"), ("hold", "UNKNOWN_OPERATION")]
+)
+async def test_a_request_that_a_new_release_cannot_handle_settles_nothing(
+    stock: Stock, keys: MemoryKeyStore, operation: str, code: str
+) -> None:
+    """The old release may have performed it. That this one cannot even call its handler says nothing about that."""
+    stock.errors = [TimeoutError()]
+    before, after, restored = MemoryTransport(), MemoryTransport(), MemoryTransport()
+    release = Participant("inventory")
+    release.step("inventory-service", operation)(reserve_from)
+    async with running(stock.participant, before, keys):
+        await replies_to(before, step_request())
+    async with running(release, after, keys):
+        copy, later = await replies_to(after, step_request(), step_request(attempt=2))
+    async with running(stock.participant, restored, keys):
+        [sealed] = await replies_to(restored, seal_request())
+
+    assert [data_of(reply)["error"]["code"] for reply in (copy, later)] == [code, code]
+    assert data_of(copy)["error"]["outcomeUnknown"] is True
+    assert data_of(sealed)["performed"] is True
 
 
 @pytest.mark.parametrize(
