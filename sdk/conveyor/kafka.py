@@ -58,6 +58,14 @@ class _Lane:
         return next(iter(self.unfinished), self.next_offset)
 
 
+class _Delivery(NamedTuple):
+    """A message with the assignment that it came under."""
+
+    received: Received
+    #: None: the partition was not assigned, or the message is an error.
+    lane: _Lane | None
+
+
 class KafkaTransport:
     """The `Transport` over Kafka.
 
@@ -89,7 +97,7 @@ class KafkaTransport:
         #: Set aside by the next `take`.
         self._refused: list[_Refused] = []
         #: Read while the partitions were being paused.
-        self._kept: list[Received] = []
+        self._kept: list[_Delivery] = []
 
     async def start(self, participant: str, services: Sequence[str]) -> None:
         await self._in_thread(self._subscribe, participant, services)
@@ -184,29 +192,39 @@ class KafkaTransport:
         assigned = consumer.assignment()
         consumer.pause(assigned)
         if (received := consumer.poll(0)) is not None:
-            self._kept.append(received)
+            self._kept += self._delivered([received])
         consumer.resume(assigned)
 
     def _take(self, limit: int, wait_seconds: float) -> tuple[list[Taken], list[_Refused]]:
         consumer = self._connected()
         self._store_offsets()
-        messages, self._kept = self._kept, []
+        deliveries, self._kept = self._kept, []
         try:
             # `consume` waits for all that it is asked for, so the first one is polled for alone.
-            if not messages and (first := consumer.poll(wait_seconds)) is not None:
-                messages.append(first)
-            if 0 < len(messages) < limit:
-                messages += consumer.consume(limit - len(messages), 0)
+            if not deliveries and (first := consumer.poll(wait_seconds)) is not None:
+                deliveries += self._delivered([first])
+            if 0 < len(deliveries) < limit:
+                deliveries += self._delivered(consumer.consume(limit - len(deliveries), 0))
         except KafkaException as error:
-            self._kept = messages
+            self._kept = deliveries
             raise ServerUnavailableError("kafka", str(error)) from error
         with self._lanes_lock:
-            return self._read(messages)
+            return self._read(deliveries)
 
-    def _read(self, messages: Sequence[Received]) -> tuple[list[Taken], list[_Refused]]:
+    def _delivered(self, messages: Sequence[Received]) -> list[_Delivery]:
+        """The next call of the client library may take partitions away and bring them back."""
+        with self._lanes_lock:
+            return [
+                _Delivery(
+                    each, self._lanes.get((self._name(each.topic() or ""), each.partition() or 0))
+                )
+                for each in messages
+            ]
+
+    def _read(self, deliveries: Sequence[_Delivery]) -> tuple[list[Taken], list[_Refused]]:
         taken: list[Taken] = []
         refused: list[_Refused] = []
-        for received in messages:
+        for received, lane in deliveries:
             if (error := received.error()) is not None:
                 log.error(
                     "ALARM: Kafka cannot deliver partition %s of %s at offset %s: %s",
@@ -218,8 +236,8 @@ class KafkaTransport:
                 received.partition() or 0,
                 received.offset() or 0,
             )
-            lane = self._lanes.get((place.topic, place.partition))
-            if lane is None:
+            # Of an assignment that has ended: it is delivered again, after what comes before it.
+            if lane is None or self._lanes.get((place.topic, place.partition)) is not lane:
                 continue
             lane.unfinished[place.offset] = None
             lane.next_offset = place.offset + 1
