@@ -59,7 +59,16 @@ def tune_interpreter() -> None:
 class EngineRunner:
     """The engine role: waits for its servers, runs a processor, drains it on stop."""
 
-    def __init__(self, backbone: Backbone, settings: Settings, metrics: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        settings: Settings,
+        metrics: CollectorRegistry,
+        *,
+        drain_seconds: float = 10.0,
+    ) -> None:
+        """`drain_seconds`: how long a stop waits for servers that take what was decided."""
+        self._drain_seconds = drain_seconds
         self._backbone = backbone
         self._settings = settings
         self._metrics = metrics
@@ -94,6 +103,11 @@ class EngineRunner:
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         processor.stop()
+        _, undrained = await asyncio.wait({running}, timeout=self._drain_seconds)
+        if undrained:
+            # The next owner repeats what is not committed, as after a crash.
+            log.warning("stopping before everything was published: a server does not respond")
+            await self._backbone.give_up_publishing()
         await running
 
 

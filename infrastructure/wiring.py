@@ -86,6 +86,8 @@ class Backbone:
     topic_repair: TopicRepair | None
     #: For all others.
     publisher: PublishEventPort
+    #: Makes every `publish` that waits for a server raise Unavailable, now and later.
+    give_up_publishing: Callable[[], Awaitable[None]]
     feed: EventFeed
     hot_state: HotState | None
     clock: Clock
@@ -188,6 +190,13 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
         # Two, so that a problem with a caller's message does not stop the engine's producer.
         engine_publisher = KafkaPublisher(kafka)
         publisher = KafkaPublisher(kafka)
+
+        async def give_up_publishing() -> None:
+            await engine_publisher.close()
+            await publisher.close()
+
+        # A publisher's thread that still waits would keep the process alive until Kafka is back.
+        stack.push_async_callback(give_up_publishing)
         feed = KafkaEventFeed(kafka)
         definitions = MongoDefinitionRepository(database)
         projections = MongoProjections(database)
@@ -201,6 +210,7 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             engine_publisher=engine_publisher,
             topic_repair=KafkaTopicRepair(kafka),
             publisher=publisher,
+            give_up_publishing=give_up_publishing,
             feed=feed,
             hot_state=hot_state,
             clock=clock,
@@ -249,6 +259,9 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
         async def no_topic_needed(_service: str) -> None:
             """Nothing to do: the file creates topics on the first write."""
 
+        async def nothing_waits() -> None:
+            """Nothing to do: writing to the file takes no longer than the disk."""
+
         async def store_problem() -> str | None:
             return await _problem(lambda: store.query("SELECT 1", ()))
 
@@ -264,6 +277,7 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
                 engine_publisher=SqliteEnginePublisher(session),
                 topic_repair=None,
                 publisher=SqlitePublisher(store),
+                give_up_publishing=nothing_waits,
                 feed=SqliteEventFeed(store),
                 hot_state=None,
                 clock=clock,

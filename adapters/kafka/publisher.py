@@ -42,6 +42,7 @@ class KafkaPublisher:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._session = _Session(settings)
+        self._is_closed = False
 
     async def publish(self, messages: Sequence[Message | Record]) -> None:
         if not messages:
@@ -50,7 +51,7 @@ class KafkaPublisher:
         try:
             await session.send(messages)
         except Unavailable as error:
-            if self._session is session:
+            if self._session is session and not self._is_closed:
                 log.warning("producer replaced", action="publisher.replaced", detail=error.detail)
                 self._session = _Session(self._settings)
                 # Otherwise both its messages and their repetitions would be sent.
@@ -58,7 +59,8 @@ class KafkaPublisher:
             raise
 
     async def close(self) -> None:
-        """A `publish` that still waits for the broker raises `Unavailable`."""
+        """Every `publish` raises `Unavailable` from now on, also one that waits for the broker."""
+        self._is_closed = True
         self._session.end(CLOSED)
 
 
