@@ -26,6 +26,8 @@ class Action(StrEnum):
     #: Declare undone what could not be undone.
     FORCE = "force"
     REGISTER_DEFINITION = "register-definition"
+    #: Take the requests of services and answer them.
+    WORK = "work"
 
 
 PERMISSIONS: Mapping[Action, Role] = {
@@ -34,6 +36,7 @@ PERMISSIONS: Mapping[Action, Role] = {
     Action.CONTROL: Role.OPERATOR,
     Action.FORCE: Role.ADMIN,
     Action.REGISTER_DEFINITION: Role.ADMIN,
+    Action.WORK: Role.OPERATOR,
 }
 
 _RANKS: Mapping[Role, int] = {role: rank for rank, role in enumerate(Role)}

@@ -14,7 +14,6 @@ from adapters.sqlite.participant import (
     SqliteKeyStore,
     SqliteParticipantTransport,
 )
-from adapters.sqlite.store import SqliteStore
 from application.gateway import CommandGateway
 from application.ports import SetupError, Unavailable
 from infrastructure.initialise import initialise_embedded
@@ -50,7 +49,7 @@ async def run_dev(
     async with embedded(db, settings) as mode:
         await initialise_embedded(mode.backbone, mode.store)
         if with_warehouse:
-            roles.append(_warehouse(mode.store))
+            roles.append(_warehouse(mode.participants))
         if orders_per_second > 0:
             roles.append(_orders(orders_per_second))
         announce(f"http://{host}:{port}", db=str(db))
@@ -58,11 +57,10 @@ async def run_dev(
         await run_roles(Site.on(mode.backbone, settings), roles, addresses, stop)
 
 
-def _warehouse(store: SqliteStore) -> Role:
+def _warehouse(session: ParticipantSession) -> Role:
     """The simulated services."""
 
     async def run(_: Site, stop: asyncio.Event) -> None:
-        session = ParticipantSession(store)
         runner = ParticipantRunner(
             build_warehouse(), SqliteParticipantTransport(session), SqliteKeyStore(session)
         )

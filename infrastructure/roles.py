@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -13,11 +16,13 @@ from prometheus_client import CollectorRegistry
 from adapters.rest.api import Api
 from adapters.rest.app import create_app
 from adapters.rest.hosts import Hosts
-from adapters.rest.routes import HEALTH_ROUTES
+from adapters.rest.routes import API_ROUTES, HEALTH_ROUTES, ROUTES, WORKER_ROUTES, Route
+from application.definitions import services_named
 from application.gateway import CommandGateway
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.definitions import RegisterDefinition
 from application.use_cases.start import StartWorkflow
+from application.workers.desk import WorkerDesk
 from infrastructure.health import ProcessMonitor
 from infrastructure.probes import report_outages
 from infrastructure.running import EngineRunner, run_gateway, run_http, until_available
@@ -36,6 +41,7 @@ class Site:
     metrics: CollectorRegistry
     engine: EngineRunner
     gateway: CommandGateway
+    workers: WorkerDesk
 
     @staticmethod
     def on(backbone: Backbone, settings: Settings) -> Site:
@@ -47,6 +53,12 @@ class Site:
             metrics=metrics,
             engine=EngineRunner(backbone, settings, metrics),
             gateway=backbone.gateway(),
+            workers=WorkerDesk(
+                backbone.worker_ports,
+                partial(_services_named, backbone),
+                backbone.clock,
+                settings.instance_id or f"{socket.gethostname()}-{os.getpid()}",
+            ),
         )
 
     def api(self, *, with_engine: bool) -> Api:
@@ -60,9 +72,16 @@ class Site:
             control=ControlWorkflow(self.gateway, reader),
             register=RegisterDefinition(self.backbone.registry, self.backbone.ensure_request_topic),
             definitions=self.backbone.definitions,
+            workers=self.workers,
             monitor=ProcessMonitor(self.backbone, engine, self.metrics),
             hosts=Hosts(listed(api.allowed_hosts), listed(api.allowed_origins)),
         )
+
+
+async def _services_named(backbone: Backbone) -> frozenset[str]:
+    """The services of all definitions. Raises Unavailable."""
+    documents = await backbone.definitions.all()
+    return frozenset(name for each in documents for name in services_named(each))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +110,26 @@ async def _run_api(site: Site, stop: asyncio.Event) -> None:
         group.create_task(run_gateway(site.gateway, stop))
 
 
+async def _run_workers(site: Site, stop: asyncio.Event) -> None:
+    """Keep up what workers take from. The HTTP server handles their requests."""
+    await site.workers.run(stop)
+
+
 ENGINE = Role(name="engine", run=_run_engine)
 API = Role(name="api", serves_http=True, run=_run_api)
+WORKERS = Role(name="workers", serves_http=True, run=_run_workers)
 #: A new role is a new line here.
-ROLES: Mapping[str, Role] = MappingProxyType({role.name: role for role in (ENGINE, API)})
+ROLES: Mapping[str, Role] = MappingProxyType({role.name: role for role in (ENGINE, API, WORKERS)})
 
 
 def serve_http(roles: Sequence[Role]) -> bool:
     return any(role.serves_http for role in roles)
+
+
+def _routes_of(roles: Sequence[Role]) -> Sequence[Route]:
+    if WORKERS not in roles:
+        return API_ROUTES
+    return ROUTES if API in roles else WORKER_ROUTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +153,8 @@ async def run_roles(
         StoreMetrics(site.backbone.queries, site.metrics).run(stop),
     ]
     if serve_http(roles):
-        parts.append(run_http(create_app(api), addresses.host, addresses.http, stop))
+        app = create_app(api, _routes_of(roles))
+        parts.append(run_http(app, addresses.host, addresses.http, stop))
     if addresses.health is not None:
         app = create_app(api, HEALTH_ROUTES)
         parts.append(run_http(app, addresses.host, addresses.health, stop))

@@ -11,6 +11,10 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from conveyor.kafka import WORKERS_GROUP_PREFIX, KafkaTransport
+from conveyor.key_store import MemoryKeyStore
+from conveyor.redis_keys import RedisKeyStore
+
 from adapters.kafka.feed import KafkaEventFeed
 from adapters.kafka.health import KafkaProbe
 from adapters.kafka.inbox import KafkaInbox
@@ -33,6 +37,11 @@ from adapters.sqlite.definitions import SqliteDefinitionRepository
 from adapters.sqlite.event_log import EngineSession, SqliteEventLog
 from adapters.sqlite.feed import SqliteEventFeed
 from adapters.sqlite.inbox import SqliteInbox
+from adapters.sqlite.participant import (
+    ParticipantSession,
+    SqliteKeyStore,
+    SqliteParticipantTransport,
+)
 from adapters.sqlite.projections import SqliteProjections
 from adapters.sqlite.publisher import SqliteEnginePublisher, SqlitePublisher
 from adapters.sqlite.queries import SqliteWorkflowQueries
@@ -62,6 +71,7 @@ from application.ports import (
     WorkflowQueries,
 )
 from application.queries import WorkflowReader
+from application.workers.desk import ServicePorts
 from infrastructure.clock import SystemClock
 from infrastructure.settings import Settings, listed
 from infrastructure.trimming import INBOX_ADVICE, Trimming, trim_inbox
@@ -103,6 +113,8 @@ class Backbone:
     request_readers: RequestReaders
     #: component of the health document -> how to ask it
     probes: dict[str, Probe]
+    #: Opens the requests and key records of a service, for its workers.
+    worker_ports: Callable[[str], ServicePorts]
 
     def reader(self) -> WorkflowReader:
         return WorkflowReader(
@@ -220,7 +232,22 @@ async def production(settings: Settings) -> AsyncGenerator[Backbone]:
             ensure_request_topic=lambda service: ensure_request_topic(kafka, service),
             request_readers=KafkaRequestReaders(kafka),
             probes=probes,
+            worker_ports=partial(_kafka_service, settings),
         )
+
+
+def _kafka_service(settings: Settings, _service: str) -> ServicePorts:
+    """As a participant of its own, in a group of its own."""
+    kafka, redis = kafka_settings(settings), settings.redis
+    return ServicePorts(
+        KafkaTransport(
+            kafka.bootstrap_servers,
+            topic_prefix=kafka.topic_prefix,
+            properties=kafka.properties,
+            group_prefix=WORKERS_GROUP_PREFIX,
+        ),
+        RedisKeyStore(redis.address) if redis.enabled else MemoryKeyStore(),
+    )
 
 
 def _inbox_trimming(
@@ -242,6 +269,8 @@ class Embedded:
 
     backbone: Backbone
     store: SqliteStore
+    #: What the participants of this process share.
+    participants: ParticipantSession
 
 
 @asynccontextmanager
@@ -251,6 +280,7 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
     try:
         clock = SystemClock()
         session = EngineSession(store)
+        participants = ParticipantSession(store)
         definitions = SqliteDefinitionRepository(store)
 
         async def migrated_when_opened() -> None:
@@ -267,6 +297,7 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
 
         yield Embedded(
             store=store,
+            participants=participants,
             backbone=Backbone(
                 mode="embedded",
                 event_log=SqliteEventLog(session),
@@ -290,6 +321,9 @@ async def embedded(path: Path, settings: Settings) -> AsyncGenerator[Embedded]:
                 ensure_request_topic=no_topic_needed,
                 request_readers=SqliteRequestReaders(store),
                 probes={"eventStore": store_problem},
+                worker_ports=lambda _: ServicePorts(
+                    SqliteParticipantTransport(participants), SqliteKeyStore(participants)
+                ),
             ),
         )
     finally:

@@ -15,6 +15,7 @@ from application.queries import WorkflowReader
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.definitions import RegisterDefinition
 from application.use_cases.start import StartWorkflow
+from application.workers.desk import WorkerDesk
 
 
 class Monitor(Protocol):
@@ -50,6 +51,7 @@ class Api:
     #: The documents as registered.
     definitions: WorkflowDefinitionRepository
     monitor: Monitor
+    workers: WorkerDesk
     hosts: Hosts = field(default_factory=Hosts)
     #: The sender of a request with these headers.
     identify: Callable[[Headers], Caller] = local_caller

@@ -212,6 +212,33 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
     "forEach": ("Not supported yet.", None),
     "waitFor": ("Not supported yet.", None),
     "completesOn": ("Not supported yet.", None),
+    # -- workers
+    "workerId": ("Names the worker for people who look for it.", "picker-7"),
+    "max": ("How many requests to take at most.", 10),
+    "waitSeconds": ("How long to wait for the first request.", 20),
+    "leaseSeconds": ("How long the requests are the worker's, in seconds.", 30),
+    "requests": ("The requests, the oldest first.", []),
+    "lease": ("Stands for the request until it is answered or given out again.", "q0v3rJ2bF1"),
+    "leases": ("The leases to extend.", ["q0v3rJ2bF1"]),
+    "event": (
+        "A structured CloudEvent: the request, or the reply to it.",
+        {"type": "orchestration.step.completed", "data": {"output": {"pickId": "pick-1"}}},
+    ),
+    "recovered": (
+        "The request was given out before and not answered: its effect may be there already.",
+        False,
+    ),
+    "asksAbout": (
+        "With a seal: the data of the request whose outcome is in question.",
+        {"operation": "pick", "attempt": 1},
+    ),
+    "answers": ("Several answers at once.", []),
+    "results": ("What became of each answer, in their order.", []),
+    "accepted": ("Whether the lease still ran.", True),
+    "AnswerResult.code": ("Why it was not accepted.", "LEASE_LOST"),
+    "AnswerResult.detail": ("What to do.", None),
+    "extended": ("Leases that still run.", ["q0v3rJ2bF1"]),
+    "lost": ("Leases that have ended.", []),
     # -- problems
     "ProblemDocument.type": (
         "Names the kind of problem.",
@@ -276,6 +303,12 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
         "stepId": "charge-payment",
         "result": {"output": {"paymentId": "pay-1"}},
     },
+    "TakeData": {"workerId": "picker-7", "max": 10, "waitSeconds": 20, "leaseSeconds": 30},
+    "AnswerData": {
+        "lease": "q0v3rJ2bF1",
+        "event": {"type": "orchestration.step.completed", "data": {"output": {"pickId": "p-1"}}},
+    },
+    "ExtendData": {"leases": ["q0v3rJ2bF1"], "leaseSeconds": 30},
     "DefinitionDocument": {
         "name": "parcel",
         "version": 1,

@@ -19,6 +19,7 @@ from starlette.routing import Match, Route
 from adapters.rest.correlation import HEADER, correlation_id
 from application.ports import Document, Unavailable
 from application.use_cases.refusal import Refused, refused_for
+from application.workers.desk import LEASE_LOST, UNKNOWN_SERVICE
 from domain.aggregate.kind import HistoryError
 from domain.aggregate.rejection import RejectionCode
 
@@ -46,12 +47,15 @@ _TITLES: Mapping[str, str] = {
     "UNAVAILABLE": "Not possible at the moment",
     "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not accepted here",
     "FORBIDDEN": "Not allowed",
+    UNKNOWN_SERVICE: "No definition names this service",
+    LEASE_LOST: "The lease has ended",
 }
 
 #: The HTTP status of a refused command; any other code is a conflict.
 _STATUSES: Mapping[str, int] = {
     RejectionCode.WORKFLOW_NOT_FOUND: 404,
     RejectionCode.UNKNOWN_DEFINITION: 422,
+    UNKNOWN_SERVICE: 404,
     RejectionCode.INVALID_INPUT: 422,
     RejectionCode.TOO_LARGE: 413,
     RejectionCode.INTERNAL: 500,

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conveyor import wire
+from conveyor import leases, wire
 from conveyor.definition import DefinitionDocument
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from adapters.rest import controls, definitions, health, schemas, starts, workflows
+from adapters.rest import controls, definitions, health, participants, schemas, starts, workflows
 from application.access import Action
 from application.use_cases.start import StartWorkflowRequest
 
@@ -41,6 +41,7 @@ class Route:
 
 _WORKFLOWS = "/api/v1/workflows"
 _DEFINITIONS = "/api/v1/definitions"
+_PARTICIPANTS = "/api/v1/participants/{service}"
 
 _ACCEPTED = Answer(
     description="Sent; the engine has not decided yet", model=schemas.AcceptedCommand
@@ -90,6 +91,23 @@ def _control(
         answers=_DECIDED,
         tag="workflows",
         **named,
+    )
+
+
+def _work(
+    name: str,
+    handler: Callable[..., Awaitable[Response]],
+    body: type[BaseModel],
+    answers: Mapping[int, Answer],
+) -> Route:
+    return Route(
+        method="POST",
+        path=f"{_PARTICIPANTS}/{name}",
+        action=Action.WORK,
+        handler=handler,
+        body=body,
+        answers=answers,
+        tag="participants",
     )
 
 
@@ -177,6 +195,27 @@ ROUTES: tuple[Route, ...] = (
         _answer(DefinitionDocument, "As it was registered"),
         "definitions",
     ),
+    _work(
+        "take",
+        participants.take_requests,
+        leases.TakeData,
+        _answer(schemas.TakenRequests, "The requests, and a lease for each"),
+    ),
+    _work(
+        "answer",
+        participants.answer_requests,
+        leases.AnswerData,
+        {
+            202: Answer(description="The outcome is stored", model=schemas.AnswerResult),
+            200: Answer(description="What became of each answer", model=schemas.AnswerResults),
+        },
+    ),
+    _work(
+        "extend",
+        participants.extend_leases,
+        leases.ExtendData,
+        _answer(schemas.ExtendedLeases, "The leases that still run, and those that are lost"),
+    ),
     _open("/", health.index, _answer(schemas.Index, "Links")),
     _open("/health/live", health.live, _answer(schemas.Up, "The process serves requests")),
     _open("/health/ready", health.ready, _answer(schemas.Up, "Ready for requests")),
@@ -200,3 +239,8 @@ ROUTES: tuple[Route, ...] = (
 
 #: The routes of a process without the API: none of them changes a workflow or waits for one.
 HEALTH_ROUTES = tuple(route for route in ROUTES if route.tag == "health" and route.path != "/")
+
+_WORK = tuple(route for route in ROUTES if route.tag == "participants")
+#: Of a process with the role `workers`, or `api`, or both.
+WORKER_ROUTES = (*HEALTH_ROUTES, *_WORK)
+API_ROUTES = tuple(route for route in ROUTES if route not in _WORK)

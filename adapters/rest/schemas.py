@@ -272,3 +272,44 @@ class ProblemDocument(_Answer):
     errors: list[FaultDocument] | None = None
     workflow_status: WorkflowStatus | None = None
     allowed_commands: list[str] | None = None
+
+
+# -- workers
+
+
+class TakenRequest(_Answer):
+    """A request that a worker has until its lease ends."""
+
+    lease: str
+    #: A structured CloudEvent, as on the topic of the service's requests.
+    event: JsonObject
+    recovered: bool
+    asks_about: JsonObject | None = None
+
+
+class TakenRequests(_Answer):
+    """The requests that a worker takes, the oldest first."""
+
+    requests: list[TakenRequest]
+
+
+class AnswerResult(_Answer):
+    """What became of one answer."""
+
+    lease: str
+    accepted: bool
+    code: str | None = None
+    detail: str | None = None
+
+
+class AnswerResults(_Answer):
+    """What became of each answer, in their order."""
+
+    results: list[AnswerResult]
+
+
+class ExtendedLeases(_Answer):
+    """Which leases still run."""
+
+    extended: list[str]
+    lost: list[str]

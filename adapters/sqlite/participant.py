@@ -1,4 +1,7 @@
-"""Participants in the same process: their requests, replies and key records in the embedded store.
+"""Participants of this process: their requests, replies and key records in the embedded store.
+
+Cursor and key records belong to a service, not to its participant. A participant that begins to read a service takes
+it over from the one before, which has answered what it took, and reads on when the newer one leaves.
 
 Key records given to `SqliteKeyStore.save` are written by the next `SqliteParticipantTransport.finish`, in one group
 with the replies and the offsets. So a participant that dies leaves all of them or none. A claim is on disk before its
@@ -7,7 +10,8 @@ handler is called.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import TypeVar
@@ -50,13 +54,20 @@ _RESOLVE = """
 DELETE FROM participant_claims WHERE (key, attempt) IN (SELECT key, value FROM json_each(?))
 """
 _NO_RECORD = KeyRecord()
+#: Of the cursors of all services.
+_CONSUMER = "participants"
 
 
 class ParticipantSession:
-    """The state that a participant's key store and transport share: the records that `finish` writes."""
+    """The state that key stores and transports share: the records that `finish` writes, and who reads what."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
+        #: topic -> its transports; the last one reads, the others have stepped back
+        self.readers: dict[Topic, list[SqliteParticipantTransport]] = {}
+        self.handing_over = asyncio.Lock()
+        #: The keys that a key store holds.
+        self.held: set[str] = set()
         #: Saved but not yet submitted to the writer: the records, and the claimed attempts of these keys.
         self._saved: dict[str, KeyRecord] = {}
         self._resolved: dict[str, int] = {}
@@ -139,8 +150,8 @@ class SqliteKeyStore:
         self._claimed: dict[str, int] = {}
 
     async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
-        free = [key for key in claims if key not in self._held]
-        self._held.update(free)
+        free = [key for key in claims if key not in self._session.held]
+        self._hold(free)
         try:
             records = await _answered(self._session.load(free))
             opened = {key: records.get(key, _NO_RECORD) for key in free}
@@ -150,20 +161,28 @@ class SqliteKeyStore:
             found = {key: record.claimed for key, record in opened.items() if record.claimed}
             self._claimed.update(found | begun)
         except BaseException:  # also when cancelled: no key stays held by a caller that is gone
-            self._held.difference_update(free)
+            self._let_go(free)
             raise
         return opened
 
     async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
         held = {key: record for key, record in records.items() if key in self._held}
-        self._held.difference_update(held)
+        self._let_go(held)
         claimed = {key: self._claimed.pop(key) for key in held if key in self._claimed}
         self._session.save(held, claimed)
         return frozenset(records.keys() - held.keys())
 
     async def close(self) -> None:
-        self._held.clear()
+        self._let_go(list(self._held))
         self._claimed.clear()
+
+    def _hold(self, keys: Collection[str]) -> None:
+        self._held.update(keys)
+        self._session.held.update(keys)
+
+    def _let_go(self, keys: Collection[str]) -> None:
+        self._held.difference_update(keys)
+        self._session.held.difference_update(keys)
 
 
 class _Progress:
@@ -172,8 +191,12 @@ class _Progress:
     def __init__(self, start: int) -> None:
         self._next = start
         self._unfinished: dict[int, None] = {}
+        #: Set while nothing is unfinished.
+        self.rested = asyncio.Event()
+        self.rested.set()
 
     def take(self, offset: int) -> None:
+        self.rested.clear()
         self._unfinished[offset] = None
         self._next = offset + 1
 
@@ -184,6 +207,8 @@ class _Progress:
     def finish(self, offsets: AbstractSet[int]) -> None:
         for offset in offsets:
             self._unfinished.pop(offset, None)
+        if not self._unfinished:
+            self.rested.set()
 
 
 class SqliteParticipantTransport:
@@ -192,27 +217,72 @@ class SqliteParticipantTransport:
     def __init__(self, session: ParticipantSession) -> None:
         self._session = session
         self._store = session.store
-        self._name = ""
+        #: By topic name.
         self._progress: dict[str, _Progress] = {}
         self._consumer: Consumer | None = None
+        self._is_closed = asyncio.Event()
+        #: To be read again from the next `take` on.
+        self._returned: dict[Topic, bool] = {}
         self._refused: list[tuple[str, int]] = []
         self._dead_letters: list[Record] = []
 
     async def start(self, participant: str, services: Sequence[str]) -> None:
-        self._name = f"participant:{participant}"
-        done = await _answered(load_offsets(self._store, self._name))
-        starts: dict[Topic, int] = {}
+        """Read these services; cursors belong to them, not to the participant."""
+        del participant
+        if self._consumer is None:
+            self._consumer = self._store.consumer({})
         for service in services:
             topic = await _answered(self._store.topic(step_requests(service)))
-            known = [start.offset for start in done if start.topic_id == topic.id]
-            starts[topic] = known[0] if known else 0
-        self._progress = {topic.name: _Progress(start) for topic, start in starts.items()}
-        self._consumer = self._store.consumer(starts)
+            async with self._session.handing_over:
+                readers = self._session.readers.setdefault(topic, [])
+                if self not in readers:
+                    await self._take_over(topic, readers)
+                    readers.append(self)
+
+    async def _take_over(self, topic: Topic, readers: Sequence[SqliteParticipantTransport]) -> None:
+        try:
+            for reader in readers[-1:]:
+                await reader.step_back(topic)
+            self._read_from(topic, await self._cursor(topic))
+        except BaseException:  # also when cancelled: somebody goes on reading
+            for reader in readers[-1:]:
+                reader.read_again(topic)
+            raise
+
+    async def _cursor(self, topic: Topic) -> int:
+        done = await _answered(load_offsets(self._store, _CONSUMER))
+        return next((start.offset for start in done if start.topic_id == topic.id), 0)
+
+    def _read_from(self, topic: Topic, start: int) -> None:
+        self._progress[topic.name] = _Progress(start)
+        if self._consumer is not None:
+            self._consumer.join(topic, start)
+
+    def read_again(self, topic: Topic) -> None:
+        """The one that took the topic over has left."""
+        self._returned[topic] = True
+
+    async def step_back(self, topic: Topic) -> None:
+        """Take nothing more from the topic. Returns when what was taken is finished, or given up by `close`."""
+        if self._returned.pop(topic, False) or self._consumer is None:
+            return
+        self._consumer.leave(topic)
+        rested = asyncio.create_task(self._progress[topic.name].rested.wait())
+        closed = asyncio.create_task(self._is_closed.wait())
+        try:
+            await asyncio.wait({rested, closed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            rested.cancel()
+            closed.cancel()
 
     async def take(self, limit: int, wait_seconds: float) -> Sequence[Taken]:
         if self._refused:
             await self._finish(self._refused, self._dead_letters)
             self._refused, self._dead_letters = [], []
+        for topic in list(self._returned):
+            start = await self._cursor(topic)
+            if self._returned.pop(topic, False):
+                self._read_from(topic, start)
         if self._consumer is None or limit == 0:
             return []
         requests: list[Taken] = []
@@ -241,7 +311,7 @@ class SqliteParticipantTransport:
             InboxStart(name, 0, self._store.topics[name].id, self._progress[name].after(offsets))
             for name, offsets in finished.items()
         ]
-        await _answered(self._session.write(messages, [save_offsets(self._name, starts)]))
+        await _answered(self._session.write(messages, [save_offsets(_CONSUMER, starts)]))
         for name, offsets in finished.items():
             self._progress[name].finish(offsets)
 
@@ -263,9 +333,19 @@ class SqliteParticipantTransport:
         )
 
     async def close(self) -> None:
+        """Requests that are not finished are delivered again, to the participant that it took a service over from."""
+        self._is_closed.set()
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+        async with self._session.handing_over:
+            for topic, readers in self._session.readers.items():
+                if self not in readers:
+                    continue
+                was_reading = readers[-1] is self
+                readers.remove(self)
+                if was_reading and readers:
+                    readers[-1].read_again(topic)
 
 
 async def _answered(answer: Awaitable[T]) -> T:

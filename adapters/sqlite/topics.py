@@ -148,13 +148,26 @@ class Consumer:
         starts: Mapping[Topic, int],
         read_table: Callable[[Topic, int, int], Awaitable[Sequence[Batch]]],
     ) -> None:
-        self._positions = dict(starts)
+        self._positions: dict[Topic, int] = {}
         #: Topics with records that were not taken.
-        self._ready = {topic: None for topic, start in starts.items() if start < topic.end}
+        self._ready: dict[Topic, None] = {}
         self._read_table = read_table
         self._waiter: asyncio.Future[None] | None = None
-        for topic in starts:
-            topic.readers.append(self)
+        for topic, start in starts.items():
+            self.join(topic, start)
+
+    def join(self, topic: Topic, start: int) -> None:
+        """Read this topic too."""
+        self._positions[topic] = start
+        topic.readers.append(self)
+        if start < topic.end:
+            self.wake(topic)
+
+    def leave(self, topic: Topic) -> None:
+        """Take nothing more from this topic."""
+        topic.readers.remove(self)
+        del self._positions[topic]
+        self._ready.pop(topic, None)
 
     def position(self, topic: Topic) -> int:
         """The offset of the next record that will be taken."""
@@ -193,10 +206,12 @@ class Consumer:
             limit -= sum(len(batch.records) for batch in batches)
             if batches:
                 taken.append(Taken(topic, batches))
-        for topic, batches in taken:  # only now: a take that was cancelled has taken nothing
+        # Only now: a take that was cancelled has taken nothing. A topic may have been left meanwhile.
+        taken = [each for each in taken if each.topic in self._positions]
+        for topic, batches in taken:
             self._positions[topic] = batches[-1].end
         for topic in ready:
-            if self._positions[topic] >= topic.end:
+            if topic in self._positions and self._positions[topic] >= topic.end:
                 del self._ready[topic]
         return taken
 

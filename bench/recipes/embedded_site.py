@@ -14,7 +14,6 @@ from conveyor.runner import ParticipantRunner
 from prometheus_client import CollectorRegistry
 
 from adapters.sqlite.participant import (
-    ParticipantSession,
     SqliteKeyStore,
     SqliteParticipantTransport,
 )
@@ -49,7 +48,7 @@ def engine(settings: Settings) -> Role:
 
 
 async def participant(mode: Embedded, stop: asyncio.Event) -> None:
-    session = ParticipantSession(mode.store)
+    session = mode.participants
     runner = ParticipantRunner(
         build_warehouse(), SqliteParticipantTransport(session), SqliteKeyStore(session)
     )

@@ -58,7 +58,7 @@ def dev(
 
 
 def serve(
-    roles: Annotated[str, typer.Option(help="Any of engine, api; separated by commas.")],
+    roles: Annotated[str, typer.Option(help="Any of engine, api, workers; separated by commas.")],
     host: Host = "127.0.0.1",
     port: Port = 8080,
     health_port: Annotated[

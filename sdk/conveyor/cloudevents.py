@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
 from cloudevents.core.exceptions import CloudEventValidationError
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
@@ -73,6 +74,21 @@ def encode(message: Message) -> Record:
         headers=tuple(headers_of(message)),
         partition=message.partition,
     )
+
+
+def structured(message: Message) -> dict[str, Any]:
+    """The event of a message in structured mode, for a JSON document."""
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": message.id,
+        "source": message.source,
+        "type": message.type,
+        **message.extensions,
+        "datacontenttype": "application/json",
+        "data": orjson.Fragment(message.data),
+    }
+    optional = {"subject": message.subject, "time": message.time, "dataschema": message.dataschema}
+    return event | {name: value for name, value in optional.items() if value is not None}
 
 
 def decode(record: Record) -> Message:

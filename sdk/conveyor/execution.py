@@ -187,14 +187,13 @@ def _without_output(request: Request, fault: UnusableOutput, elapsed: int) -> Ke
 
 def _fail(request: Request, raised: BaseException) -> None:
     error = raised if isinstance(raised, StepError) else _as_step_error(request.key, raised)
-    record = request.records[request.key]
+    claimed = request.records[request.key].claimed
     # A run that could not do anything says nothing about an earlier one whose outcome is unknown. If that was of the
     # same attempt, the outcome of this one stays unknown.
-    leaves_earlier_open = record.claimed > 0 and not isinstance(error, TerminalError)
+    leaves_earlier_open = claimed > 0 and not isinstance(error, TerminalError)
     is_unknown = isinstance(error, UnknownOutcomeError) or (
-        leaves_earlier_open and record.claimed >= request.attempt
+        leaves_earlier_open and claimed >= request.attempt
     )
-    is_open = is_unknown or leaves_earlier_open
     failure = Failure(
         _storable(error.code) or _UNNAMED,
         _storable(error.message),
@@ -202,6 +201,17 @@ def _fail(request: Request, raised: BaseException) -> None:
         error.retryable,
         outcome_unknown=is_unknown,
     )
+    fail(request, failure, leaves_earlier_open=leaves_earlier_open)
+
+
+def fail(request: Request, failure: Failure, *, leaves_earlier_open: bool) -> None:
+    """Decide the request by a failure of its attempt.
+
+    `leaves_earlier_open`: an earlier run may have had an effect all the same.
+    """
+    record = request.records[request.key]
+    is_unknown = failure.outcome_unknown
+    is_open = is_unknown or leaves_earlier_open
     if request.repeats is not None:
         if is_open:
             _withhold(request)

@@ -32,6 +32,8 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 GROUP_PREFIX = "conveyor-participant-"
+#: Of the groups in which the service reads for workers.
+WORKERS_GROUP_PREFIX = "conveyor-workers-"
 
 
 class _Place(NamedTuple):
@@ -81,7 +83,9 @@ class KafkaTransport:
         topic_prefix: str = "",
         session_timeout_ms: int = 10_000,
         properties: Mapping[str, str] | None = None,
+        group_prefix: str = GROUP_PREFIX,
     ) -> None:
+        self._group_prefix = group_prefix
         self._bootstrap_servers = bootstrap_servers
         self._prefix = topic_prefix
         self._session_timeout_ms = session_timeout_ms
@@ -152,7 +156,7 @@ class KafkaTransport:
             return
         self._consumer = Consumer(
             {
-                "group.id": self._prefix + GROUP_PREFIX + participant,
+                "group.id": self._prefix + self._group_prefix + participant,
                 "auto.offset.reset": "earliest",
                 "enable.auto.offset.store": False,
                 "enable.auto.commit": True,

@@ -95,6 +95,14 @@ class Participant:
         """The services whose request topics it reads."""
         return tuple(sorted({service for service, _ in [*self.steps, *self.compensations]}))
 
+    def find_step(self, service: str, operation: str) -> Operation | None:
+        """Its handler of a step, if it has one."""
+        return self.steps.get((service, operation))
+
+    def find_compensation(self, service: str, operation: str) -> Operation | None:
+        """Its handler of an undo, if it has one."""
+        return self.compensations.get((service, operation))
+
     def step(
         self,
         service: str,

@@ -69,7 +69,7 @@ def read_request(taken: Taken, participant: Participant) -> Request:
         return _undo(taken, body, key, participant)
     if isinstance(body, StepRequest):
         return _perform(taken, body, key, participant)
-    operation = participant.steps.get((body.service, body.operation))
+    operation = participant.find_step(body.service, body.operation)
     return Request(taken, "seal", body, key, key, operation, 0, {key: 0})
 
 
@@ -117,13 +117,13 @@ def _perform(taken: Taken, body: StepRequest, key: str, participant: Participant
     if key.endswith(VERIFY_SUFFIX):
         # A check looks again each time it is asked for: its record is of one attempt only.
         key = f"{key}/{body.attempt}"
-    operation = participant.steps.get((body.service, body.operation))
+    operation = participant.find_step(body.service, body.operation)
     claims = {key: _claim(operation, body.attempt)}
     return Request(taken, "perform", body, key, key, operation, body.attempt, claims)
 
 
 def _undo(taken: Taken, body: CompensationRequest, key: str, participant: Participant) -> Request:
-    operation = participant.compensations.get((body.service, body.operation))
+    operation = participant.find_compensation(body.service, body.operation)
     step_key = key.removesuffix(UNDO_SUFFIX)
     claims = {key: _claim(operation, body.attempt)}
     if operation is not None and operation.tied:

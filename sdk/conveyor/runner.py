@@ -47,7 +47,8 @@ class ParticipantRunner:
 
     `max_in_flight` limits the requests that are taken and have no reply yet. `grace_seconds` is how
     long a stop waits for running handlers; requests that are not done by then are delivered again.
-    `instance` names this process in replies.
+    `instance` names this process in replies. `perform` brings about the outcome of a request that is to be
+    performed, as `run` does by calling its handler.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ParticipantRunner:
         batch_size: int = 500,
         grace_seconds: float = 30.0,
         now: Callable[[], datetime] = _utc_now,
+        perform: Callable[[Request], Awaitable[None] | None] = run,
     ) -> None:
         self._participant = participant
         self._transport = transport
@@ -71,6 +73,7 @@ class ParticipantRunner:
         self._batch_size = batch_size
         self._grace_seconds = grace_seconds
         self._now = now
+        self._perform = perform
         self._stopping = asyncio.Event()
         #: Something was decided, or the runner was stopped.
         self._progress = asyncio.Event()
@@ -195,7 +198,7 @@ class ParticipantRunner:
             request.records = {key: opened[key] for key in request.claims if key in opened}
             if len(request.records) < len(request.claims):
                 busy.append(request)
-            elif decide(request, now) and (running := run(request)) is not None:
+            elif decide(request, now) and (running := self._perform(request)) is not None:
                 self._spawn(self._until_decided(request, running))
             else:
                 self._decided.append(request)

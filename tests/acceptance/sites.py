@@ -93,13 +93,15 @@ class Site:
         assert done.returncode == 0, done.stderr
 
     @contextmanager
-    def serving(self, name: str = "engine") -> Generator[tuple[Program, str]]:
-        """`conveyor serve --roles engine,api`, ready, and its URL."""
+    def serving(
+        self, name: str = "engine", roles: str = "engine,api"
+    ) -> Generator[tuple[Program, str]]:
+        """`conveyor serve` with these roles, ready, and its URL."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         with running(
             name,
-            *("serve", "--roles", "engine,api", "--port", str(port)),
+            *("serve", "--roles", roles, "--port", str(port)),
             folder=self.folder,
             settings=self.settings,
         ) as program:

@@ -26,6 +26,7 @@ def main() -> None:
         control=NOTHING,
         register=NOTHING,
         definitions=NOTHING,
+        workers=NOTHING,
         monitor=cast(Any, SimpleNamespace(version=VERSION)),
     )
     document = orjson.dumps(

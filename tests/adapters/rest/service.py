@@ -88,7 +88,8 @@ async def serving(
         site = Site.on(mode.backbone, settings)
         api = site.api(with_engine=True)
         group.create_task(run_gateway(site.gateway, stop))
-        runner = _warehouse(mode.store)
+        group.create_task(site.workers.run(stop))
+        runner = _warehouse(mode.participants)
         if with_engine:
             group.create_task(site.engine.run(stop))
         if with_warehouse:
@@ -119,7 +120,6 @@ async def _ready(client: httpx.AsyncClient) -> Json | None:
     return response.json() if response.status_code == 200 else None
 
 
-def _warehouse(store: SqliteStore) -> ParticipantRunner:
-    session = ParticipantSession(store)
+def _warehouse(session: ParticipantSession) -> ParticipantRunner:
     transport = SqliteParticipantTransport(session)
     return ParticipantRunner(build_warehouse(), transport, SqliteKeyStore(session))

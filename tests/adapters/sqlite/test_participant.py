@@ -28,6 +28,7 @@ from adapters.sqlite.publisher import SqlitePublisher
 from adapters.sqlite.store import SqliteStore
 from adapters.sqlite.writer import Group
 from tests.sdk.requests_of import running, step_request
+from tests.waiting import until
 
 SERVICE = "inventory-service"
 KEY = "wf-0/reserve/1"
@@ -47,7 +48,7 @@ class Participant:
         await self.transport.start("warehouse", [SERVICE])
 
     async def committed(self) -> int | None:
-        starts = await load_offsets(self.store, "participant:warehouse")
+        starts = await load_offsets(self.store, "participants")
         return starts[0].offset if starts else None
 
 
@@ -317,3 +318,54 @@ async def test_the_sdks_runner_works_on_it(participant: Participant) -> None:
 
     assert sorted(performed_keys) == sorted({f"wf-{n}/reserve-inventory/1" for n in range(50)})
     assert await participant.committed() == 60
+
+
+async def test_a_service_is_taken_over_where_it_stands(participant: Participant) -> None:
+    """The newer reader begins once the older has answered what it took; no request is read by both."""
+    [taken] = await requested(participant, 1)
+    newer = SqliteParticipantTransport(participant.session)
+    starting = asyncio.create_task(newer.start("worker", [SERVICE]))
+    await SqlitePublisher(participant.store).publish([request(1)])
+    await until(lambda: not participant.store.topics[REQUESTS].readers)
+    assert not starting.done()
+    assert not await participant.transport.take(10, 0)
+
+    await participant.transport.finish([taken], [reply(taken)])
+    await starting
+    assert numbers(await newer.take(10, 10.0)) == ["wf-1"]
+
+
+async def test_the_earlier_reader_reads_on(participant: Participant) -> None:
+    """When the newer one leaves: what that one took and did not finish is delivered again."""
+    newer = SqliteParticipantTransport(participant.session)
+    await newer.start("worker", [SERVICE])
+    await SqlitePublisher(participant.store).publish([request(0), request(1)])
+    first, _ = await newer.take(10, 10.0)
+    await newer.finish([first], [reply(first)])
+    assert not await participant.transport.take(10, 0)
+
+    await newer.close()
+    assert numbers(await participant.transport.take(10, 10.0)) == ["wf-1"]
+
+
+async def test_a_reader_that_leaves_gives_up_what_it_took(participant: Participant) -> None:
+    """It holds up nobody who wants to take over."""
+    await requested(participant, 1)
+    newer = SqliteParticipantTransport(participant.session)
+    starting = asyncio.create_task(newer.start("worker", [SERVICE]))
+    await until(lambda: not participant.store.topics[REQUESTS].readers)
+
+    await participant.transport.close()
+    await starting
+    assert numbers(await newer.take(10, 10.0)) == ["wf-0"]
+
+
+async def test_a_key_is_held_by_one_participant(participant: Participant) -> None:
+    """Also where two of them serve the step and its undo."""
+    other = SqliteKeyStore(participant.session)
+    await participant.keys.open({KEY: 1})
+
+    assert not await other.open({KEY: 1})
+    assert await other.save({KEY: performed(1, b"{}")}) == {KEY}
+    await participant.keys.close()
+    assert (await other.open({KEY: 1}))[KEY].claimed == 1
