@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,9 @@ from adapters.sqlite.participant import (
 )
 from application.gateway import CommandGateway
 from application.ports import SetupError, Unavailable
+from application.use_cases.definitions import RegisterDefinition
+from infrastructure.definition_folder import DefinitionFolder
+from infrastructure.dev_worker import run_worker, worker_script
 from infrastructure.initialise import initialise_embedded
 from infrastructure.orders import order_stream
 from infrastructure.roles import ROLES, Addresses, Role, Site, run_roles
@@ -36,8 +40,13 @@ async def run_dev(
     port: int = 8080,
     orders_per_second: float = 1.0,
     with_warehouse: bool = True,
+    worker: str | None = None,
+    definitions: Path | None = None,
 ) -> None:
-    """Run the embedded mode until SIGTERM or Ctrl-C. Raises UnusableFileError, SetupError."""
+    """Run the embedded mode until SIGTERM or Ctrl-C. Raises UnusableFileError, SetupError.
+
+    `worker` is the MODULE:OBJECT of a worker to run as well, `definitions` a folder of definitions to register.
+    """
     refuse_open_host(host)
     if settings.profile == "production":
         raise SetupError(
@@ -52,7 +61,19 @@ async def run_dev(
             roles.append(_warehouse(mode.participants))
         if orders_per_second > 0:
             roles.append(_orders(orders_per_second))
-        announce(f"http://{host}:{port}", db=str(db))
+        url = f"http://{host}:{port}"
+        if definitions is not None:
+            register = RegisterDefinition(
+                mode.backbone.registry, mode.backbone.ensure_request_topic
+            )
+            folder = DefinitionFolder(definitions, register)
+            await folder.apply()
+            roles.append(Role(name="definitions", run=lambda _, stop: folder.run(stop)))
+        if worker is not None:
+            script = worker_script()
+            run = partial(run_worker, script, worker, url)
+            roles.append(Role(name="worker", run=lambda _, stop: run(stop)))
+        announce(url, db=str(db))
         addresses = Addresses(host=host, http=port)
         await run_roles(Site.on(mode.backbone, settings), roles, addresses, stop)
 

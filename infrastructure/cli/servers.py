@@ -39,6 +39,14 @@ def dev(
     no_warehouse: Annotated[
         bool, typer.Option("--no-warehouse", help="Without the simulated services.")
     ] = False,
+    worker: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:OBJECT", help="Run this worker of your own code, too."),
+    ] = None,
+    definitions: Annotated[
+        Path | None,
+        typer.Option(help="A folder of definitions to register, again when a file changes."),
+    ] = None,
 ) -> None:
     """Try Conveyor: everything in one process on one file, with a simulated warehouse."""
     settings = _settings(sys.stdout)
@@ -53,6 +61,8 @@ def dev(
             port=port,
             orders_per_second=orders_per_second,
             with_warehouse=not no_warehouse,
+            worker=worker,
+            definitions=definitions,
         )
     )
 

@@ -75,6 +75,7 @@ class Handler:
         The function takes at most an input and a `StepContext`, and returns an object or nothing.
         """
         self._function = function
+        self.is_async = _is_async(function)
         name = getattr(function, "__qualname__", repr(function))
         hints = _hints(function, name)
         require_output(function, name, hints.get("return", Any))
@@ -105,6 +106,12 @@ class Handler:
         if self._context_first:
             return self._function(context, argument)
         return self._function(argument, context)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - its own, to look at
+    )
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:

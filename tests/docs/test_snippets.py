@@ -44,10 +44,10 @@ DEADLINE_SECONDS = 30.0
 
 
 @contextmanager
-def embedded_mode(folder: Path) -> Iterator[str]:
-    """What `make run` starts, on a file and a port of its own; its address."""
+def embedded_mode(folder: Path, *command: str) -> Iterator[str]:
+    """What `make run` starts, or another command, on a file and a port of its own; its address."""
     port = free_port(18_080)
-    arguments = ["dev", "--port", str(port), "--db", str(folder / "tour.db")]
+    arguments = [*(command or ["dev"]), "--port", str(port), "--db", str(folder / "tour.db")]
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen([CONVEYOR, *arguments], cwd=folder, stdout=log, stderr=log) as process,
@@ -139,6 +139,35 @@ def ended(url: str, workflow_id: str) -> dict[str, Any]:
         return workflow if has_ended else None
 
     return wait_until(f"the end of {workflow_id}", ended_workflow)
+
+
+def test_the_first_workflow(tmp_path: Path) -> None:
+    """An empty folder, two files and one terminal."""
+    code, definition, commands = snippets("docs/howto/first-workflow.md", "hotel")
+    (tmp_path / "hotel.py").write_text(code)
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "trip.yaml").write_text(definition)
+    [line] = re.findall(
+        r"^    conveyor (dev .*)$", page("docs/howto/first-workflow.md"), re.MULTILINE
+    )
+
+    with embedded_mode(tmp_path, *shlex.split(line)) as url:
+        environment = {**os.environ, "CONVEYOR_URL": url}
+        ends: list[str] = []
+        for _, *arguments in commands_in(commands):
+            done = subprocess.run(
+                [CONVEYOR, *arguments, "--output", "json"],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            ends.append(json.loads(done.stdout)["status"])
+
+    assert ends == ["COMPLETED", "COMPENSATED"]
+    assert len([each for each in code.splitlines() if each]) < 20
+    assert len(definition.splitlines()) < 12
 
 
 def test_printed_files_are_those_of_the_repository() -> None:

@@ -1,0 +1,288 @@
+"""Requests and replies over HTTP: leases of the worker protocol instead of a topic.
+
+The service keeps cursors and key records. What it says of a request with its lease is all that the key store here
+knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote
+
+import orjson
+
+from conveyor import types
+from conveyor.cloudevents import structured
+from conveyor.errors import ServerUnavailableError
+from conveyor.keys import UNDO_SUFFIX, KeyRecord, performed, unknown
+from conveyor.messages import Message, Record
+from conveyor.topics import step_requests
+from conveyor.transport import Taken
+
+try:
+    import httpx
+except ModuleNotFoundError as absent:
+    raise ModuleNotFoundError(
+        "the HTTP transport needs httpx: pip install 'conveyor-sdk[http]'", name="httpx"
+    ) from absent
+
+log = logging.getLogger(__name__)
+
+_TAKE_MAX = 100
+_WAIT_SECONDS = 20
+_AGAIN_SECONDS = 1.0
+_ANSWERS_BYTES_MAX = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    taken: Taken
+    lease: str
+    service: str
+
+
+class HttpTransport:
+    """The `Transport` over HTTP, with the `KeyStore` that belongs to it.
+
+    `url` is the address of `conveyor dev`, or of a service with the role `workers`. `worker_id` names this process
+    for people.
+    """
+
+    def __init__(
+        self, url: str, *, worker_id: str, lease_seconds: int = 15, api_key: str | None = None
+    ) -> None:
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx.AsyncClient(
+            base_url=url.rstrip("/"), headers=headers, timeout=httpx.Timeout(10, read=60)
+        )
+        self._url = url
+        self._worker_id = worker_id
+        self._lease_seconds = lease_seconds
+        self.key_store = LeasedKeys()
+        self._next = 0
+        #: offset here -> what it stands for
+        self._lent: dict[int, _Lent] = {}
+        self._waiting: list[Taken] = []
+        self._arrived = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, participant: str, services: Sequence[str]) -> None:
+        del participant  # the service knows workers by their ids
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._keep_taking(each)) for each in services]
+            self._tasks.append(asyncio.create_task(self._keep_extending()))
+
+    async def take(self, limit: int, wait_seconds: float) -> Sequence[Taken]:
+        if limit == 0:
+            return ()
+        if not self._waiting:
+            self._wanted.set()
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(wait_seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return ()
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        return taken
+
+    async def finish(self, done: Sequence[Taken], replies: Sequence[Message | Record]) -> None:
+        by_cause = {
+            reply.extensions["causationid"]: reply
+            for reply in replies
+            if isinstance(reply, Message)
+        }
+        answers: dict[str, list[dict[str, Any]]] = {}
+        for each in done:
+            lent = self._lent.get(each.offset)
+            reply = by_cause.get(each.message.id)
+            # Without a reply the lease ends, and the service asks again.
+            if lent is not None and reply is not None:
+                answer = {"lease": lent.lease, "event": structured(reply)}
+                answers.setdefault(lent.service, []).append(answer)
+        await asyncio.gather(*(self._answer(service, each) for service, each in answers.items()))
+        for each in done:
+            self._lent.pop(each.offset, None)
+
+    async def close(self) -> None:
+        """Requests without a reply are given out again when their leases end."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._http.aclose()
+
+    # -- taking ----------------------------------------------------------------------------------
+
+    async def _keep_taking(self, service: str) -> None:
+        body = {
+            "workerId": self._worker_id,
+            "max": _TAKE_MAX,
+            "waitSeconds": _WAIT_SECONDS,
+            "leaseSeconds": self._lease_seconds,
+        }
+        trouble: str | None = None
+        while True:
+            await self._wanted.wait()
+            try:
+                response = await self._post(f"{_path(service)}/take", body)
+                requests: list[dict[str, Any]] = response["requests"]
+            except (ServerUnavailableError, _Refused) as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    log.warning("Cannot take requests of %s, trying again: %s", service, error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            trouble = None
+            for request in requests:
+                self._receive(service, request)
+
+    def _receive(self, service: str, request: Mapping[str, Any]) -> None:
+        message = _message(service, request["event"])
+        taken = Taken(message, 0, self._next)
+        self._next += 1
+        self._lent[taken.offset] = _Lent(taken, request["lease"], service)
+        self.key_store.learn(message, request)
+        self._waiting.append(taken)
+        self._wanted.clear()
+        self._arrived.set()
+
+    async def _keep_extending(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            leases: dict[str, list[str]] = {}
+            for lent in self._lent.values():
+                leases.setdefault(lent.service, []).append(lent.lease)
+            for service, names in leases.items():
+                try:
+                    body = {"leases": names[:1000], "leaseSeconds": self._lease_seconds}
+                    await self._post(f"{_path(service)}/extend", body)
+                except (ServerUnavailableError, _Refused) as error:
+                    log.warning("Cannot extend %d leases of %s: %s", len(names), service, error)
+
+    # -- answering -------------------------------------------------------------------------------
+
+    async def _answer(self, service: str, answers: Sequence[Mapping[str, Any]]) -> None:
+        for batch in _batches(answers):
+            response = await self._post(f"{_path(service)}/answer", {"answers": batch})
+            for result in response["results"]:
+                if not result["accepted"]:
+                    log.warning("An answer was not taken: %s", result.get("detail"))
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The response's document. Raises ServerUnavailableError, _Refused."""
+        content = orjson.dumps(body)
+        try:
+            response = await self._http.post(
+                path, content=content, headers={"Content-Type": "application/json"}
+            )
+        except httpx.TransportError as error:
+            detail = str(error) or type(error).__name__
+            raise ServerUnavailableError("conveyor", f"{self._url}: {detail}") from error
+        if response.status_code >= 500:
+            raise ServerUnavailableError("conveyor", f"{self._url}: {_detail(response)}")
+        if response.status_code >= 400:
+            raise _Refused(_detail(response))
+        return cast("dict[str, Any]", orjson.loads(response.content))
+
+
+class _Refused(Exception):
+    """The service does not take the call as it is."""
+
+
+class LeasedKeys:
+    """The `KeyStore` of requests with leases: each key's record, as far as the service says."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, KeyRecord] = {}
+
+    def learn(self, message: Message, request: Mapping[str, Any]) -> None:
+        """What the service says of a request."""
+        key = message.extensions["idempotencykey"]
+        data = orjson.loads(message.data)
+        if message.type == types.SEAL_REQUESTED:
+            asked = request.get("asksAbout")
+            attempt = 1 if asked is None else int(asked["attempt"])
+            about = None if asked is None else orjson.dumps(asked)
+            self._records[key] = unknown(KeyRecord(), attempt, about)
+            return
+        claimed = int(data["attempt"]) if request.get("recovered") else 0
+        self._records[key] = KeyRecord(claimed=claimed)
+        if message.type == types.COMPENSATION_REQUESTED:
+            # An undo is given out only for what was performed.
+            output = orjson.dumps(data.get("stepOutput") or {})
+            self._records[key.removesuffix(UNDO_SUFFIX)] = performed(1, output)
+
+    async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
+        return {key: self._records.get(key, KeyRecord()) for key in claims}
+
+    async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
+        """The reply is what the service keeps."""
+        for key in records:
+            self._records.pop(key, None)
+        return frozenset()
+
+    async def close(self) -> None:
+        self._records.clear()
+
+
+def _path(service: str) -> str:
+    return f"/api/v1/participants/{quote(service, safe='')}"
+
+
+def _message(service: str, event: Mapping[str, Any]) -> Message:
+    attributes = {name: value for name, value in event.items() if name not in _NO_EXTENSIONS}
+    return Message(
+        topic=step_requests(service),
+        key=event.get("subject"),
+        type=event["type"],
+        source=event["source"],
+        id=event["id"],
+        data=orjson.dumps(event["data"]),
+        subject=event.get("subject"),
+        time=event.get("time"),
+        dataschema=event.get("dataschema"),
+        extensions={name: str(value) for name, value in attributes.items()},
+    )
+
+
+_NO_EXTENSIONS = frozenset(
+    (
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "dataschema",
+        "datacontenttype",
+        "data",
+    )
+)
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        document = orjson.loads(response.content)
+        return f"{document['code']}: {document['detail']}"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return f"HTTP {response.status_code}"
+
+
+def _batches(answers: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """In bodies that the service takes."""
+    batches: list[list[Mapping[str, Any]]] = []
+    size = _ANSWERS_BYTES_MAX
+    for answer in answers:
+        length = len(orjson.dumps(answer))
+        if size + length > _ANSWERS_BYTES_MAX or len(batches[-1]) == _TAKE_MAX:
+            batches.append([])
+            size = 0
+        batches[-1].append(answer)
+        size += length
+    return batches

@@ -1,0 +1,94 @@
+"""A worker: participants that one process runs together, over Kafka or over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from conveyor.execution import run_in_thread
+from conveyor.key_store import KeyStore
+from conveyor.participant import Participant
+from conveyor.runner import ParticipantRunner
+from conveyor.transport import Transport
+
+#: Opens the requests and key records of a participant.
+Connect = Callable[[Participant], tuple[Transport, KeyStore]]
+
+
+class Worker:
+    """Runs participants until it is stopped. Plain handlers run in threads, so they may block.
+
+    `threads` is how many of them run at a time, `grace_seconds` how long a stop waits for running handlers.
+    """
+
+    def __init__(
+        self, *participants: Participant, threads: int = 32, grace_seconds: float = 30.0
+    ) -> None:
+        """Raises ValueError if there is none, one has no handlers, or two serve one service."""
+        if not participants:
+            raise ValueError("a worker needs a participant: Worker(participant)")
+        for each in participants:
+            if not each.services:
+                raise ValueError(
+                    f"{each.name} has no handlers; register one with @{each.name}.step"
+                )
+        serving = Counter(service for each in participants for service in each.services)
+        twice = sorted(service for service, count in serving.items() if count > 1)
+        if twice:
+            raise ValueError(f"two participants serve {', '.join(twice)}; let one have it")
+        self.participants = participants
+        self._threads = threads
+        self._grace_seconds = grace_seconds
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(sorted({name for each in self.participants for name in each.services}))
+
+    async def run(self, connect: Connect, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish what is begun."""
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="handler") as threads:
+            asyncio.get_running_loop().set_default_executor(threads)
+            async with asyncio.TaskGroup() as group:
+                for each in self.participants:
+                    transport, key_store = connect(each)
+                    runner = ParticipantRunner(
+                        each,
+                        transport,
+                        key_store,
+                        grace_seconds=self._grace_seconds,
+                        perform=run_in_thread,
+                    )
+                    group.create_task(runner.run_until(stop))
+
+
+def over_http(url: str, worker_id: str, api_key: str | None = None) -> Connect:
+    """Connects by the worker protocol. Raises ModuleNotFoundError without the extra `http`."""
+    from conveyor.http_transport import HttpTransport  # noqa: PLC0415 - an extra
+
+    def connect(_: Participant) -> tuple[Transport, KeyStore]:
+        transport = HttpTransport(url, worker_id=worker_id, api_key=api_key)
+        return transport, transport.key_store
+
+    return connect
+
+
+def over_kafka(
+    bootstrap_servers: str,
+    redis_url: str,
+    *,
+    topic_prefix: str = "",
+    properties: Mapping[str, str] | None = None,
+) -> Connect:
+    """Connects to topics and to Redis. Raises ModuleNotFoundError without the extras `kafka` and `redis`."""
+    from conveyor.kafka import KafkaTransport  # noqa: PLC0415 - an extra
+    from conveyor.redis_keys import RedisKeyStore  # noqa: PLC0415 - an extra
+
+    def connect(_: Participant) -> tuple[Transport, KeyStore]:
+        transport = KafkaTransport(
+            bootstrap_servers, topic_prefix=topic_prefix, properties=properties
+        )
+        return transport, RedisKeyStore(redis_url)
+
+    return connect

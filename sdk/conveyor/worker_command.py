@@ -1,0 +1,145 @@
+"""`conveyor-worker MODULE:OBJECT`: run a worker of your own code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from conveyor.participant import Participant
+from conveyor.worker import Connect, Worker, over_http, over_kafka
+
+_USAGE = 2
+_KAFKA = "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS"
+_REDIS = "CONVEYOR_REDIS__URL"
+_PREFIX = "CONVEYOR_KAFKA__TOPIC_PREFIX"
+#: The process that it must not outlive.
+_PARENT = "CONVEYOR_WORKER_PARENT"
+_LOOK_SECONDS = 0.5
+_URL, _API_KEY = "CONVEYOR_URL", "CONVEYOR_API_KEY"
+
+
+class WrongStart(Exception):
+    """The message says what is wrong, and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the script."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        worker = load(given.object, Path.cwd())
+        connect, where = connection(given.url, os.environ)
+    except WrongStart as wrong:
+        print(f"conveyor-worker: {wrong}", file=sys.stderr)  # noqa: T201
+        sys.exit(_USAGE)
+    services = ", ".join(worker.services)
+    print(f"conveyor-worker serves {services} of {where}; Ctrl-C stops it", flush=True)  # noqa: T201
+    asyncio.run(_run(worker, connect))
+    sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="conveyor-worker",
+        description="Run the participants of your own code.",
+        epilog=f"Over Kafka where {_KAFKA} is set, else over HTTP at --url.",
+    )
+    parser.add_argument(
+        "object", metavar="MODULE:OBJECT", help="a Worker or Participant, e.g. hotel.app:worker"
+    )
+    parser.add_argument("--url", help=f"the address of `conveyor dev` or the API (or {_URL})")
+    return parser
+
+
+async def _run(worker: Worker, connect: Connect) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(_end_with_parent(os.environ.get(_PARENT), stop))
+        await worker.run(connect, stop)
+        watching.cancel()
+
+
+async def _end_with_parent(parent: str | None, stop: asyncio.Event) -> None:
+    """A `conveyor dev` that was killed leaves no worker behind."""
+    while parent is not None and not stop.is_set():
+        if str(os.getppid()) != parent:
+            stop.set()
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def load(reference: str, folder: Path) -> Worker:
+    """The worker of `module:object`, imported as from this folder. Raises WrongStart."""
+    module_name, _, name = reference.partition(":")
+    if not (module_name and name):
+        raise WrongStart(f"{reference!r} names no object; write MODULE:OBJECT, as hotel.app:worker")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as absent:
+        if absent.name is None or not f"{module_name}.".startswith(f"{absent.name}."):
+            raise WrongStart(f"{module_name} cannot be imported: {_last_line(absent)}") from absent
+        raise WrongStart(
+            f"there is no module {absent.name} in {folder}; start it where that module is"
+        ) from absent
+    except Exception as error:
+        raise WrongStart(f"{module_name} cannot be imported: {_last_line(error)}") from error
+    found = getattr(module, name, None)
+    try:
+        if isinstance(found, Participant):
+            return Worker(found)
+    except ValueError as error:
+        raise WrongStart(str(error)) from error
+    if isinstance(found, Worker):
+        return found
+    others = [
+        each for each, value in vars(module).items() if isinstance(value, Worker | Participant)
+    ]
+    hint = f"; it has {', '.join(others)}" if others else ""
+    what = "has no" if found is None else f"has {type(found).__name__} as"
+    raise WrongStart(f"{module_name} {what} {name}, and needs a Worker or Participant{hint}")
+
+
+def _last_line(error: Exception) -> str:
+    """The error, with the line of the user's code that raised it."""
+    frames = [
+        each for each in traceback.extract_tb(error.__traceback__) if "<frozen" not in each[0]
+    ]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 2 else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect, str]:
+    """How the worker connects, and to what. Raises WrongStart."""
+    kafka = environment.get(_KAFKA)
+    url = url or environment.get(_URL)
+    try:
+        if url and not (kafka and environment.get(_URL) == url):
+            if not url.startswith(("http://", "https://")):
+                raise WrongStart(f"--url {url!r} is no address; write http://localhost:8080")
+            name = f"{socket.gethostname()}-{os.getpid()}"
+            return over_http(url, name, environment.get(_API_KEY)), url
+        if kafka:
+            redis = environment.get(_REDIS)
+            if redis is None:
+                raise WrongStart(f"set {_REDIS}: over Kafka, key records are kept in Redis")
+            prefix = environment.get(_PREFIX, "")
+            return over_kafka(kafka, redis, topic_prefix=prefix), f"Kafka at {kafka}"
+    except ModuleNotFoundError as absent:
+        raise WrongStart(str(absent)) from absent
+    raise WrongStart(
+        f"give --url http://localhost:8080 for `conveyor dev`, or set {_KAFKA} and {_REDIS}"
+    )

@@ -1,0 +1,192 @@
+"""`conveyor-worker` and `conveyor dev --worker`, as a developer runs his own code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local_services.process import free_port
+from tests.acceptance.programs import Program, is_ready, run, running, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+WORKER = str(Path(sys.executable).with_name("conveyor-worker"))
+
+APP = """
+import json, time
+from pathlib import Path
+from conveyor import Participant, Worker
+from conveyor.errors import TerminalError
+from conveyor.handlers import StepContext
+
+hotel = Participant("hotel")
+
+def note(what: str, key: str) -> None:
+    journal = Path("journal")
+    done = journal.read_text().splitlines() if journal.exists() else []
+    if f"{what} {key}" not in done:
+        with journal.open("a") as file:
+            file.write(f"{what} {key}\\n")
+
+@hotel.step("hotel-service", "book")
+def book(data: dict, context: StepContext) -> dict:
+    Path(f"begun-{context.workflow_id}").touch()
+    time.sleep(data.get("seconds") or 0)
+    note("book", context.idempotency_key)
+    return {"room": 7}
+
+@book.compensation("cancel")
+def cancel(context: StepContext) -> None:
+    note("cancel", context.idempotency_key)
+
+@hotel.step("money-service", "charge")
+def charge(data: dict) -> None:
+    if data.get("poor"):
+        raise TerminalError("POOR", "no money")
+
+@charge.compensation("refund")
+def refund() -> None: ...
+
+worker = Worker(hotel)
+"""
+
+DEFINITION = """
+name: booking
+version: 1
+type: BOOKING
+steps:
+  - id: book
+    service: hotel-service
+    operation: book
+    timeoutMs: 60000
+    input: {seconds: input.seconds}
+    compensation: {operation: cancel}
+  - id: charge
+    service: money-service
+    operation: charge
+    input: {poor: input.poor}
+    compensation: {operation: refund}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder of a user's own, with code and a definition."""
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "booking.yaml").write_text(DEFINITION)
+    return tmp_path
+
+
+@contextmanager
+def dev(project: Path, *options: str, port: int | None = None) -> Generator[tuple[Program, str]]:
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    arguments = ["--port", str(port), "--orders-per-second", "0", "--no-warehouse"]
+    arguments += ["--definitions", "definitions", *options]
+    with running("dev", "dev", *arguments, folder=project) as program:
+        until("dev is ready", lambda: is_ready(url), 60, [program])
+        yield program, url
+
+
+def start(url: str, workflow_id: str, **input: Any) -> None:
+    body = {"id": workflow_id, "definition": "booking", "input": input}
+    httpx.post(f"{url}/api/v1/workflows", json=body, timeout=30).raise_for_status()
+
+
+def ends(url: str, workflow_id: str, status: str) -> bool:
+    found = httpx.get(f"{url}/api/v1/workflows/{workflow_id}", timeout=30).json()
+    return bool(found["status"] == status)
+
+
+def journal(project: Path) -> Counter[str]:
+    file = project / "journal"
+    return Counter(file.read_text().splitlines() if file.exists() else ())
+
+
+def test_one_terminal(project: Path) -> None:
+    """`dev` runs the worker and registers its definitions, also one that changes."""
+    with dev(project, "--worker", "app:worker") as (program, url):
+        start(url, "rich")
+        start(url, "poor", poor=True)
+        until("the end", lambda: ends(url, "rich", "COMPLETED"), 60, [program])
+        until("the way back", lambda: ends(url, "poor", "COMPENSATED"), 60, [program])
+
+        file = project / "definitions" / "booking.yaml"
+        file.write_text(DEFINITION.replace("version: 1", "version: 2"))
+        second = f"{url}/api/v1/definitions/booking/2"
+        until("version 2", lambda: httpx.get(second).is_success, 30, [program])
+        assert program.stop() == 0
+
+    done = journal(project)
+    assert done == Counter(["book rich/book/1", "book poor/book/1", "cancel poor/book/1/undo"])
+    assert "Traceback" not in program.log
+
+
+def test_everything_is_killed(project: Path) -> None:
+    """A worker, then `dev` with its worker, in the middle of a step: the same end, one effect."""
+    port = free_port()
+    with dev(project, port=port) as (program, url):
+        arguments = ["app:worker", "--url", url]
+        with running("worker", *arguments, folder=project, program=[WORKER]) as first:
+            start(url, "wf-1", seconds=3)
+            until("begun", (project / "begun-wf-1").exists, 30, [program, first])
+            first.kill()
+        with running("worker", *arguments, folder=project, program=[WORKER]) as second:
+            until("the end", lambda: ends(url, "wf-1", "COMPLETED"), 90, [program, second])
+            start(url, "wf-2", seconds=3)
+            until("begun", (project / "begun-wf-2").exists, 30, [program, second])
+            program.kill()
+            with dev(project, port=port) as (again, _):
+                until("the end", lambda: ends(url, "wf-2", "COMPLETED"), 90, [again, second])
+                assert again.stop() == 0
+            assert second.stop() == 0
+
+    assert journal(project) == Counter(["book wf-1/book/1", "book wf-2/book/1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--worker", "nowhere:worker"], "there is no module nowhere"),
+        (["--worker", "app:absent"], "app has no absent"),
+        (["--definitions", "nowhere"], "there is no such folder"),
+    ],
+)
+def test_wrong_starts_of_dev(project: Path, options: list[str], sentence: str) -> None:
+    """`dev` ends with the sentence."""
+    done = run("dev", "--port", str(free_port()), *options, folder=project)
+
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_definition_ends_dev(project: Path) -> None:
+    """With the file and what is wrong in it."""
+    (project / "definitions" / "bad.yaml").write_text("name: bad\nversion: 0\n")
+    done = run("dev", "--port", str(free_port()), "--definitions", "definitions", folder=project)
+
+    assert done.returncode == 2
+    assert "bad.yaml" in done.stderr
+    assert "type: is required" in done.stderr
+
+
+def test_a_worker_without_a_service(project: Path) -> None:
+    """It says what it waits for, and stops when it is asked to."""
+    port = free_port()
+    arguments = ["app:worker", "--url", f"http://127.0.0.1:{port}"]
+    with running("worker", *arguments, folder=project, program=[WORKER]) as worker:
+        until("a warning", lambda: "Cannot take requests" in worker.log, 30, [worker])
+        assert worker.stop() == 0
+
+    assert json.dumps(worker.log).count("Cannot take requests") < 10
+    assert "Traceback" not in worker.log

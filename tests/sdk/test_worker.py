@@ -1,0 +1,199 @@
+"""Workers: what they refuse at the start, and what their handlers may do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from pathlib import Path
+
+import conveyor
+import pytest
+from conveyor import Participant, Worker, types
+from conveyor.key_store import KeyStore, MemoryKeyStore
+from conveyor.memory import MemoryTransport
+from conveyor.transport import Transport
+from conveyor.worker_command import WrongStart, connection, load
+
+from tests.sdk.requests_of import data_of, step_request
+
+SERVICE = "inventory-service"
+
+
+def participant(name: str = "inventory", service: str = SERVICE) -> Participant:
+    participant = Participant(name)
+
+    @participant.step(service, "reserve")
+    def reserve() -> dict[str, str]:
+        return {"thread": threading.current_thread().name}
+
+    assert callable(reserve)
+    return participant
+
+
+async def test_plain_handlers_block_only_themselves() -> None:
+    """They run in threads, many at a time."""
+    count = 8
+    together = threading.Barrier(count, timeout=20)
+    blocking = Participant("blocking")
+
+    @blocking.step(SERVICE, "reserve")
+    def reserve() -> dict[str, str]:
+        together.wait()
+        return {"thread": threading.current_thread().name}
+
+    assert callable(reserve)
+    transport = MemoryTransport()
+
+    def connect(_: Participant) -> tuple[Transport, KeyStore]:
+        return transport, MemoryKeyStore()
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(Worker(blocking).run(connect, stop))
+    await transport.request(*[step_request(f"wf-{n}") for n in range(count)])
+    async with asyncio.timeout(30):
+        replies = await transport.until_replied(count)
+        stop.set()
+        await running
+
+    assert {reply.type for reply in replies} == {types.STEP_COMPLETED}
+    assert len({data_of(reply)["output"]["thread"] for reply in replies}) == count
+
+
+async def test_an_exception_in_a_thread_is_an_outcome() -> None:
+    """Also one that would end a process."""
+    raising = Participant("raising")
+
+    @raising.step(SERVICE, "reserve")
+    def reserve() -> None:
+        sys.exit(3)
+
+    assert callable(reserve)
+    transport = MemoryTransport()
+
+    def connect(_: Participant) -> tuple[Transport, KeyStore]:
+        return transport, MemoryKeyStore()
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(Worker(raising).run(connect, stop))
+    await transport.request(step_request())
+    async with asyncio.timeout(30):
+        [reply] = await transport.until_replied(1)
+        stop.set()
+        await running
+
+    assert reply.type == types.STEP_FAILED
+
+
+def test_workers_that_cannot_be() -> None:
+    """The sentence says what to change."""
+    with pytest.raises(ValueError, match="needs a participant"):
+        Worker()
+    with pytest.raises(ValueError, match="empty has no handlers"):
+        Worker(Participant("empty"))
+    with pytest.raises(ValueError, match=f"two participants serve {SERVICE}"):
+        Worker(participant("a"), participant("b"))
+
+
+APP = """
+from conveyor import Participant, Worker
+
+hotel = Participant("hotel")
+empty = Participant("empty")
+number = 7
+
+@hotel.step("hotel-service", "book")
+def book() -> None: ...
+
+worker = Worker(hotel)
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of a name of its own, in `tmp_path`."""
+    name = f"app_{time.monotonic_ns()}"
+    (tmp_path / f"{name}.py").write_text(APP)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return name
+
+
+@pytest.mark.parametrize("name", ["worker", "hotel"])
+def test_a_worker_is_loaded(tmp_path: Path, app: str, name: str) -> None:
+    """By itself, or made of a participant."""
+    assert load(f"{app}:{name}", tmp_path).services == ("hotel-service",)
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ("{app}", "write MODULE:OBJECT"),
+        (
+            "{app}:absent",
+            "has no absent, and needs a Worker or Participant; it has hotel, empty, worker",
+        ),
+        ("{app}:number", "has int as number"),
+        ("{app}:empty", "empty has no handlers"),
+        ("nowhere.app:worker", "there is no module nowhere"),
+    ],
+)
+def test_what_cannot_be_loaded(tmp_path: Path, app: str, reference: str, sentence: str) -> None:
+    """Each wrong reference is named, with what there is."""
+    with pytest.raises(WrongStart, match=sentence):
+        load(reference.format(app=app), tmp_path)
+
+
+def test_a_module_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of the user's code is named."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = f"broken_{time.monotonic_ns()}"
+    (tmp_path / f"{name}.py").write_text("import conveyor\nraise RuntimeError('no database')\n")
+    with pytest.raises(WrongStart, match=rf"RuntimeError: no database \(.*{name}\.py, line 2\)"):
+        load(f"{name}:worker", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "place"),
+    [
+        ("http://localhost:8080", {}, "http://localhost:8080"),
+        (None, {"CONVEYOR_URL": "http://api:8080"}, "http://api:8080"),
+        (
+            None,
+            {
+                "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+                "CONVEYOR_REDIS__URL": "redis://redis",
+                "CONVEYOR_URL": "http://api:8080",
+            },
+            "Kafka at broker:9092",
+        ),
+    ],
+)
+def test_where_a_worker_connects(url: str | None, environment: dict[str, str], place: str) -> None:
+    """To Kafka where its settings are present, unless an address is given."""
+    _, where = connection(url, environment)
+
+    assert where == place
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "sentence"),
+    [
+        (None, {}, "give --url http://localhost:8080"),
+        ("localhost:8080", {}, "is no address"),
+        (None, {"CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "broker:9092"}, "set CONVEYOR_REDIS__URL"),
+    ],
+)
+def test_a_worker_without_a_place(
+    url: str | None, environment: dict[str, str], sentence: str
+) -> None:
+    """The sentence says what to give."""
+    with pytest.raises(WrongStart, match=sentence):
+        connection(url, environment)
+
+
+def test_the_package_offers_what_it_has() -> None:
+    """Names of the package that are loaded on use."""
+    assert conveyor.Worker is Worker
+    with pytest.raises(AttributeError, match="no attribute 'Wroker'"):
+        _ = conveyor.Wroker  # type: ignore[attr-defined]
