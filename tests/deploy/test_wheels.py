@@ -19,6 +19,7 @@ from deploy.local_services.process import free_port
 from tests.acceptance.programs import is_ready, run, running, until
 from tests.acceptance.sites import start_data
 from tests.architecture.repository import ROOT, tracked
+from tests.docs.pages import snippets
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -150,6 +151,36 @@ def test_the_service_starts_beside_a_users_packages(installed: Path, users_folde
         assert answer.status_code == 201, answer.text
         assert answer.json()["status"] == "COMPLETED"
         assert httpx.get(f"{url}/health/workflow").json()["version"] == __version__
+        assert dev.stop() == 0
+
+
+def test_a_worker_has_the_users_packages(installed: Path, users_folder: Path) -> None:
+    """`conveyor dev --worker` of the wheel runs code that imports the user's own `application`."""
+    (users_folder / "application" / "__init__.py").write_text("ROOM = 7\n")
+    code, definition, _ = snippets("docs/howto/first-workflow.md", "hotel")
+    (users_folder / "hotel.py").write_text(
+        code.replace('{"room": 7}', '{"room": ROOM}').replace(
+            "hotel = ", "from application import ROOM\n\nhotel = "
+        )
+    )
+    (users_folder / "definitions").mkdir()
+    (users_folder / "definitions" / "trip.yaml").write_text(definition)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    options = ["--port", str(port), "--worker", "hotel:worker", "--definitions", "definitions"]
+    program = [str(installed / "conveyor")]
+    with running("dev", "dev", *options, folder=users_folder, program=program) as dev:
+        until("dev is ready", lambda: is_ready(url), 60, [dev])
+        answer = httpx.post(
+            f"{url}/api/v1/workflows",
+            params={"wait": 30},
+            json={"definition": "trip", "input": {"nights": 1}},
+            timeout=60,
+        )
+
+        assert answer.status_code == 201, answer.text
+        [step] = answer.json()["steps"]
+        assert step["output"] == {"room": 7}
         assert dev.stop() == 0
 
 
