@@ -12,10 +12,10 @@ from application.access import LOCAL_ACTOR, Caller, Role
 from application.ports import SetupError, Unavailable
 from application.use_cases.definitions import RegisterDefinition
 from application.use_cases.refusal import Refused
+from infrastructure.definition_files import definition_files
 
 log = structlog.get_logger("conveyor")
 
-SUFFIXES = (".yaml", ".yml", ".json")
 _LOOK_SECONDS = 0.5
 _CALLER = Caller(actor=LOCAL_ACTOR, roles=frozenset({Role.ADMIN}))
 
@@ -55,11 +55,10 @@ class DefinitionFolder:
 
     def _changed(self) -> list[Path]:
         found: dict[Path, tuple[int, int]] = {}
-        for file in sorted(self._folder.rglob("*")):
+        for file in definition_files(self._folder):
             try:
-                if file.suffix in SUFFIXES and file.is_file():
-                    status = file.stat()
-                    found[file] = (status.st_mtime_ns, status.st_size)
+                status = file.stat()
+                found[file] = (status.st_mtime_ns, status.st_size)
             except FileNotFoundError:
                 continue  # an editor replaces it
         changed = [file for file, state in found.items() if self._known.get(file) != state]

@@ -31,7 +31,7 @@ class Hosts:
 
     def accepts_host(self, host: str) -> bool:
         name = _name(host)
-        return _is_loopback(name) or _ANY in self.allowed or name in self.allowed
+        return _is_loopback(name) or _ANY in self.allowed or name in map(str.lower, self.allowed)
 
     def accepts_origin(self, origin: str, host: str) -> bool:
         """The service's own pages, and those of the allowed origins."""

@@ -13,11 +13,11 @@ from infrastructure.cli.client import DEFINITIONS, Json, call, document_of, prob
 from infrastructure.cli.failures import Exit, exit_for, explained, fail
 from infrastructure.cli.options import COUNT_MAX, DEFAULT_URL, Form, Output, Url
 from infrastructure.cli.output import write_json, write_table
+from infrastructure.definition_files import SUFFIXES, definition_files
 from infrastructure.printable import is_printable
 
 app = typer.Typer(no_args_is_help=True, help="Register, show and check workflow definitions.")
 
-_SUFFIXES = (".yaml", ".yml", ".json")
 Source = Annotated[
     Path, typer.Argument(metavar="PATH", help="A file, or a folder of YAML and JSON files.")
 ]
@@ -161,9 +161,9 @@ def show(
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES)
+    files = definition_files(path)
     if not files:
-        fail(f"{path} holds no file that ends in {', '.join(_SUFFIXES)}", Exit.USAGE)
+        fail(f"{path} holds no file that ends in {', '.join(SUFFIXES)}", Exit.USAGE)
     return files
 
 

@@ -467,6 +467,11 @@ def test_check(tmp_path: Path) -> None:
     assert conveyor("", "definitions", "check", str(broken)).exit_code == 1
     assert conveyor("", "definitions", "check", str(tmp_path / "nowhere")).exit_code == 2
     assert conveyor("", "definitions", "check", str(tmp_path)).exit_code == 1
+    broken.unlink()
+    hidden = tmp_path / ".venv" / "lib"
+    hidden.mkdir(parents=True)
+    (hidden / "settings.yaml").write_text("debug: true\n")
+    assert conveyor("", "definitions", "check", str(tmp_path)).exit_code == 0
 
 
 UNSAFE = """name: hotel

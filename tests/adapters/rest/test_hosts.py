@@ -34,7 +34,7 @@ from tests.adapters.rest.service import DEFINITIONS, WORKFLOWS, Service, client_
 )
 async def test_hosts(undecided: Service, host: str, is_accepted: bool) -> None:
     """A name that its owner could point at the loopback address is refused."""
-    api = replace(undecided.api, hosts=Hosts(allowed=("conveyor.example.com",)))
+    api = replace(undecided.api, hosts=Hosts(allowed=("Conveyor.example.com",)))
     async with client_of(create_app(api)) as client:
         response = await client.get(DEFINITIONS, headers={"Host": host})
         health = await client.get("/health/live", headers={"Host": host})
