@@ -19,7 +19,9 @@ from conveyor import types
 from conveyor.cloudevents import structured
 from conveyor.errors import ServerUnavailableError
 from conveyor.keys import UNDO_SUFFIX, KeyRecord, performed, unknown
+from conveyor.leases import LEASES_MAX
 from conveyor.messages import Message, Record
+from conveyor.replies import without_output
 from conveyor.topics import step_requests
 from conveyor.transport import Taken
 
@@ -35,7 +37,9 @@ log = logging.getLogger(__name__)
 _TAKE_MAX = 100
 _WAIT_SECONDS = 20
 _AGAIN_SECONDS = 1.0
-_ANSWERS_BYTES_MAX = 900_000
+_PAUSE_SECONDS = 0.05
+#: Of a body, with some room for what stands around the answers.
+_BODY_BYTES_MAX = 1024 * 1024 - 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,23 @@ class HttpTransport:
     """The `Transport` over HTTP, with the `KeyStore` that belongs to it.
 
     `url` is the address of `conveyor dev`, or of a service with the role `workers`. `worker_id` names this process
-    for people.
+    for people. `client` may have settings of its own, such as certificates.
     """
 
     def __init__(
-        self, url: str, *, worker_id: str, lease_seconds: int = 15, api_key: str | None = None
+        self,
+        url: str,
+        *,
+        worker_id: str,
+        lease_seconds: int = 15,
+        api_key: str | None = None,
+        client: httpx.AsyncClient | None = None,
     ) -> None:
-        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._http = httpx.AsyncClient(
-            base_url=url.rstrip("/"), headers=headers, timeout=httpx.Timeout(10, read=60)
-        )
-        self._url = url
+        self._http = client or httpx.AsyncClient(timeout=httpx.Timeout(10, read=60))
+        self._headers = {"Content-Type": "application/json"}
+        if api_key is not None:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._url = url.rstrip("/")
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
         self.key_store = LeasedKeys()
@@ -97,14 +107,13 @@ class HttpTransport:
             for reply in replies
             if isinstance(reply, Message)
         }
-        answers: dict[str, list[dict[str, Any]]] = {}
+        answers: dict[str, list[bytes]] = {}
         for each in done:
             lent = self._lent.get(each.offset)
             reply = by_cause.get(each.message.id)
             # Without a reply the lease ends, and the service asks again.
             if lent is not None and reply is not None:
-                answer = {"lease": lent.lease, "event": structured(reply)}
-                answers.setdefault(lent.service, []).append(answer)
+                answers.setdefault(lent.service, []).append(_answer(lent.lease, reply))
         await asyncio.gather(*(self._answer(service, each) for service, each in answers.items()))
         for each in done:
             self._lent.pop(each.offset, None)
@@ -130,17 +139,19 @@ class HttpTransport:
         while True:
             await self._wanted.wait()
             try:
-                response = await self._post(f"{_path(service)}/take", body)
-                requests: list[dict[str, Any]] = response["requests"]
-            except (ServerUnavailableError, _Refused) as error:
+                response = await self._post(f"{_path(service)}/take", orjson.dumps(body))
+                for request in response["requests"]:
+                    self._receive(service, request)
+            except Exception as error:  # noqa: BLE001 - whatever answers there, the worker asks again
                 if str(error) != trouble:
                     trouble = str(error)
-                    log.warning("Cannot take requests of %s, trying again: %s", service, error)
+                    log.warning("Cannot take requests of %s, trying again: %r", service, error)
                 await asyncio.sleep(_AGAIN_SECONDS)
-                continue
-            trouble = None
-            for request in requests:
-                self._receive(service, request)
+            else:
+                trouble = None
+                if not response["requests"]:
+                    # A service that is being stopped does not wait.
+                    await asyncio.sleep(_PAUSE_SECONDS)
 
     def _receive(self, service: str, request: Mapping[str, Any]) -> None:
         message = _message(service, request["event"])
@@ -160,26 +171,36 @@ class HttpTransport:
                 leases.setdefault(lent.service, []).append(lent.lease)
             for service, names in leases.items():
                 try:
-                    body = {"leases": names[:1000], "leaseSeconds": self._lease_seconds}
-                    await self._post(f"{_path(service)}/extend", body)
+                    await self._extend(service, names)
                 except (ServerUnavailableError, _Refused) as error:
                     log.warning("Cannot extend %d leases of %s: %s", len(names), service, error)
 
+    async def _extend(self, service: str, leases: Sequence[str]) -> None:
+        for start in range(0, len(leases), LEASES_MAX):
+            batch = leases[start : start + LEASES_MAX]
+            body = {"leases": batch, "leaseSeconds": self._lease_seconds}
+            await self._post(f"{_path(service)}/extend", orjson.dumps(body))
+
     # -- answering -------------------------------------------------------------------------------
 
-    async def _answer(self, service: str, answers: Sequence[Mapping[str, Any]]) -> None:
+    async def _answer(self, service: str, answers: Sequence[bytes]) -> None:
         for batch in _batches(answers):
-            response = await self._post(f"{_path(service)}/answer", {"answers": batch})
+            body = b'{"answers":[' + b",".join(batch) + b"]}"
+            try:
+                response = await self._post(f"{_path(service)}/answer", body)
+            except _Refused as refused:
+                # Their leases end, so the requests are given out again.
+                log.error("The service takes no answers of %s: %s", service, refused)  # noqa: TRY400 - no bug
+                continue
             for result in response["results"]:
                 if not result["accepted"]:
                     log.warning("An answer was not taken: %s", result.get("detail"))
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _post(self, path: str, body: bytes) -> dict[str, Any]:
         """The response's document. Raises ServerUnavailableError, _Refused."""
-        content = orjson.dumps(body)
         try:
             response = await self._http.post(
-                path, content=content, headers={"Content-Type": "application/json"}
+                f"{self._url}{path}", content=body, headers=self._headers
             )
         except httpx.TransportError as error:
             detail = str(error) or type(error).__name__
@@ -188,7 +209,11 @@ class HttpTransport:
             raise ServerUnavailableError("conveyor", f"{self._url}: {_detail(response)}")
         if response.status_code >= 400:
             raise _Refused(_detail(response))
-        return cast("dict[str, Any]", orjson.loads(response.content))
+        try:
+            return cast("dict[str, Any]", orjson.loads(response.content))
+        except orjson.JSONDecodeError as error:
+            detail = f"{self._url} does not answer as Conveyor does"
+            raise ServerUnavailableError("conveyor", detail) from error
 
 
 class _Refused(Exception):
@@ -274,15 +299,22 @@ def _detail(response: httpx.Response) -> str:
         return f"HTTP {response.status_code}"
 
 
-def _batches(answers: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+def _answer(lease: str, reply: Message) -> bytes:
+    """The answer as JSON; without the output where the service would not take it."""
+    answer = orjson.dumps({"lease": lease, "event": structured(reply)})
+    if len(answer) <= _BODY_BYTES_MAX:
+        return answer
+    return orjson.dumps({"lease": lease, "event": structured(without_output(reply))})
+
+
+def _batches(answers: Sequence[bytes]) -> list[list[bytes]]:
     """In bodies that the service takes."""
-    batches: list[list[Mapping[str, Any]]] = []
-    size = _ANSWERS_BYTES_MAX
+    batches: list[list[bytes]] = []
+    size = 0
     for answer in answers:
-        length = len(orjson.dumps(answer))
-        if size + length > _ANSWERS_BYTES_MAX or len(batches[-1]) == _TAKE_MAX:
+        size += len(answer) + 1
+        if not batches or size > _BODY_BYTES_MAX or len(batches[-1]) == LEASES_MAX:
             batches.append([])
-            size = 0
+            size = len(answer) + 1
         batches[-1].append(answer)
-        size += length
     return batches
