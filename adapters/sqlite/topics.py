@@ -23,7 +23,7 @@ TAIL_BYTES = 32 * 1024 * 1024
 
 
 class Reader(Protocol):
-    """Someone who waits for records of topics."""
+    """A reader of topics that is woken by new records."""
 
     def wake(self, topic: Topic) -> None:
         """The topic has more."""

@@ -10,6 +10,7 @@ import orjson
 from conveyor import types
 from conveyor.exchange import Sealed, StepCompleted, StepFailed, StepFailure
 from conveyor.execution import fail
+from conveyor.handlers import INVALID_OUTPUT, MAX_OUTPUT_BYTES, TOO_LARGE
 from conveyor.keys import (
     EXPIRED,
     LOST_CLAIM,
@@ -33,7 +34,6 @@ _ANSWERS: Mapping[str, Mapping[str, type[Answer]]] = {
     "undo": {types.STEP_COMPLETED: StepCompleted, types.STEP_FAILED: StepFailed},
     "seal": {types.STEP_SEALED: Sealed},
 }
-_UNUSABLE_OUTPUT = "INVALID_OUTPUT"
 
 
 def read_answer(request: Request, event: Mapping[str, Any]) -> tuple[Answer, str | None]:
@@ -110,24 +110,32 @@ def settle(request: Request, answer: Answer, unusable: str | None) -> None:
 
 
 def _performed(request: Request, answer: StepCompleted, unusable: str | None) -> KeyRecord:
-    if unusable is not None and request.kind != "undo":
-        return performed_without_output(request.attempt, _UNUSABLE_OUTPUT, unusable)
-    return performed(
-        request.attempt,
-        orjson.dumps(answer.output or {}),
-        snapshot=None if answer.snapshot is None else orjson.dumps(answer.snapshot),
-        execution_time_ms=answer.duration_ms,
-    )
+    if request.kind == "undo":
+        # Nobody needs its output.
+        return performed(request.attempt, b"{}", execution_time_ms=answer.duration_ms)
+    return _with_output(request.attempt, answer, unusable, answer.duration_ms)
 
 
 def _found_performed(request: Request, answer: Sealed, unusable: str | None) -> KeyRecord:
     attempt = answer.attempt or request.attempt
-    if unusable is not None:
-        return performed_without_output(attempt, _UNUSABLE_OUTPUT, unusable)
     if answer.error is not None:
         return performed_without_output(attempt, answer.error.code, answer.error.message)
+    return _with_output(attempt, answer, unusable)
+
+
+def _with_output(
+    attempt: int, answer: StepCompleted | Sealed, unusable: str | None, execution_time_ms: int = 0
+) -> KeyRecord:
+    """With the limits of any participant, since the reply has to fit on its topic."""
+    if unusable is not None:
+        return performed_without_output(attempt, INVALID_OUTPUT, unusable)
+    output = orjson.dumps(answer.output or {})
     snapshot = None if answer.snapshot is None else orjson.dumps(answer.snapshot)
-    return performed(attempt, orjson.dumps(answer.output or {}), snapshot=snapshot)
+    largest = max(len(output), len(snapshot or b""))
+    if largest > MAX_OUTPUT_BYTES:
+        detail = f"{largest} bytes; an output or snapshot has at most {MAX_OUTPUT_BYTES}"
+        return performed_without_output(attempt, TOO_LARGE, detail)
+    return performed(attempt, output, snapshot=snapshot, execution_time_ms=execution_time_ms)
 
 
 def _fail(request: Request, error: StepFailure) -> None:

@@ -174,7 +174,7 @@ class Leases:
         """
         offer = self._lent.get(lease)
         is_current = offer is not None
-        offer = offer or self._lost.pop(lease, None)
+        offer = offer or self._lost.get(lease)
         if offer is None:
             return False
         request = offer.request
@@ -183,7 +183,9 @@ class Leases:
             return False
         if offer.settled.done():
             await self._reply_late(request, answer, unusable)
+            self._lost.pop(lease, None)
             return False
+        self._lost.pop(lease, None)
         self._withdraw(offer)
         answers.settle(request, answer, unusable)
         offer.settled.set_result(None)

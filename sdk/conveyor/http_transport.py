@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,7 +19,7 @@ import orjson
 from conveyor import types
 from conveyor.cloudevents import structured
 from conveyor.errors import ServerUnavailableError
-from conveyor.keys import UNDO_SUFFIX, KeyRecord, performed, unknown
+from conveyor.keys import UNDO_SUFFIX, KeyRecord, is_final, performed, unknown
 from conveyor.leases import LEASES_MAX
 from conveyor.messages import Message, Record
 from conveyor.replies import without_output
@@ -116,7 +117,8 @@ class HttpTransport:
                 answers.setdefault(lent.service, []).append(_answer(lent.lease, reply))
         await asyncio.gather(*(self._answer(service, each) for service, each in answers.items()))
         for each in done:
-            self._lent.pop(each.offset, None)
+            if self._lent.pop(each.offset, None) is not None:
+                self.key_store.forget(each.message)
 
     async def close(self) -> None:
         """Requests without a reply are given out again when their leases end."""
@@ -157,8 +159,9 @@ class HttpTransport:
         message = _message(service, request["event"])
         taken = Taken(message, 0, self._next)
         self._next += 1
-        self._lent[taken.offset] = _Lent(taken, request["lease"], service)
+        lent = _Lent(taken, request["lease"], service)
         self.key_store.learn(message, request)
+        self._lent[taken.offset] = lent
         self._waiting.append(taken)
         self._wanted.clear()
         self._arrived.set()
@@ -221,39 +224,63 @@ class _Refused(Exception):
 
 
 class LeasedKeys:
-    """The `KeyStore` of requests with leases: each key's record, as far as the service says."""
+    """The `KeyStore` of requests with leases: each key's record, as far as the service says.
+
+    A worker that lost its lease may be given the next request of the key while it still performs the first one. What it
+    finds out itself then counts more than what the service knew.
+    """
 
     def __init__(self) -> None:
         self._records: dict[str, KeyRecord] = {}
+        #: key -> its requests that are not finished
+        self._requests: Counter[str] = Counter()
 
     def learn(self, message: Message, request: Mapping[str, Any]) -> None:
         """What the service says of a request."""
-        key = message.extensions["idempotencykey"]
-        data = orjson.loads(message.data)
-        if message.type == types.SEAL_REQUESTED:
-            asked = request.get("asksAbout")
-            attempt = 1 if asked is None else int(asked["attempt"])
-            about = None if asked is None else orjson.dumps(asked)
-            self._records[key] = unknown(KeyRecord(), attempt, about)
-            return
-        claimed = int(data["attempt"]) if request.get("recovered") else 0
-        self._records[key] = KeyRecord(claimed=claimed)
-        if message.type == types.COMPENSATION_REQUESTED:
-            # An undo is given out only for what was performed.
-            output = orjson.dumps(data.get("stepOutput") or {})
-            self._records[key.removesuffix(UNDO_SUFFIX)] = performed(1, output)
+        records = _records_of(message, request)
+        self._records.update(records)
+        self._requests.update(records.keys())
+
+    def forget(self, message: Message) -> None:
+        """The request is finished."""
+        for key in _keys_of(message):
+            self._requests[key] -= 1
+            if self._requests[key] <= 0:
+                del self._requests[key]
+                self._records.pop(key, None)
 
     async def open(self, claims: Mapping[str, int]) -> Mapping[str, KeyRecord]:
         return {key: self._records.get(key, KeyRecord()) for key in claims}
 
     async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
-        """The reply is what the service keeps."""
-        for key in records:
-            self._records.pop(key, None)
+        """Keep what is certain for the key's other requests. Another worker may have done what this one did not."""
+        self._records.update({key: each for key, each in records.items() if is_final(each)})
         return frozenset()
 
     async def close(self) -> None:
         self._records.clear()
+        self._requests.clear()
+
+
+def _keys_of(message: Message) -> tuple[str, ...]:
+    key = message.extensions["idempotencykey"]
+    if message.type == types.COMPENSATION_REQUESTED:
+        return key, key.removesuffix(UNDO_SUFFIX)
+    return (key,)
+
+
+def _records_of(message: Message, request: Mapping[str, Any]) -> dict[str, KeyRecord]:
+    key, *step_key = _keys_of(message)
+    data = orjson.loads(message.data)
+    if message.type == types.SEAL_REQUESTED:
+        asked = request.get("asksAbout")
+        attempt = 1 if asked is None else int(asked["attempt"])
+        about = None if asked is None else orjson.dumps(asked)
+        return {key: unknown(KeyRecord(), attempt, about)}
+    claimed = int(data["attempt"]) if request.get("recovered") else 0
+    # An undo is given out only for what was performed.
+    step = performed(1, orjson.dumps(data.get("stepOutput") or {}))
+    return {key: KeyRecord(claimed=claimed), **dict.fromkeys(step_key, step)}
 
 
 def _path(service: str) -> str:

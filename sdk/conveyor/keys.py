@@ -108,7 +108,7 @@ def on_request(
     record: KeyRecord, attempt: int, *, expired: bool, on_lost_claim: OnLostClaim
 ) -> Decision:
     """A request to perform; `expired` says that its deadline has passed."""
-    if _is_final(record):
+    if is_final(record):
         return Decision(Action.ANSWER, record)
     if record.state is KeyState.FAILED and attempt <= record.attempt:
         # A later attempt failed for certain. Those up to the claim may have had their effect all the same.
@@ -152,7 +152,7 @@ def on_seal(record: KeyRecord, on_lost_claim: OnLostClaim = "refuse") -> Decisio
 
     If a handler ended without knowing, it is run again: its outcome is the answer.
     """
-    if _is_final(record):
+    if is_final(record):
         return Decision(Action.ANSWER, record)
     if record.claimed:
         repeats = record.request is not None and on_lost_claim == "run"
@@ -160,7 +160,7 @@ def on_seal(record: KeyRecord, on_lost_claim: OnLostClaim = "refuse") -> Decisio
     return Decision(Action.ANSWER, sealed(record))
 
 
-def _is_final(record: KeyRecord) -> bool:
+def is_final(record: KeyRecord) -> bool:
     """Whether every request has its reply in the record."""
     return record.state is KeyState.PERFORMED or record.state is KeyState.SEALED
 
@@ -204,7 +204,7 @@ def abandoned(record: KeyRecord, attempt: int) -> KeyRecord:
 
     If the record has a reply to the attempt, that process could only repeat it: it began nothing.
     """
-    if _is_final(record) or (record.state is KeyState.FAILED and attempt <= record.attempt):
+    if is_final(record) or (record.state is KeyState.FAILED and attempt <= record.attempt):
         return record
     return replace(record, claimed=max(record.claimed, attempt))
 

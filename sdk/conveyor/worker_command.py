@@ -125,9 +125,10 @@ def _last_line(error: Exception) -> str:
 def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect, str]:
     """How the worker connects, and to what. Raises WrongStart."""
     kafka = environment.get(_KAFKA)
-    url = url or environment.get(_URL)
+    # An address that is given counts more than Kafka, one of the environment less.
+    url = url or (None if kafka else environment.get(_URL))
     try:
-        if url and not (kafka and environment.get(_URL) == url):
+        if url:
             if not url.startswith(("http://", "https://")):
                 raise WrongStart(f"--url {url!r} is no address; write http://localhost:8080")
             name = f"{socket.gethostname()}-{os.getpid()}"

@@ -229,3 +229,30 @@ async def test_who_waits_is_woken(desk: Desk) -> None:
     await asyncio.sleep(0)
     desk.leases.close()
     assert not await waiting
+
+
+async def test_a_late_success_may_be_corrected(desk: Desk) -> None:
+    """A lost lease is remembered until its answer was understood."""
+    request = desk.request()
+    desk.offer(request)
+    [first] = desk.leases.lend(1, SHORT)
+    await desk.leases.until_free(LONG)
+
+    with pytest.raises(Refused):
+        await desk.leases.answer(first.lease, {"type": "orchestration.step.completed"})
+    assert not await desk.answer(first.lease, COMPLETED)
+    assert request.records[request.key].state is KeyState.PERFORMED
+
+
+async def test_an_output_that_is_too_large_is_final(desk: Desk) -> None:
+    """The step was performed; its reply must fit on the topic."""
+    request = desk.request()
+    desk.offer(request)
+    [lent] = desk.leases.lend(1, LONG)
+    large = {"type": "orchestration.step.completed", "data": {"output": {"text": "x" * 500_000}}}
+    assert await desk.answer(lent.lease, large)
+
+    record = request.records[request.key]
+    assert record.state is KeyState.PERFORMED
+    assert record.failure is not None
+    assert record.failure.code == "TOO_LARGE"

@@ -195,3 +195,31 @@ async def test_a_finish_that_fails_is_raised() -> None:
     await transport.finish(taken, [reply])
     await transport.close()
     assert len(service.answers) == 1
+
+
+async def test_a_seal_knows_what_the_worker_did_meanwhile() -> None:
+    """It lost its lease while it performed the step, and is asked what became of it: it knows."""
+    service = Service(lent(step_request(), 1))
+    transport = service.transport()
+    began, go_on = asyncio.Event(), asyncio.Event()
+    slow = Participant("slow")
+
+    @slow.step(SERVICE, "reserve")
+    async def reserve() -> dict[str, int]:
+        began.set()
+        await go_on.wait()
+        return {"n": 1}
+
+    assert callable(reserve)
+    async with running(slow, transport, transport.key_store):
+        await began.wait()
+        asked = data_of(step_request())
+        service.requests = [lent(seal_request(), 2, recovered=True, asksAbout=asked)]
+        await until(lambda: not service.requests)
+        go_on.set()
+        await until(lambda: len(service.answers) == 2)
+
+    assert [each["lease"] for each in service.answers] == ["lease-1", "lease-2"]
+    sealed = service.answers[1]["event"]["data"]
+    assert sealed["performed"] is True
+    assert sealed["output"] == {"n": 1}

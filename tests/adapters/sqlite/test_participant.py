@@ -349,7 +349,7 @@ async def test_the_earlier_reader_reads_on(participant: Participant) -> None:
 
 
 async def test_a_reader_that_leaves_gives_up_what_it_took(participant: Participant) -> None:
-    """It holds up nobody who wants to take over."""
+    """The next reader does not wait for it."""
     await requested(participant, 1)
     newer = SqliteParticipantTransport(participant.session)
     starting = asyncio.create_task(newer.start("worker", [SERVICE]))
