@@ -39,7 +39,7 @@ from tests.simulation.watch import Watch
 
 T = TypeVar("T")
 
-#: A hold that was not renewed for so long passes to the next who asks; it is renewed three times as often.
+#: Without a renewal for so long, a hold passes to the next process that asks. It is renewed three times as often.
 LEASE_SECONDS = 2.0
 
 
