@@ -17,11 +17,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED_RUN := $(VENV)/.installed-run
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # The files are complete, which a test proves. Without --no-deps pip would look outside them where a requirement
 # has an extra (coverage[toml]), and fail as soon as there is a newer release than the pinned one.
 INSTALL := $(PIP) install --require-hashes --no-deps
 PIP_CHECK := $(PIP) check || { echo "An old $(VENV) does not go with the pinned versions: make clean, then again." 1>&2; exit 1; }
+# The variable: MkDocs Material speaks of another generator at every build.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet
 PREREQUISITES := deploy/local_services/prerequisites.sh
 # uv notes no address and no path of this machine, so that the files are the same wherever they are made.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
@@ -29,7 +32,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint types pytest unit integration services services-setup processes-setup faults foreign-clients bench bench-compare \
-	bench-growth simulate fuzz wheels lock clean
+	bench-growth simulate fuzz docs docs-setup docs-serve wheels lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -52,6 +55,12 @@ $(INSTALLED_DEV): $(INSTALLED_RUN) requirements/dev.txt
 	@$(PIP_CHECK)
 	@touch $@
 
+$(INSTALLED_DOCS): $(INSTALLED_DEV) requirements/docs.txt
+	@echo "Installing into $(VENV) what the site needs ..." 1>&2
+	@$(INSTALL) -r requirements/docs.txt 1>&2
+	@$(PIP_CHECK)
+	@touch $@
+
 run: $(INSTALLED_RUN) ## try Conveyor: embedded mode with a simulated warehouse; PORT=8080
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
 		{ echo "Port $(PORT) is taken. Choose another: make run PORT=$$(($(PORT) + 1))" 1>&2; exit 2; }
@@ -67,7 +76,7 @@ lint: setup ## import rules, ruff, format
 types: setup ## pyright
 	$(BIN)/pyright --project pyproject.toml
 
-pytest: setup processes-setup ## all tests, with real Kafka, MongoDB protocol and Redis
+pytest: setup processes-setup docs-setup ## all tests, with real Kafka, MongoDB protocol and Redis
 	$(BIN)/python -m pytest -m "not faults and not foreign" --cov --cov-report=term
 
 # The two halves of `make pytest`; K=retry takes those that `pytest -k retry` selects.
@@ -75,7 +84,7 @@ unit: setup ## tests that need no server, with their coverage; K=retry for some
 	$(BIN)/python -m pytest -m "not integration and not faults and not foreign" \
 		$(if $(K),-k "$(K)",--cov --cov-report=term --cov-fail-under=90)
 
-integration: setup processes-setup ## tests on real servers and of whole processes; K=retry for some
+integration: setup processes-setup docs-setup ## tests on real servers and of whole processes; K=retry for some
 	$(BIN)/python -m pytest -m "integration and not faults and not foreign" $(if $(K),-k "$(K)")
 
 # What `make pytest` leaves out for its length. SEED=n repeats the plan of a run.
@@ -95,6 +104,9 @@ services-setup: setup
 processes-setup: setup
 	@$(PREREQUISITES) processes 1>&2
 	@$(BIN)/python -m deploy.local_services.prepare 1>&2
+
+docs-setup: $(INSTALLED_DOCS)
+	@$(BIN)/python -m deploy.docs_site.mermaid_script 1>&2
 
 services: setup services-setup ## start Kafka, MongoDB and Redis, print their settings, wait for Ctrl-C
 	@exec $(BIN)/python -m deploy.local_services
@@ -117,6 +129,12 @@ fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all 
 	@$(PIP_CHECK)
 	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+docs: docs-setup ## build the documentation as a site into .cache/site
+	@$(MKDOCS) build
+
+docs-serve: docs-setup ## the same, shown on http://127.0.0.1:8000 and built again after each change
+	@exec $(MKDOCS) serve
+
 wheels: setup ## build the wheels of service and SDK into dist/
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./sdk
@@ -124,6 +142,7 @@ wheels: setup ## build the wheels of service and SDK into dist/
 lock: setup ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --group build -o requirements/run.txt
 	$(LOCK) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(filter-out pyproject.toml,$(LOCK)) --upgrade --group docs -c requirements/dev.txt -o requirements/docs.txt
 	$(filter-out pyproject.toml,$(LOCK)) --upgrade --group fuzz -o requirements/fuzz.txt
 
 clean: ## remove everything that a target has made

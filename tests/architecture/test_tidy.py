@@ -28,7 +28,7 @@ FUNCTION_LINES_MAX = 70
 SLEEP_SECONDS_MAX = 0.1
 
 #: Written by programs, or not ours to shorten.
-GENERATED = {"LICENSE", "requirements/run.txt", "requirements/dev.txt"}
+GENERATED = {"LICENSE", *(f"requirements/{lock}.txt" for lock in ("run", "dev", "docs"))}
 #: Data, not code: one line per order.
 DATA_SUFFIXES = {".jsonl", ".json"}
 

@@ -58,6 +58,18 @@ def test_the_smaller_lock_is_a_part_of_the_larger() -> None:
     assert {name: dev.get(name) for name in run} == run
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_of_the_site_adds_to_that_of_the_tests(python: str) -> None:
+    """`make docs` installs it on top of the rest: it is complete, and replaces nothing."""
+    docs, dev = pins("docs.txt"), pins("dev.txt")
+
+    assert list(offences(docs, group("docs"), on_python(python))) == []
+    shared = docs.keys() & dev.keys()
+    assert {name: version_of(docs[name]) for name in shared} == {
+        name: version_of(dev[name]) for name in shared
+    }
+
+
 def test_an_incomplete_lock_is_found() -> None:
     """What only an extra requires, what has another version, and what is pinned for another Python."""
     lock = pins("dev.txt")

@@ -39,7 +39,12 @@ def test_help_has_no_variable_in_it() -> None:
 
 @pytest.mark.parametrize(
     ("target", "locks"),
-    [("run", ["run"]), ("test", ["run", "dev"]), ("fuzz", ["run", "dev", "fuzz"])],
+    [
+        ("run", ["run"]),
+        ("test", ["run", "dev", "docs"]),
+        ("docs", ["run", "dev", "docs"]),
+        ("fuzz", ["run", "dev", "fuzz"]),
+    ],
 )
 def test_a_target_installs_what_it_needs(target: str, locks: list[str]) -> None:
     """Each lock as a whole, by its hashes and without a look outside it; then pip checks the result."""
