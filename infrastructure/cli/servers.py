@@ -7,6 +7,8 @@ Each imports its code when it is called, so that client commands start without t
 from __future__ import annotations
 
 import errno
+import logging
+import signal
 import socket
 import sys
 from collections.abc import Coroutine
@@ -233,3 +235,19 @@ def _leaves(fault: BaseException) -> list[BaseException]:
         return [fault]
     group = cast("BaseExceptionGroup[BaseException]", fault)
     return [leaf for inner in group.exceptions for leaf in _leaves(inner)]
+
+
+def test_engine() -> None:
+    """The engine of the SDK's test kit: commands on stdin, responses on stdout."""
+    import structlog
+
+    from infrastructure.lockstep.server import serve
+
+    # The tests look at the workflows; a log of every one would hide their own output.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    # Ctrl-C stops the tests; this process ends with them, when its stdin does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -35,6 +35,7 @@ _STRUCTURED_NESTING_MAX = 128
 _CORE_ATTRIBUTES = frozenset(
     ("specversion", "id", "source", "type", "subject", "time", "dataschema")
 )
+_NO_EXTENSIONS = _CORE_ATTRIBUTES | {"datacontenttype", "data"}
 _OWN_EXTENSIONS = frozenset(
     ("correlationid", "causationid", "traceparent", "idempotencykey", "attempt", "actor")
 )
@@ -89,6 +90,22 @@ def structured(message: Message) -> dict[str, Any]:
     }
     optional = {"subject": message.subject, "time": message.time, "dataschema": message.dataschema}
     return event | {name: value for name, value in optional.items() if value is not None}
+
+
+def unstructured(topic: str, event: Mapping[str, Any]) -> Message:
+    """The message of an event that `structured` made and that came as JSON; its subject is its key."""
+    return Message(
+        topic=topic,
+        key=event.get("subject"),
+        type=event["type"],
+        source=event["source"],
+        id=event["id"],
+        data=orjson.dumps(event["data"]),
+        subject=event.get("subject"),
+        time=event.get("time"),
+        dataschema=event.get("dataschema"),
+        extensions={name: str(event[name]) for name in event if name not in _NO_EXTENSIONS},
+    )
 
 
 def decode(record: Record) -> Message:

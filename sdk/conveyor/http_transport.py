@@ -17,7 +17,7 @@ from urllib.parse import quote
 import orjson
 
 from conveyor import types
-from conveyor.cloudevents import structured
+from conveyor.cloudevents import structured, unstructured
 from conveyor.errors import ServerUnavailableError
 from conveyor.keys import UNDO_SUFFIX, KeyRecord, is_final, performed, unknown
 from conveyor.leases import LEASES_MAX
@@ -156,7 +156,7 @@ class HttpTransport:
                     await asyncio.sleep(_PAUSE_SECONDS)
 
     def _receive(self, service: str, request: Mapping[str, Any]) -> None:
-        message = _message(service, request["event"])
+        message = unstructured(step_requests(service), request["event"])
         taken = Taken(message, 0, self._next)
         self._next += 1
         lent = _Lent(taken, request["lease"], service)
@@ -285,37 +285,6 @@ def _records_of(message: Message, request: Mapping[str, Any]) -> dict[str, KeyRe
 
 def _path(service: str) -> str:
     return f"/api/v1/participants/{quote(service, safe='')}"
-
-
-def _message(service: str, event: Mapping[str, Any]) -> Message:
-    attributes = {name: value for name, value in event.items() if name not in _NO_EXTENSIONS}
-    return Message(
-        topic=step_requests(service),
-        key=event.get("subject"),
-        type=event["type"],
-        source=event["source"],
-        id=event["id"],
-        data=orjson.dumps(event["data"]),
-        subject=event.get("subject"),
-        time=event.get("time"),
-        dataschema=event.get("dataschema"),
-        extensions={name: str(value) for name, value in attributes.items()},
-    )
-
-
-_NO_EXTENSIONS = frozenset(
-    (
-        "specversion",
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "dataschema",
-        "datacontenttype",
-        "data",
-    )
-)
 
 
 def _detail(response: httpx.Response) -> str:

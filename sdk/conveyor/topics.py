@@ -16,3 +16,8 @@ _STEP_REQUESTS = "orchestration.step.requests."
 def step_requests(service: str) -> str:
     """The topic of the step, compensation and seal requests for one service."""
     return _STEP_REQUESTS + service
+
+
+def is_step_requests(topic: str) -> bool:
+    """Whether it is the topic of some service's requests."""
+    return topic.startswith(_STEP_REQUESTS)

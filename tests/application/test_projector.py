@@ -10,10 +10,10 @@ import pytest
 from conveyor.times import rfc3339
 
 from adapters.memory.projections import MemoryProjections
+from adapters.memory.virtual_time import drive
 from application.ports import Document, Unavailable, WorkflowFilter
 from infrastructure.clock import SystemClock
 from tests.application.installation import DEFINITION, Installation
-from tests.simulation.loop import drive
 from tests.waiting import eventually, until
 
 #: As many as take more than a second at the highest rate.

@@ -10,6 +10,7 @@ import orjson
 from conveyor import topics, types
 from conveyor.messages import Message
 
+from adapters.memory.virtual_time import drive
 from application.aggregates.workflow import WORKFLOW
 from application.codec.commands import is_command
 from application.codec.events import restore
@@ -26,7 +27,6 @@ from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.simulation.clock import virtual_now
 from tests.simulation.definitions import SHELF
 from tests.simulation.effects import Effect
-from tests.simulation.loop import drive
 from tests.simulation.watch import is_claim, is_workflow
 from tests.simulation.workload import UNREADABLE, UNSTORABLE, garbage
 from tests.simulation.world import World

@@ -11,6 +11,7 @@ from conveyor.messages import Message, Record
 
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.inbox import MemoryInbox
+from adapters.memory.virtual_time import drive
 from adapters.partitioner import partition_for
 from application.ports import (
     Assigned,
@@ -25,7 +26,6 @@ from domain.aggregate.kind import State
 from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
 from tests.simulation.faults import Network, Process
-from tests.simulation.loop import drive
 from tests.simulation.watch import Watch
 from tests.simulation.workload import RAISES
 

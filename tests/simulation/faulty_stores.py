@@ -11,11 +11,11 @@ from typing import TypeVar
 from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.projections import MemoryProjections
+from adapters.memory.virtual_time import drive
 from application.ports import Commit, Document, Entry, InboxLayout, InboxStart, Mark, Unavailable
 from domain.aggregate.position import Position
 from tests.simulation.chances import Chances, Kind
 from tests.simulation.faults import Network, Process, Weather
-from tests.simulation.loop import drive
 from tests.simulation.watch import Watch
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from conveyor import topics
 from conveyor.messages import Message
 
 from adapters.memory.broker import Log
+from adapters.memory.virtual_time import drive
 from domain.aggregate.position import TopicPartition
 from tests.simulation.chances import Kind
-from tests.simulation.loop import drive
 from tests.simulation.world import ENGINES, FAULT_SECONDS, World
 
 #: How long a broker is away that comes back with a shorter log: until then all that was sent has landed.

@@ -14,10 +14,10 @@ from unittest import mock
 
 from conveyor import topics, types
 
+from adapters.memory import virtual_time
 from application.ports import SetupError
 from domain.aggregate.position import TopicPartition
 from domain.workflow.status import WorkflowStatus
-from tests.simulation import loop
 from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.checks import Ledger, violations
 from tests.simulation.nemesis import torment
@@ -87,7 +87,7 @@ def simulate(
             for owner, name, value in parts.patches:
                 patched.enter_context(mock.patch.object(owner, name, value, create=True))
             world_of = partial(World, chances, trace, parts, plan, many=many, heavy=heavy)
-            return loop.run(_run(seed, world_of, plan, limited))
+            return virtual_time.run(_run(seed, world_of, plan, limited))
     except Exception as bug:  # noqa: BLE001 - a standstill, or a bug of the simulation itself
         return _broken_off(seed, chances, plan, bug)
 

@@ -12,13 +12,13 @@ from conveyor import types
 from conveyor.messages import Message
 from conveyor.times import rfc3339
 
+from adapters.memory import virtual_time
 from application.engine import memory
 from domain.aggregate.kind import Moment
 from domain.workflow.commands import Command
 from domain.workflow.decide import Decision, decide
 from domain.workflow.instance import WorkflowInstance
 from tests.messages import message_of
-from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.clock import virtual_now
 from tests.simulation.trace import Trace
@@ -69,7 +69,7 @@ def test_a_copy_is_known_whatever_the_clocks_of_other_producers_say() -> None:
         return _times_decided(world, first)
 
     with mock.patch.object(memory, "COMMAND_IDS_KEPT", 3):
-        assert loop.run(scenario()) == 1
+        assert virtual_time.run(scenario()) == 1
 
 
 def test_a_copy_is_known_that_comes_behind_what_drives_it_from_the_window() -> None:
@@ -90,7 +90,7 @@ def test_a_copy_is_known_that_comes_behind_what_drives_it_from_the_window() -> N
         return _times_decided(world, first)
 
     with mock.patch.object(memory, "COMMAND_IDS_KEPT", 3):
-        assert [loop.run(scenario(seed)) for seed in range(20)] == [1] * 20
+        assert [virtual_time.run(scenario(seed)) for seed in range(20)] == [1] * 20
 
 
 def test_a_refused_command_stays_refused_however_late_its_copy_comes() -> None:
@@ -107,7 +107,7 @@ def test_a_refused_command_stays_refused_however_late_its_copy_comes() -> None:
         return _times_decided(world, first)
 
     with mock.patch.object(memory, "COMMAND_IDS_KEPT", 3):
-        assert loop.run(scenario()) == 1
+        assert virtual_time.run(scenario()) == 1
 
 
 def test_a_copy_of_a_start_is_known_though_it_cannot_be_decided_any_more() -> None:
@@ -125,7 +125,7 @@ def test_a_copy_of_a_start_is_known_though_it_cannot_be_decided_any_more() -> No
 
         return _times_decided(world, start)
 
-    assert loop.run(scenario()) == 1
+    assert virtual_time.run(scenario()) == 1
 
 
 def _decide_no_start(instance: WorkflowInstance | None, command: Command, at: Moment) -> Decision:

@@ -6,11 +6,11 @@ import asyncio
 
 from conveyor import topics, types
 
+from adapters.memory import virtual_time
 from application.ports import Commit, Entry
 from domain.aggregate.position import Position
 from tests.contracts.samples import event as sample
 from tests.messages import message_of
-from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.trace import Trace
 from tests.simulation.world import Parts, World
@@ -35,4 +35,4 @@ def test_what_a_lost_commit_refused_is_decided_again() -> None:
         await asyncio.sleep(30.0)
         return "order" in world.watch.instances
 
-    assert loop.run(scenario())
+    assert virtual_time.run(scenario())

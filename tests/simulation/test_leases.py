@@ -6,7 +6,7 @@ import asyncio
 
 from conveyor.keys import KeyRecord
 
-from tests.simulation import loop
+from adapters.memory import virtual_time
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.faults import Network, Process, Weather
 from tests.simulation.participants import LEASE_SECONDS, FaultyKeyStore, KeyRecords
@@ -42,7 +42,7 @@ def test_a_hold_that_is_renewed_stays() -> None:
         await asyncio.sleep(3 * LEASE_SECONDS)
         return dict(await two.other.open({KEY: 1})), await two.one.save({KEY: KeyRecord()})
 
-    assert loop.run(scenario()) == ({}, frozenset())
+    assert virtual_time.run(scenario()) == ({}, frozenset())
 
 
 def test_a_dead_process_holds_until_its_lease_is_over() -> None:
@@ -56,7 +56,7 @@ def test_a_dead_process_holds_until_its_lease_is_over() -> None:
         await asyncio.sleep(LEASE_SECONDS)
         return [at_once, dict(await two.other.open({KEY: 2}))]
 
-    assert loop.run(scenario()) == [{}, {KEY: KeyRecord(claimed=1)}]
+    assert virtual_time.run(scenario()) == [{}, {KEY: KeyRecord(claimed=1)}]
 
 
 def test_a_living_process_loses_its_hold_when_the_store_is_away_for_longer() -> None:
@@ -70,7 +70,7 @@ def test_a_living_process_loses_its_hold_when_the_store_is_away_for_longer() -> 
         taken = dict(await two.other.open({KEY: 2}))
         return taken, await two.one.save({KEY: KeyRecord()}), await two.other.save(taken)
 
-    assert loop.run(scenario()) == (
+    assert virtual_time.run(scenario()) == (
         {KEY: KeyRecord(claimed=1)},
         frozenset({KEY}),
         frozenset(),
@@ -86,4 +86,4 @@ def test_the_fault_makes_a_lease_run_out_while_its_process_lives() -> None:
         await asyncio.sleep(LEASE_SECONDS + 0.1)
         return two.expelled, dict(await two.other.open({KEY: 2}))
 
-    assert loop.run(scenario()) == (["one"], {KEY: KeyRecord(claimed=1)})
+    assert virtual_time.run(scenario()) == (["one"], {KEY: KeyRecord(claimed=1)})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation import loop
+from adapters.memory import virtual_time
 from tests.simulation.simulation import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_time_jumps_to_what_comes_next() -> None:
         await asyncio.gather(sleeper("late", 3600), sleeper("early", 1800))
         return woken
 
-    assert loop.run(sleep_an_hour()) == ["early at 1800", "late at 3600"]
+    assert virtual_time.run(sleep_an_hour()) == ["early at 1800", "late at 3600"]
 
 
 def test_a_standstill_is_noticed() -> None:
@@ -71,5 +71,5 @@ def test_a_standstill_is_noticed() -> None:
     async def wait_for_nobody() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(loop.Stuck):
-        loop.run(wait_for_nobody())
+    with pytest.raises(virtual_time.Stuck):
+        virtual_time.run(wait_for_nobody())

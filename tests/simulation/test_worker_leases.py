@@ -13,13 +13,13 @@ from conveyor.key_store import MemoryKeyStore
 from conveyor.memory import MemoryTransport
 from conveyor.messages import Message
 
+from adapters.memory.virtual_time import run
 from application.ports import Unavailable
 from application.use_cases.refusal import Refused
 from application.workers.desk import ServicePorts, WorkerDesk
 from application.workers.leases import Lent
 from domain.values import Value
 from tests.sdk.requests_of import data_of, seal_request, step_request
-from tests.simulation.loop import run
 
 SERVICE = "inventory-service"
 KEY = "wf-1/reserve-inventory/1"

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from conveyor import topics, types
 
+from adapters.memory import virtual_time
 from tests.messages import message_of
-from tests.simulation import loop
 from tests.simulation.chances import Chances, Plan
 from tests.simulation.trace import Trace
 from tests.simulation.world import Parts, World
@@ -47,4 +47,4 @@ def test_after_two_hops_it_is_a_dead_letter(hops: bytes | None, is_applied: bool
         ]
         return "order" in world.watch.instances, dead
 
-    assert loop.run(scenario()) == (is_applied, [] if is_applied else [b"WRONG_PARTITION"])
+    assert virtual_time.run(scenario()) == (is_applied, [] if is_applied else [b"WRONG_PARTITION"])

@@ -22,6 +22,7 @@ from adapters.memory.event_log import MemoryEventLog
 from adapters.memory.hot_state import MemoryHotState
 from adapters.memory.inbox import MemoryInbox
 from adapters.memory.projections import MemoryProjections
+from adapters.memory.virtual_time import drive
 from adapters.partitioner import partition_for
 from application.aggregates.aggregate import Aggregate, Catalog
 from application.aggregates.inbox import INBOX
@@ -50,7 +51,6 @@ from tests.simulation.faulty_stores import (
     FaultyProjections,
     ReplicatedLog,
 )
-from tests.simulation.loop import drive
 from tests.simulation.participants import (
     FaultyKeyStore,
     FaultyTransport,
