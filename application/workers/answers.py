@@ -57,8 +57,10 @@ def read_answer(request: Request, event: Mapping[str, Any]) -> tuple[Answer, str
         for name, value in wanted.items()
         if data.get(name, value) != value
     ]
-    if event.get("idempotencykey", request.key) != request.key:
-        fault = f"is {event['idempotencykey']!r}; the request has {request.key!r}"
+    # Of the message: the record of a verification has the attempt in its key.
+    key = request.taken.message.extensions["idempotencykey"]
+    if event.get("idempotencykey", key) != key:
+        fault = f"is {event['idempotencykey']!r}; the request has {key!r}"
         faults.append({"path": "event.idempotencykey", "message": fault})
     if faults:
         raise refused_for(faults)

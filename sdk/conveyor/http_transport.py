@@ -254,7 +254,8 @@ class LeasedKeys:
 
     async def save(self, records: Mapping[str, KeyRecord]) -> frozenset[str]:
         """Keep what is certain for the key's other requests. Another worker may have done what this one did not."""
-        self._records.update({key: each for key, each in records.items() if is_final(each)})
+        certain = {key: each for key, each in records.items() if is_final(each)}
+        self._records.update({key: certain[key] for key in certain.keys() & self._requests.keys()})
         return frozenset()
 
     async def close(self) -> None:

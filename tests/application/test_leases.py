@@ -11,6 +11,7 @@ from conveyor.keys import KeyRecord, KeyState, unknown
 from conveyor.participant import Participant
 from conveyor.requests import Request, read_request
 from conveyor.transport import Taken
+from conveyor.values import replace
 
 from application.use_cases.refusal import Refused
 from application.workers.answers import Answer
@@ -40,15 +41,15 @@ class Desk:
         self.late.append((request, answer))
 
     def request(self, record: KeyRecord = NOTHING, **options: Any) -> Request:
-        return self._read(step_request("wf-1", **options), record)
+        return self.read(step_request("wf-1", **options), record)
 
     def seal(self, record: KeyRecord) -> Request:
-        request = self._read(seal_request("wf-1"), record)
+        request = self.read(seal_request("wf-1"), record)
         request.attempt = record.claimed
         request.repeats = request.body  # type: ignore[assignment]
         return request
 
-    def _read(self, message: Any, record: KeyRecord) -> Request:
+    def read(self, message: Any, record: KeyRecord = NOTHING) -> Request:
         request = read_request(Taken(message, 0, self._offset), Participant("any"))
         self._offset += 1
         request.records = {request.key: record}
@@ -215,6 +216,21 @@ async def test_an_answer_that_cannot_be_understood_leaves_the_lease(desk: Desk) 
     with pytest.raises(Refused):
         await desk.leases.answer(lent.lease, {"type": "orchestration.step.sealed", "data": {}})
     assert await desk.answer(lent.lease, COMPLETED)
+
+
+async def test_a_verification_is_answered_by_the_key_of_its_request(desk: Desk) -> None:
+    """Its record has the attempt in its key, which the worker does not see."""
+    asked = step_request("wf-1", attempt=2)
+    key = f"{asked.extensions['idempotencykey']}/verify"
+    request = desk.read(replace(asked, extensions={**asked.extensions, "idempotencykey": key}))
+    decided = desk.offer(request)
+    [lent] = desk.leases.lend(1, LONG)
+
+    with pytest.raises(Refused):
+        await desk.answer(lent.lease, {**COMPLETED, "idempotencykey": f"{key}/2"})
+    assert await desk.answer(lent.lease, {**COMPLETED, "idempotencykey": key})
+    await decided
+    assert request.records[f"{key}/2"].state is KeyState.PERFORMED
 
 
 async def test_who_waits_is_woken(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from conveyor.keys import KeyRecord, KeyState
 from conveyor.messages import Message
 from conveyor.participant import Participant
 from conveyor.transport import Taken
+from conveyor.values import replace
 
 from tests.sdk.requests_of import data_of, running, seal_request, step_request, undo_request
 from tests.waiting import until
@@ -195,6 +196,23 @@ async def test_a_finish_that_fails_is_raised() -> None:
     await transport.finish(taken, [reply])
     await transport.close()
     assert len(service.answers) == 1
+
+
+async def test_the_record_of_a_verification_is_not_kept() -> None:
+    """A worker that runs for months keeps records of requests that it has, and of no others."""
+    asked = step_request()
+    key = f"{asked.extensions['idempotencykey']}/verify"
+    asked = replace(asked, extensions={**asked.extensions, "idempotencykey": key})
+    service = Service(lent(asked, 1))
+    transport = service.transport()
+    store = transport.key_store
+    async with running(participant({"verified": True}), transport, store):
+        await until(lambda: bool(service.answers))
+        kept = await store.open({f"{key}/1": 0})
+
+    [answer] = service.answers
+    assert answer["event"]["idempotencykey"] == key
+    assert kept == {f"{key}/1": KeyRecord()}
 
 
 async def test_a_seal_knows_what_the_worker_did_meanwhile() -> None:
