@@ -32,7 +32,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint types pytest unit integration services services-setup processes-setup faults foreign-clients bench bench-compare \
-	bench-growth simulate fuzz docs docs-setup docs-serve wheels lock clean
+	bench-growth simulate fuzz docs docs-setup docs-serve tutorial wheels lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -134,6 +134,10 @@ docs: docs-setup ## build the documentation as a site into .cache/site
 
 docs-serve: docs-setup ## the same, shown on http://127.0.0.1:8000 and built again after each change
 	@exec $(MKDOCS) serve
+
+# With what a user has: the two wheels in a virtual environment of their own, in an empty folder.
+tutorial: wheels processes-setup ## follow the first workflow and the tutorial, from an empty folder to Kafka
+	@exec $(BIN)/python -m tests.docs.tutorial
 
 wheels: setup ## build the wheels of service and SDK into dist/
 	rm -rf dist

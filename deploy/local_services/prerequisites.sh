@@ -30,6 +30,10 @@ services | processes)
     has javac || packages="$packages default-jdk-headless"
     has mvn || packages="$packages maven"
     has redis-server || packages="$packages redis-server"
+    if [ "$1" = processes ]; then # of a worker in shell, in docs/howto
+        has curl || packages="$packages curl"
+        has jq || packages="$packages jq"
+    fi
     ;;
 foreign)
     has node || packages="$packages nodejs"

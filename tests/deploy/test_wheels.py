@@ -19,7 +19,7 @@ from deploy.local_services.process import free_port
 from tests.acceptance.programs import is_ready, run, running, until
 from tests.acceptance.sites import start_data
 from tests.architecture.repository import ROOT, tracked
-from tests.docs.pages import snippets
+from tests.docs.pages import saved_files
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -157,14 +157,14 @@ def test_the_service_starts_beside_a_users_packages(installed: Path, users_folde
 def test_a_worker_has_the_users_packages(installed: Path, users_folder: Path) -> None:
     """`conveyor dev --worker` of the wheel runs code that imports the user's own `application`."""
     (users_folder / "application" / "__init__.py").write_text("ROOM = 7\n")
-    code, definition, _ = snippets("docs/howto/first-workflow.md", "hotel")
+    files = saved_files("docs/howto/first-workflow.md")
     (users_folder / "hotel.py").write_text(
-        code.replace('{"room": 7}', '{"room": ROOM}').replace(
-            "hotel = ", "from application import ROOM\n\nhotel = "
-        )
+        files["hotel.py"]
+        .replace('{"room": 7}', '{"room": ROOM}')
+        .replace("hotel = ", "from application import ROOM\n\nhotel = ")
     )
     (users_folder / "definitions").mkdir()
-    (users_folder / "definitions" / "trip.yaml").write_text(definition)
+    (users_folder / "definitions" / "trip.yaml").write_text(files["definitions/trip.yaml"])
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     options = ["--port", str(port), "--worker", "hotel:worker", "--definitions", "definitions"]

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 _SNIPPET = re.compile(r"<!-- run: (\w+) -->\n```(\w+)\n(.*?)```", re.DOTALL)
+_SAVED = re.compile(r"<!-- save: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -18,6 +19,11 @@ def page(name: str) -> str:
 def snippets(name: str, mark: str) -> list[str]:
     """The blocks of a page under `<!-- run: mark -->`, in order."""
     return [code for found, _, code in _SNIPPET.findall(page(name)) if found == mark]
+
+
+def saved_files(name: str) -> dict[str, str]:
+    """The files that a reader of the page saves: the blocks under `<!-- save: name -->`."""
+    return dict(_SAVED.findall(page(name)))
 
 
 def section(text: str, heading: str) -> str:
