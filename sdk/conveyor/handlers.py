@@ -28,14 +28,19 @@ MAX_OUTPUT_BYTES = 480 * 1024
 class StepContext(Value):
     """The context of a request. A handler receives it through a parameter of this type."""
 
+    #: The id of the workflow.
     workflow_id: str
+    #: The id of the step in the definition.
     step_id: str
     #: The same for every attempt of the step. Pass it to the system that has the effect.
     idempotency_key: str
+    #: Counts from 1. A retry of the step is the next attempt.
     attempt: int
+    #: Counts from 1. A workflow that is retried after it failed runs in the next round, with new idempotency keys.
     round: int
     #: A request is not begun after its deadline; None: no limit.
     deadline: datetime | None
+    #: The id that the start gave, which all events of the workflow carry.
     correlation_id: str | None
     #: The grant number of the workflow's business lock, if it holds one.
     fencing_token: int | None
@@ -43,11 +48,13 @@ class StepContext(Value):
     recovered: bool
     #: The engine's `context` (definition, definitionVersion, tenant, userId, ...).
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    #: Compensations only: how to undo (`REVERSE_OPERATION`, ...) and why.
+    #: Compensations only: the definition's hint how to undo (`REVERSE_OPERATION`, ...).
     strategy: str | None = None
+    #: Compensations only: why the step is undone.
     reason: str | None = None
     #: Compensations only: the step's output, None if it is not known.
     step_output: Mapping[str, Any] | None = None
+    #: Compensations only: the snapshot that the step's handler returned in a `StepResult`.
     snapshot: Mapping[str, Any] | None = None
 
 
@@ -55,7 +62,9 @@ class StepContext(Value):
 class StepResult:
     """A handler's output together with the snapshot that a RESTORE_STATE compensation needs."""
 
+    #: The step's output, which later steps can read.
     output: BaseModel | Mapping[str, Any] | None
+    #: What the compensation needs to restore the former state. Only it can read this.
     snapshot: Mapping[str, Any]
 
 

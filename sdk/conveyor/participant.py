@@ -33,7 +33,10 @@ class Operation:
 
 
 class Step(Generic[P, R]):
-    """A registered step: call it like the plain function, and register its compensation with it."""
+    """A registered step, as the decorator `Participant.step` returns it.
+
+    Call it like the function, for example in a test. Register the function that undoes it with `compensation`.
+    """
 
     def __init__(self, participant: Participant, service: str, function: Callable[P, R]) -> None:
         self._participant = participant
@@ -68,9 +71,12 @@ class Step(Generic[P, R]):
 class Participant:
     """A set of handlers, each for one operation of one service.
 
-    A handler takes the input (a pydantic model or a dict), and a `StepContext` if it has a parameter
-    of that type. It returns a pydantic model, a dataclass, a dict, a `StepResult` or None, or is
-    async. A plain handler runs on the event loop, so put work that blocks into an async one.
+    `name` names the participant in replies, and its consumer group on Kafka.
+
+    A handler is a function, plain or async. It takes the step's input (a pydantic model or a dict), a
+    `StepContext`, or both. It returns a pydantic model, a dataclass, a dict, a `StepResult` or None. A
+    `Worker` runs plain handlers in threads. A bare `ParticipantRunner` runs them on the event loop, where they
+    must not block.
 
     The contract of a handler:
 
@@ -111,9 +117,9 @@ class Participant:
         on_lost_claim: OnLostClaim = "run",
         effect_is_record: bool = False,
     ) -> Callable[[Callable[P, R]], Step[P, R]]:
-        """Register the decorated function as a step's handler.
+        """Register the decorated function as the handler of an operation of a service.
 
-        Raises ValueError for an operation that has one, TypeError for a signature that fits none.
+        Raises ValueError if the operation has a handler, TypeError for a signature that does not fit.
         """
 
         def register(function: Callable[P, R]) -> Step[P, R]:
@@ -132,9 +138,10 @@ class Participant:
         on_lost_claim: OnLostClaim = "run",
         effect_is_record: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Register the decorated function as the undo of a step.
+        """Register the decorated function as the undo of a step that another participant performs.
 
-        Without `undoes` the step belongs to another participant, and the undo is always called.
+        It is always called. For a step of this participant use `Step.compensation`, which is the same with
+        `undoes`: then a step that was never performed is not undone.
         """
 
         def register(function: Callable[P, R]) -> Callable[P, R]:

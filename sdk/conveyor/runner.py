@@ -43,11 +43,11 @@ def _utc_now() -> datetime:
 
 
 class ParticipantRunner:
-    """Runs a participant in this process; start as many processes as you like.
+    """Runs one participant in this process; start as many processes as you like.
 
-    `max_in_flight` limits the requests that are taken and have no reply yet. `grace_seconds` is how
-    long a stop waits for running handlers; requests that are not done by then are delivered again.
-    `instance` names this process in replies. `perform` brings about the outcome of a request that is to be
+    `max_in_flight` limits the requests that are taken and have no reply yet. A stop waits `grace_seconds` for
+    running handlers; requests that are not done by then are delivered again. `instance` names this process in
+    replies. `perform` brings about the outcome of a request that is to be
     performed, as `run` does by calling its handler.
     """
 

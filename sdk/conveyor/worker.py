@@ -18,9 +18,10 @@ Connect = Callable[[Participant], tuple[Transport, KeyStore]]
 
 
 class Worker:
-    """Runs participants until it is stopped. Plain handlers run in threads, so they may block.
+    """Runs participants in one process, usually by `conveyor-worker`.
 
-    `threads` is how many of them run at a time, `grace_seconds` how long a stop waits for running handlers.
+    Plain handlers run in threads, so they may block: at most `threads` of them at a time. A stop waits for running
+    handlers, for at most `grace_seconds`.
     """
 
     def __init__(
@@ -44,10 +45,14 @@ class Worker:
 
     @property
     def services(self) -> tuple[str, ...]:
+        """The services of all its participants."""
         return tuple(sorted({name for each in self.participants for name in each.services}))
 
     async def run(self, connect: Connect, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what is begun."""
+        """Work until `stop` is set, then finish what is begun.
+
+        `connect` is what `over_http` or `over_kafka` returns.
+        """
         with ThreadPoolExecutor(self._threads, thread_name_prefix="handler") as threads:
             asyncio.get_running_loop().set_default_executor(threads)
             async with asyncio.TaskGroup() as group:
@@ -64,7 +69,10 @@ class Worker:
 
 
 def over_http(url: str, worker_id: str, api_key: str | None = None) -> Connect:
-    """Connects by the worker protocol. Raises ModuleNotFoundError without the extra `http`."""
+    """Connects a worker over HTTP: to `conveyor dev`, or to a service with the role `workers`.
+
+    `worker_id` names this process for people. Raises ModuleNotFoundError without the extra `http`.
+    """
     from conveyor.http_transport import HttpTransport  # noqa: PLC0415 - an extra
 
     def connect(_: Participant) -> tuple[Transport, KeyStore]:
@@ -81,7 +89,11 @@ def over_kafka(
     topic_prefix: str = "",
     properties: Mapping[str, str] | None = None,
 ) -> Connect:
-    """Connects to topics and to Redis. Raises ModuleNotFoundError without the extras `kafka` and `redis`."""
+    """Connects a worker to the topics of Kafka, with Redis as its key store.
+
+    `topic_prefix` stands before every topic name, `properties` are librdkafka's. Raises ModuleNotFoundError
+    without the extras `kafka` and `redis`.
+    """
     from conveyor.kafka import KafkaTransport  # noqa: PLC0415 - an extra
     from conveyor.redis_keys import RedisKeyStore  # noqa: PLC0415 - an extra
 
