@@ -38,6 +38,7 @@ _TOGETHER = (
     "faults",
     "foreign_clients",
     "infrastructure",
+    "sdk/testing",
     "simulation",
 )
 _TESTS = Path(__file__).parent

@@ -50,11 +50,13 @@ class _Opened:
 def serve(commands: Iterable[bytes], responses: BinaryIO) -> None:
     """Carry out the commands until there are no more."""
     server = _Server()
-    for line in commands:
-        response = server.respond(orjson.loads(line))
-        responses.write(orjson.dumps(response, option=orjson.OPT_APPEND_NEWLINE))
-        responses.flush()
-    server.close()
+    try:
+        for line in commands:
+            response = server.respond(orjson.loads(line))
+            responses.write(orjson.dumps(response, option=orjson.OPT_APPEND_NEWLINE))
+            responses.flush()
+    finally:
+        server.close()
 
 
 class _Server:
@@ -157,6 +159,7 @@ def _step(step: StepDefinition) -> Document:
         "kind": step.kind.value,
         "service": step.service,
         "operation": step.operation,
+        "dependsOn": list(step.depends_on),
         "timeoutSeconds": step.timeout_ms / 1000,
         "undo": None
         if undo is None

@@ -47,7 +47,7 @@ class ParticipantRunner:
 
     `max_in_flight` limits the requests that are taken and have no reply yet. A stop waits `grace_seconds` for
     running handlers; requests that are not done by then are delivered again. `instance` names this process in
-    replies. `perform` brings about the outcome of a request that is to be
+    replies. `now` and `sleep` are its clock. `perform` brings about the outcome of a request that is to be
     performed, as `run` does by calling its handler.
     """
 
@@ -62,6 +62,7 @@ class ParticipantRunner:
         batch_size: int = 500,
         grace_seconds: float = 30.0,
         now: Callable[[], datetime] = _utc_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         perform: Callable[[Request], Awaitable[None] | None] = run,
     ) -> None:
         self._participant = participant
@@ -73,6 +74,7 @@ class ParticipantRunner:
         self._batch_size = batch_size
         self._grace_seconds = grace_seconds
         self._now = now
+        self._sleep = sleep
         self._perform = perform
         self._stopping = asyncio.Event()
         #: Something was decided, or the runner was stopped.
@@ -149,7 +151,7 @@ class ParticipantRunner:
             return await self._transport.take(limit, wait_seconds)
         except ServerUnavailableError as error:
             log.warning("Cannot take requests, trying again: %s", error)
-            await asyncio.sleep(_TAKE_WAIT_SECONDS)
+            await self._sleep(_TAKE_WAIT_SECONDS)
             return ()
 
     def _admit(self, taken: Iterable[Taken]) -> list[Request]:
@@ -219,7 +221,7 @@ class ParticipantRunner:
 
     async def _begin_later(self, requests: Sequence[Request]) -> None:
         """Another process holds their keys: it replies, or it dies and its hold expires."""
-        await asyncio.sleep(_HELD_ELSEWHERE_SECONDS)
+        await self._sleep(_HELD_ELSEWHERE_SECONDS)
         await self._begin(requests)
 
     # -- answering -----------------------------------------------------------------------------
@@ -282,7 +284,7 @@ class ParticipantRunner:
                 return await call()
             except ServerUnavailableError as error:
                 log.warning("Trying again: %s", error)
-                await asyncio.sleep(backoff)
+                await self._sleep(backoff)
                 backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,175 @@
+"""The test kit: an engine, participants and time in the hands of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from conveyor import types
+from conveyor.participant import Participant
+from conveyor.testing.blocking import BlockingConveyor
+from conveyor.testing.case import Case
+from conveyor.testing.engine import shared_engine
+from conveyor.testing.errors import EngineError, KitError
+from conveyor.testing.faults import Faults
+from conveyor.testing.run import Run
+from conveyor.testing.services import Asked, Service
+from conveyor.testing.world import Definition, World
+from conveyor.worker import Worker
+
+#: Something that a test did, which `explore` does again.
+Act = Callable[[Case], Awaitable[Any]]
+
+
+class Conveyor:
+    """A fresh engine for a test; use it with `async with`, or with `with` in a plain test.
+
+    `participants` (or workers) run in the test's own process, `definitions` are paths, texts or dicts. Virtual time
+    begins now, and passes only in `run` and `advance`; `starts_at` is another beginning. `seed` is that of the
+    engine's own random numbers.
+    """
+
+    def __init__(
+        self,
+        *participants: Participant | Worker,
+        definitions: Sequence[Definition] = (),
+        seed: int | None = None,
+        starts_at: datetime | None = None,
+    ) -> None:
+        """Raises ValueError if two participants serve one service."""
+        flat = [p for each in participants for p in _participants_of(each)]
+        if flat:
+            Worker(*flat)  # raises what is wrong with them together
+        self._participants = flat
+        self._definitions = definitions
+        self._seed = seed or 0
+        self._starts_at = starts_at or datetime.now(UTC).replace(microsecond=0)
+        self._services: dict[str, Service] = {}
+        self._opened: Case | None = None
+        self._runs: dict[str, Run] = {}
+        #: What was read last, for assertions after the end.
+        self._last_looks: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+        #: What the test did to the workflows.
+        self.acts: list[Act] = []
+
+    async def __aenter__(self) -> Self:
+        """Raises WrongDefinition, EngineError."""
+        world = World(shared_engine(), self._definitions, self._starts_at, self._seed)
+        self._opened = self.case_on(world, Faults(), self._note)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        case = self._case
+        try:
+            await case.close()
+            # An engine that has ended was reported where it was asked.
+            with suppress(EngineError):
+                self._last_looks = {id: case.world.look(id) for id in self._runs}
+                case.world.close()
+        finally:
+            self._opened = None
+
+    def __enter__(self) -> BlockingConveyor:
+        """For a plain test. Raises KitError in an async one, WrongDefinition, EngineError."""
+        self._blocking = BlockingConveyor(self)
+        return self._blocking
+
+    def __exit__(self, *_: object) -> None:
+        self._blocking.close()
+
+    # -- workflows -------------------------------------------------------------------------------
+
+    async def run(
+        self, definition: str, input: Mapping[str, Any] | None = None, **options: Any
+    ) -> Run:
+        """Start a workflow and let time pass until it has ended or nothing is due.
+
+        `options` are further fields of a start, such as `id` or `version`. Raises Refused, Unserved, NeverEnding,
+        and what a handler asserts.
+        """
+
+        async def act(case: Case) -> str:
+            workflow_id = await case.start(definition, input or {}, options)
+            await case.finish(workflow_id)
+            return workflow_id
+
+        return self._handle(await self._do(act))
+
+    async def start(
+        self, definition: str, input: Mapping[str, Any] | None = None, **options: Any
+    ) -> Run:
+        """As `run`, up to the first standstill: time does not pass."""
+        return self._handle(
+            await self._do(lambda case: case.start(definition, input or {}, options))
+        )
+
+    async def advance(self, **time: float) -> None:
+        """Let time pass, with everything that is due meanwhile: `advance(hours=3)`, as of `timedelta`."""
+        seconds = timedelta(**time).total_seconds()
+        await self._do(lambda case: case.advance(seconds))
+
+    async def signal(
+        self, workflow_id: str, name: str, payload: Mapping[str, Any] | None = None
+    ) -> None:
+        """Send a signal to a workflow."""
+        await self._control(
+            types.SIGNAL, workflow_id, {"name": name, "payload": dict(payload or {})}
+        )
+
+    # -- services --------------------------------------------------------------------------------
+
+    def service(self, name: str) -> Service:
+        """The service: its requests so far, and stubs for its operations."""
+        return self._services.setdefault(name, Service(name))
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """The virtual time."""
+        return self._case.world.time
+
+    @property
+    def exceptions(self) -> Sequence[BaseException]:
+        """What handlers raised besides `StepError`, in order: each failed its step with the code INTERNAL."""
+        return self._case.exceptions
+
+    # -- within the kit --------------------------------------------------------------------------
+
+    def case_on(self, world: World, faults: Faults, asked: Callable[[str, Asked], None]) -> Case:
+        """A case with the participants and stubs of this test."""
+        return Case(world, self._participants, self.service, asked, faults)
+
+    @property
+    def _case(self) -> Case:
+        if self._opened is None:
+            raise KitError(
+                "this Conveyor is not open: use it within `async with Conveyor(...) as c:`"
+            )
+        return self._opened
+
+    async def _do(self, act: Act) -> Any:
+        self.acts.append(act)
+        return await act(self._case)
+
+    async def _control(self, command: str, workflow_id: str, data: Mapping[str, Any]) -> None:
+        await self._do(lambda case: case.control(command, workflow_id, data))
+
+    def _handle(self, workflow_id: str) -> Run:
+        def look() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+            if self._opened is None and workflow_id in self._last_looks:
+                return self._last_looks[workflow_id]
+            return self._case.world.look(workflow_id)
+
+        run = Run(workflow_id, look, self._control)
+        self._runs[workflow_id] = run
+        return run
+
+    def _note(self, service: str, asked: Asked) -> None:
+        self.service(service).requests.append(asked)
+
+
+def _participants_of(given: Participant | Worker) -> Sequence[Participant]:
+    return given.participants if isinstance(given, Worker) else (given,)
