@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes --no-deps
 PIP_CHECK := $(PIP) check || { echo "An old $(VENV) does not go with the pinned versions: make clean, then again." 1>&2; exit 1; }
 # The variable: MkDocs Material speaks of another generator at every build.
-MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet
+MKDOCS := env NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 PREREQUISITES := deploy/local_services/prerequisites.sh
 # uv notes no address and no path of this machine, so that the files are the same wherever they are made.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
@@ -132,8 +132,9 @@ fuzz: setup ## whatever comes from outside, led by coverage; SECONDS=60 for all 
 docs: docs-setup ## build the documentation as a site into .cache/site
 	@$(MKDOCS) build
 
+# The option: with click 8.3 it is not the default that MkDocs means it to be.
 docs-serve: docs-setup ## the same, shown on http://127.0.0.1:8000 and built again after each change
-	@exec $(MKDOCS) serve
+	@exec $(MKDOCS) serve --livereload
 
 # With what a user has: the two wheels in a virtual environment of their own, in an empty folder.
 tutorial: wheels processes-setup ## follow the first workflow and the tutorial, from an empty folder to Kafka
