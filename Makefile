@@ -73,8 +73,10 @@ lint: setup ## import rules, ruff, format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup ## pyright
+types: setup ## pyright; mypy for the SDK, whose users may have either
 	$(BIN)/pyright --project pyproject.toml
+	$(BIN)/mypy --strict -p conveyor
+	$(BIN)/mypy --strict tests/sdk/typed_program.py
 
 pytest: setup processes-setup docs-setup ## all tests, with real Kafka, MongoDB protocol and Redis
 	$(BIN)/python -m pytest -m "not faults and not foreign" --cov --cov-report=term

@@ -1,4 +1,4 @@
-"""Query parameters: what may be asked of the list and of a history."""
+"""Parameters: what may be asked of the list and of a history, and the keys of commands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from conveyor.times import parse_rfc3339, rfc3339
 from conveyor.wire import COUNT_MAX
+from fastapi import Header
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
@@ -13,6 +14,14 @@ from application.ports import ANY_INCIDENT, WorkflowFilter
 from domain.workflow.incident import INCIDENT_CODES
 from domain.workflow.status import WorkflowStatus
 
+CommandKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same command with the same key and body is carried out once (1 to 255 characters).",
+        examples=["pause-order-4711"],
+    ),
+]
 Text = Annotated[str, Field(min_length=1)]
 
 

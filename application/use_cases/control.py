@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
+import orjson
+
 from application.access import Caller
 from application.gateway import CommandGateway
 from application.ports import Document, Unavailable
 from application.queries import WorkflowReader
-from application.use_cases.refusal import refused_by, require_id
+from application.use_cases.refusal import key_faults, refused_by, refused_for, require_id
 from domain.values import Value
 
 #: How long a response waits for the engine's decision (CONTRACT 1).
@@ -32,19 +36,28 @@ class ControlWorkflow:
         self._reader = reader
 
     async def __call__(
-        self, caller: Caller, command_type: str, workflow_id: str, data: Document
+        self,
+        caller: Caller,
+        command_type: str,
+        workflow_id: str,
+        data: Document,
+        *,
+        idempotency_key: str | None = None,
     ) -> Controlled:
-        """`data` has the shape of the command.
+        """`data` has the shape of the command. With the same key and data, a command is carried out once.
 
         Raises Refused, and Unavailable when the command could not be sent.
         """
         require_id(workflow_id)
+        if faults := key_faults(idempotency_key):
+            raise refused_for(faults)
         command = self._gateway.message(
             command_type,
             workflow_id,
             data,
             actor=caller.actor,
             traceparent=caller.traceparent,
+            command_id=_command_id(caller, command_type, workflow_id, data, idempotency_key),
         )
         outcome = await self._gateway.send(command, DECISION_SECONDS)
         if outcome.is_rejected and outcome.event is not None:
@@ -60,3 +73,14 @@ class ControlWorkflow:
             resource=resource,
             is_decided=outcome.is_known,
         )
+
+
+def _command_id(
+    caller: Caller, command_type: str, workflow_id: str, data: Document, key: str | None
+) -> str | None:
+    """Equal for repetitions of a command, by which the engine recognises them."""
+    if key is None:
+        return None
+    said = [caller.actor, command_type, workflow_id, key, data]
+    text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:command:{text}"))

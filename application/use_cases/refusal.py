@@ -8,6 +8,8 @@ from application.ports import Document
 from domain.aggregate.ids import id_fault
 from domain.aggregate.rejection import RejectionCode
 
+KEY_LENGTH_MAX = 255
+
 
 class Refused(Exception):
     """The request was understood but is not possible. Nothing was changed."""
@@ -61,3 +63,11 @@ def require_id(workflow_id: str) -> None:
     """Raises Refused (WORKFLOW_NOT_FOUND) for an id that no workflow can have."""
     if id_fault(workflow_id) is not None:
         raise no_workflow(workflow_id)
+
+
+def key_faults(key: str | None) -> list[Mapping[str, str]]:
+    """The faults of an idempotency key, as `{path, message}`."""
+    if key is None or 0 < len(key) <= KEY_LENGTH_MAX:
+        return []
+    message = f"has {len(key)} characters; 1 to {KEY_LENGTH_MAX} are possible"
+    return [{"path": "Idempotency-Key", "message": message}]

@@ -23,14 +23,12 @@ from application.gateway import CommandGateway, Outcome
 from application.ports import Document, Unavailable
 from application.queries import WorkflowReader
 from application.use_cases.control import DECISION_SECONDS
-from application.use_cases.refusal import Refused, refused_by, refused_for
+from application.use_cases.refusal import Refused, key_faults, refused_by, refused_for
 from domain.aggregate.ids import derived_id, id_fault
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import WorkflowDefinition
 from domain.values import Value
 from domain.workflow.status import WorkflowStatus
-
-KEY_LENGTH_MAX = 255
 
 Fault = Mapping[str, str]
 
@@ -230,9 +228,8 @@ def _id_faults(fields: Document) -> list[Fault]:
 def _key_faults(given: str | None, fields: Document) -> list[Fault]:
     if given is None:
         return []
-    if not 0 < len(given) <= KEY_LENGTH_MAX:
-        message = f"has {len(given)} characters; 1 to {KEY_LENGTH_MAX} are possible"
-        return [{"path": "Idempotency-Key", "message": message}]
+    if faults := key_faults(given):
+        return faults
     if fields.get("idempotencyKey", given) != given:
         message = "differs from the header Idempotency-Key; give one of the two"
         return [{"path": "idempotencyKey", "message": message}]

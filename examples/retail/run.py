@@ -16,24 +16,27 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import httpx
-from conveyor.client import ConveyorClient, OutcomeUnknownError
-from conveyor.errors import ServerUnavailableError
+from conveyor import Client
+from conveyor.client import AsyncClient
+from conveyor.errors import (
+    OutcomeUnknownError,
+    RequestRefusedError,
+    ServerUnavailableError,
+    WorkflowFailedError,
+)
+from conveyor.resources import WorkflowResource
 from embedded import NotStartedError, embedded_service
 from orders import Invoice, cancelled_order, read_invoices
-from services import Commands, KafkaCommands, RefusedError, RestCommands, workflow
 
 from infrastructure.settings import SettingsError, load_settings
 
+DEFINITION = "order-fulfillment"
 ORDERS = Path(__file__).with_name("retail-orders.jsonl")
 DEFAULT_URL = "http://127.0.0.1:8080"
 _DEADLINE_SECONDS = 120.0
-_LOOK_AGAIN_SECONDS = 0.05
 
 
 def main() -> int:
@@ -48,9 +51,9 @@ def main() -> int:
             return asyncio.run(
                 _run(arguments.mode, url or os.environ.get("CONVEYOR_URL", DEFAULT_URL))
             )
-    except httpx.TransportError as fault:
-        tell(f"no connection: {fault!r}; is `conveyor serve` running at --url?")
-    except (ServerUnavailableError, NotStartedError) as fault:
+    except ServerUnavailableError as fault:
+        tell(f"no connection: {fault}; is `conveyor serve` running at --url?")
+    except NotStartedError as fault:
         tell(str(fault))
     except OutcomeUnknownError as fault:
         tell(f"{fault}; is an engine running on this Kafka?")
@@ -63,43 +66,36 @@ def main() -> int:
 
 
 async def _run(mode: str, url: str) -> int:
-    async with (
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
-        _commands(mode, http) as commands,
-    ):
+    async with _client(mode, url) as client:
         try:
             async with asyncio.timeout(_DEADLINE_SECONDS):
-                return await Morning(commands, http).replay(read_invoices(ORDERS))
-        except RefusedError as fault:
+                return await Morning(client).replay(read_invoices(ORDERS))
+        except RequestRefusedError as fault:
             tell(f"refused: {fault}")
-        except httpx.HTTPStatusError as fault:
-            tell(f"{fault}: {fault.response.text}")
         except TimeoutError:
             tell(f"not done after {_DEADLINE_SECONDS:g} s; is `conveyor warehouse` running?")
         return 1
 
 
-@asynccontextmanager
-async def _commands(mode: str, http: httpx.AsyncClient) -> AsyncGenerator[Commands]:
+def _client(mode: str, url: str) -> Client:
+    """Two ways to give commands, HTTP and Kafka. Both read over HTTP."""
     if mode == "embedded":
-        yield RestCommands(http)
-        return
+        return Client(url)
     kafka = load_settings().kafka
-    async with ConveyorClient(
+    return Client.over_kafka(
         kafka.bootstrap_servers,
         source="/examples/retail",
         topic_prefix=kafka.topic_prefix,
         properties=kafka.client_properties(),
-    ) as client:
-        yield KafkaCommands(client)
+        url=url,
+    )
 
 
 class Morning:
     """Plays the invoices in file order, without the pauses between them."""
 
-    def __init__(self, commands: Commands, http: httpx.AsyncClient) -> None:
-        self._commands = commands
-        self._http = http
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
 
     async def replay(self, invoices: list[Invoice]) -> int:
         """0 if every workflow ended as it should."""
@@ -108,7 +104,13 @@ class Morning:
         unmatched: list[str] = []
         for place, invoice in enumerate(invoices):
             if not invoice.is_cancellation:
-                await self._commands.start(invoice.id, invoice.document)
+                await self._client.start(
+                    DEFINITION,
+                    invoice.document,
+                    workflow_id=invoice.id,
+                    # Played again, the file starts nothing twice.
+                    idempotency_key=invoice.id,
+                )
                 started.append(invoice.id)
                 continue
             order = cancelled_order(invoice, invoices[:place])
@@ -127,29 +129,33 @@ class Morning:
 
     async def _undo(self, order_id: str, reason: str) -> None:
         """Cancel the order if it is under way, compensate it if it is complete."""
+        order = self._client.workflow(order_id)
         while True:
-            document = await self._workflow_begun(order_id)
-            status = document["status"]
-            if status == "COMPLETED":
-                command, send = "compensate", self._commands.compensate
-            elif document["completedAt"] is None and status != "COMPENSATING":
-                command, send = "cancel", self._commands.cancel
+            workflow = await self._begun(order_id)
+            if workflow.status == "COMPLETED":
+                command, send = "compensate", order.compensate
+            elif workflow.is_active and workflow.status != "COMPENSATING":
+                command, send = "cancel", order.cancel
             else:
-                tell(f"{order_id}: {reason}, is {status} already")
+                tell(f"{order_id}: {reason}, is {workflow.status} already")
                 return
-            if await send(order_id, reason):
-                tell(f"{order_id}: {reason}, was {status}: {command}")
-                return
-            # It went on between the question and the command.
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            try:
+                await send(reason)
+            except RequestRefusedError as refusal:
+                if refusal.code != "ILLEGAL_STATUS":
+                    raise
+                # It went on between the question and the command.
+                continue
+            tell(f"{order_id}: {reason}, was {workflow.status}: {command}")
+            return
 
-    async def _workflow_begun(self, order_id: str) -> dict[str, Any]:
+    async def _begun(self, order_id: str) -> WorkflowResource:
         """The workflow once a step of it is done: minutes lay between an order and its cancellation."""
-        while True:
-            document = await workflow(self._http, order_id)
-            if document["executedSteps"] or document["completedAt"] is not None:
-                return document
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        order = self._client.workflow(order_id)
+        async for event in order.events():
+            if event.event_type == "WorkflowStepExecutedEvent":
+                break
+        return await order.get()
 
     async def _wrong_ends(self, started: list[str], undone: list[str]) -> int:
         """How many workflows did not end as they should; each is printed."""
@@ -164,12 +170,11 @@ class Morning:
         return wrong
 
     async def _end(self, order_id: str) -> str:
-        while True:
-            document = await workflow(self._http, order_id)
-            if document["completedAt"] is not None:
-                status: str = document["status"]
-                return status
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        try:
+            await self._client.workflow(order_id).result()
+        except WorkflowFailedError as failure:
+            return failure.status
+        return "COMPLETED"
 
 
 def tell(sentence: str) -> None:

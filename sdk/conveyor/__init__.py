@@ -6,15 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from conveyor.client import Client
     from conveyor.participant import Participant
     from conveyor.worker import Worker
 
-__all__ = ["Participant", "Worker", "__version__"]
+__all__ = ["Client", "Participant", "Worker", "__version__"]
 
 #: Of the SDK and of the service, which are released together.
 __version__ = "0.1.0"
 
-_MODULES = {"Participant": "conveyor.participant", "Worker": "conveyor.worker"}
+_MODULES = {
+    "Client": "conveyor.client",
+    "Participant": "conveyor.participant",
+    "Worker": "conveyor.worker",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,211 +1,144 @@
-"""A client for services: send a command over Kafka and wait for its outcome."""
+"""Clients for services and scripts: start workflows, await their results, control them, and follow their events."""
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Self, TypeAlias
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NoReturn, Self
 
-import orjson
-from pydantic import BaseModel
+from conveyor.async_client import AsyncClient, AsyncWorkflow
+from conveyor.blocking_client import BlockingClient, BlockingWorkflow, EventLoopThread
+from conveyor.connection import BEGINNING, Connection
 
-from conveyor import topics, types
-from conveyor.errors import RecordRefusedError
-from conveyor.kafka_events import KafkaEvents
-from conveyor.kafka_writer import KafkaWriter
-from conveyor.messages import Message
-from conveyor.payloads import written
-from conveyor.times import rfc3339
-from conveyor.wire import CancelData, ReasonData, SignalData, StartData
+if TYPE_CHECKING:
+    from conveyor.http_connection import HttpConnection
 
+__all__ = [
+    "BEGINNING",
+    "AsyncClient",
+    "AsyncWorkflow",
+    "BlockingClient",
+    "BlockingWorkflow",
+    "Client",
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The engine accepted the command, now or when it was first sent."""
-
-    command_id: str
-    workflow_id: str
-    #: The first events that the command caused.
-    events: Sequence[Message]
-    #: The workflow's version after `events`.
-    version: int
+_LOCAL_URL = "http://127.0.0.1:8080"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """The engine understood the command and refused it."""
+class Client:
+    """A client of Conveyor over HTTP or, with `Client.over_kafka`, over Kafka.
 
-    command_id: str
-    workflow_id: str
-    code: str
-    detail: str
-    #: The commands that the workflow would accept now; empty if there is no such workflow.
-    allowed_commands: Sequence[str] = field(default=())
+    `async with Client() as client:` gives an `AsyncClient`. `with Client() as client:` gives a `BlockingClient`, which
+    has the same methods for code without asyncio. Open it once, for as long as your program runs: one client serves any
+    number of tasks or threads.
 
-
-Outcome: TypeAlias = Accepted | Rejected
-
-
-class OutcomeUnknownError(Exception):
-    """No outcome was published in time.
-
-    The engine may still carry the command out. If you send it again with this `command_id`, it is
-    applied only once.
-    """
-
-    def __init__(self, command_id: str, seconds: float) -> None:
-        super().__init__(f"no outcome of command {command_id} within {seconds} s")
-        self.command_id = command_id
-
-
-class ConveyorClient:
-    """Sends commands and waits for their outcomes; use it with `async with`.
-
-    `source` is your service's CloudEvents source, such as `/order-service`. The engine recognises a
-    repeated command by source and command id. A source with white space raises ValueError.
-    `topic_prefix` stands before every topic name, `properties` are librdkafka's. Every method may raise
-    `OutcomeUnknownError` after `timeout_seconds`, `ServerUnavailableError` and `RecordRefusedError`.
-    Data that JSON does not have, such as NaN, raises `UnstorableJson` before anything is sent.
+    `url` is the address of `conveyor dev` or of the API. Without it, the environment variable `CONVEYOR_URL` counts, or
+    else http://127.0.0.1:8080. Without `api_key`, `CONVEYOR_API_KEY` counts. `timeout_seconds` limits each command and
+    each read; in this time they are sent again while the service is away. Raises ModuleNotFoundError without the extra
+    `http`, and ValueError if `url` is not an address.
     """
 
     def __init__(
-        self,
+        self, url: str | None = None, *, api_key: str | None = None, timeout_seconds: float = 10.0
+    ) -> None:
+        address = url or os.environ.get("CONVEYOR_URL") or _LOCAL_URL
+        self._connect: Callable[[], Connection] = _over_http(address, api_key, timeout_seconds)
+        self._open: list[tuple[Connection, EventLoopThread | None]] = []
+
+    @classmethod
+    def over_kafka(
+        cls,
         bootstrap_servers: str,
         *,
         source: str,
         topic_prefix: str = "",
-        timeout_seconds: float = 10.0,
         properties: Mapping[str, str] | None = None,
-    ) -> None:
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> Self:
+        """A client that sends its commands over Kafka, and reads their outcomes from the events.
+
+        `source` is your service's CloudEvents source, such as `/order-service`; events record it as the actor.
+        `topic_prefix` stands before every topic name, `properties` are librdkafka's. With `url`
+        (or `CONVEYOR_URL`) the client also reads over HTTP: `get`, `history`, `events` and `list` need it, and `result`
+        asks there first. Without it, `result` reads the topic again from the start of the workflow, which takes longer
+        the more has happened since.
+
+        Raises ModuleNotFoundError without the extra `kafka`, or `http` for a `url`, and ValueError for a source that is
+        empty or has white space.
+        """
+        from conveyor.kafka_connection import KafkaConnection  # noqa: PLC0415 - an extra
+
         if source.split() != [source]:
             raise ValueError(f"source {source!r} is empty or has white space")
-        self._source = source
-        self._timeout_seconds = timeout_seconds
-        self._writer = KafkaWriter(bootstrap_servers, properties or {}, topic_prefix)
-        self._events = KafkaEvents(bootstrap_servers, properties or {}, topic_prefix)
+        address = url or os.environ.get("CONVEYOR_URL")
+        reads = _over_http(address, api_key, timeout_seconds) if address else None
 
-    async def __aenter__(self) -> Self:
-        await self._events.start()
-        return self
+        def connect() -> Connection:
+            return KafkaConnection(
+                bootstrap_servers,
+                source=source,
+                topic_prefix=topic_prefix,
+                properties=properties or {},
+                timeout_seconds=timeout_seconds,
+                http=None if reads is None else reads(),
+            )
+
+        client = cls.__new__(cls)
+        client._connect, client._open = connect, []  # noqa: SLF001 - of this class
+        return client
+
+    async def __aenter__(self) -> AsyncClient:
+        connection = self._connect()
+        await connection.open()
+        self._open.append((connection, None))
+        return AsyncClient(connection)
 
     async def __aexit__(self, *_: object) -> None:
-        await self._events.close()
-        await self._writer.close()
+        connection, _thread = self._open.pop()
+        await connection.close()
 
-    async def start(
-        self, data: StartData, *, workflow_id: str | None = None, command_id: str | None = None
-    ) -> Outcome:
-        """Start a workflow and return the outcome.
+    def __enter__(self) -> BlockingClient:
+        thread = EventLoopThread()
+        try:
+            connection = self._connect()
+            thread.run(connection.open())
+        except BaseException:
+            thread.close()
+            raise
+        self._open.append((connection, thread))
+        return BlockingClient(thread, AsyncClient(connection))
 
-        Without `workflow_id` the engine derives one from the idempotency key or the command id.
-        Repeating a start with the same idempotency key and data returns the first outcome again.
-        """
-        if command_id is None and data.idempotency_key is not None:
-            command_id = _command_id(data)
-        return await self._command(types.START, workflow_id, data, command_id)
+    def __exit__(self, *_: object) -> None:
+        connection, thread = self._open.pop()
+        assert thread is not None
+        try:
+            thread.run(connection.close())
+        finally:
+            thread.close()
 
-    async def cancel(
-        self,
-        workflow_id: str,
-        reason: str | None = None,
-        *,
-        compensate: bool | None = None,
-        command_id: str | None = None,
-    ) -> Outcome:
-        """Cancel a workflow.
+    if not TYPE_CHECKING:
 
-        `compensate` says whether completed steps are undone; None leaves that to the definition.
-        """
-        data = CancelData(reason=reason, compensate=compensate)
-        return await self._command(types.CANCEL, workflow_id, data, command_id)
-
-    async def compensate(
-        self, workflow_id: str, reason: str | None = None, *, command_id: str | None = None
-    ) -> Outcome:
-        """Undo the completed steps of a completed or failed workflow."""
-        return await self._reason(types.COMPENSATE, workflow_id, reason, command_id)
-
-    async def pause(
-        self, workflow_id: str, reason: str | None = None, *, command_id: str | None = None
-    ) -> Outcome:
-        """Pause a workflow: no further step begins until `resume`."""
-        return await self._reason(types.PAUSE, workflow_id, reason, command_id)
-
-    async def resume(
-        self, workflow_id: str, reason: str | None = None, *, command_id: str | None = None
-    ) -> Outcome:
-        """Continue a paused workflow."""
-        return await self._reason(types.RESUME, workflow_id, reason, command_id)
-
-    async def retry(
-        self, workflow_id: str, reason: str | None = None, *, command_id: str | None = None
-    ) -> Outcome:
-        """Run a failed workflow again from the step that failed."""
-        return await self._reason(types.RETRY, workflow_id, reason, command_id)
-
-    async def signal(
-        self,
-        workflow_id: str,
-        name: str,
-        payload: Mapping[str, Any] | None = None,
-        *,
-        command_id: str | None = None,
-    ) -> Outcome:
-        """Send a named signal with a payload; a workflow may wait for it."""
-        data = SignalData(name=name, payload=dict(payload or {}))
-        return await self._command(types.SIGNAL, workflow_id, data, command_id)
-
-    async def _reason(
-        self, command: str, workflow_id: str, reason: str | None, command_id: str | None
-    ) -> Outcome:
-        return await self._command(command, workflow_id, ReasonData(reason=reason), command_id)
-
-    async def _command(
-        self, command: str, workflow_id: str | None, data: BaseModel, command_id: str | None
-    ) -> Outcome:
-        command_id = command_id or str(uuid.uuid4())
-        message = Message(
-            topic=topics.COMMANDS,
-            key=workflow_id,
-            type=command,
-            source=self._source,
-            id=command_id,
-            data=written(data),
-            subject=workflow_id,
-            time=rfc3339(datetime.now(UTC)),
-            dataschema=types.dataschema(command),
-        )
-        with self._events.caused_by(command_id) as events:
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    for refused in await self._writer.write([message]):
-                        raise RecordRefusedError(message.topic, refused.detail)
-                    return _outcome(command_id, await events)
-            except TimeoutError:
-                raise OutcomeUnknownError(command_id, self._timeout_seconds) from None
+        def __getattr__(self, name: str) -> NoReturn:
+            if hasattr(AsyncClient, name):
+                raise RuntimeError(
+                    f"the client is not open: call {name} of what `async with Client(...) as client:`"
+                    " or, without asyncio, `with Client(...) as client:` gives"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _command_id(data: StartData) -> str:
-    """Equal for equal starts, so that a repeat is known by its id; another payload is another command."""
-    payload = written(data, without={"correlation_id"}).decode()
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:start:{payload}"))
+def _over_http(
+    url: str, api_key: str | None, timeout_seconds: float
+) -> Callable[[], HttpConnection]:
+    from conveyor.http_connection import HttpConnection  # noqa: PLC0415 - an extra
 
+    key = api_key or os.environ.get("CONVEYOR_API_KEY")
 
-def _outcome(command_id: str, events: Sequence[Message]) -> Outcome:
-    last = events[-1]
-    data: dict[str, Any] = orjson.loads(last.data)
-    workflow_id: str = data["aggregateId"]
-    if last.type == types.COMMAND_REJECTED:
-        return Rejected(
-            command_id=command_id,
-            workflow_id=workflow_id,
-            code=data["code"],
-            detail=data["detail"],
-            allowed_commands=tuple(data.get("allowedCommands") or ()),
-        )
-    return Accepted(
-        command_id=command_id, workflow_id=workflow_id, events=events, version=data["version"]
-    )
+    def connect() -> HttpConnection:
+        return HttpConnection(url, api_key=key, timeout_seconds=timeout_seconds)
+
+    # What is wrong shows when the client is made, not when it is opened.
+    connect()
+    return connect

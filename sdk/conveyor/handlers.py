@@ -129,7 +129,7 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         raise TypeError(f"{name} is a class; a handler is a function")
     called = function
     while isinstance(called, partial):
-        called = cast("Callable[..., Any]", called.func)
+        called = cast("Any", called).func
     if not (inspect.isroutine(called) or hasattr(called, "__wrapped__")):
         called = type(called).__call__
     try:

@@ -1,4 +1,4 @@
-"""Watching `orchestration.workflow.events` for the events that a command caused."""
+"""Reading `orchestration.workflow.events`: what happens from now on, and what happened to one workflow before."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
 from conveyor import topics
 from conveyor.errors import ServerUnavailableError
 from conveyor.kafka_records import read
 from conveyor.kafka_writer import CLIENT_LOG
 from conveyor.messages import MalformedEvent, Message
+
+try:
+    from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+    from confluent_kafka import Message as Received
+except ModuleNotFoundError as absent:
+    raise ModuleNotFoundError(
+        "a client over Kafka needs confluent-kafka: pip install 'conveyor-sdk[kafka]'",
+        name="confluent_kafka",
+    ) from absent
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +31,41 @@ _POLL_SECONDS = 0.25
 _BATCH = 1_000
 
 
+def new_consumer(
+    bootstrap_servers: str, properties: Mapping[str, str], **settings: str | bool
+) -> Consumer:
+    """A consumer that commits nothing, unless its settings say otherwise."""
+    return Consumer(
+        {
+            # Nothing is ever committed under this name; the client library asks for one.
+            "group.id": "conveyor-client",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            **properties,
+            **settings,
+            "bootstrap.servers": bootstrap_servers,
+        },
+        logger=CLIENT_LOG,
+    )
+
+
+def partitions_of(consumer: Consumer, topic: str) -> Sequence[int]:
+    """Raises KafkaException."""
+    found = consumer.list_topics(topic, timeout=_START_SECONDS).topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    return sorted(found.partitions)
+
+
+def event_in(received: Received) -> Message | None:
+    """None, with a line in the log, for what cannot be read."""
+    _, event = read(received, topics.EVENTS)
+    if isinstance(event, MalformedEvent):
+        log.warning("An event cannot be read: %s", event)
+        return None
+    return event
+
+
 class KafkaEvents:
     """A consumer without a group on all partitions, from their ends at `start`."""
 
@@ -31,19 +73,12 @@ class KafkaEvents:
         self, bootstrap_servers: str, properties: Mapping[str, str], topic_prefix: str
     ) -> None:
         self._topic = topic_prefix + topics.EVENTS
-        self._consumer = Consumer(
-            {
-                # Nothing is ever committed under this name; the client library asks for one.
-                "group.id": "conveyor-client",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                **properties,
-                "bootstrap.servers": bootstrap_servers,
-            },
-            logger=CLIENT_LOG,
-        )
+        self._consumer = new_consumer(bootstrap_servers, properties)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conveyor-events")
-        self._waiting: dict[str, asyncio.Future[Sequence[Message]]] = {}
+        #: By the id of a command.
+        self._causes: dict[str, asyncio.Future[Message]] = {}
+        #: By the id of a workflow.
+        self._followers: dict[str, list[asyncio.Queue[Message]]] = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -62,16 +97,26 @@ class KafkaEvents:
         self._watching = asyncio.create_task(self._watch(loop))
 
     @contextmanager
-    def caused_by(
-        self, command_id: str
-    ) -> Generator[asyncio.Future[Sequence[Message]], None, None]:
-        """The first events that the command causes from now on, as far as they arrive together."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[command_id] = future
+    def caused_by(self, command_id: str) -> Generator[asyncio.Future[Message]]:
+        """The first event that the command causes from now on."""
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._causes[command_id] = future
         try:
             yield future
         finally:
-            self._waiting.pop(command_id, None)
+            self._causes.pop(command_id, None)
+
+    @contextmanager
+    def following(self, workflow_id: str) -> Generator[asyncio.Queue[Message]]:
+        """The events of the workflow from now on."""
+        queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._followers.setdefault(workflow_id, []).append(queue)
+        try:
+            yield queue
+        finally:
+            self._followers[workflow_id].remove(queue)
+            if not self._followers[workflow_id]:
+                del self._followers[workflow_id]
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -81,11 +126,8 @@ class KafkaEvents:
         self._thread.shutdown(wait=False)
 
     def _assign(self) -> None:
-        topic = self._consumer.list_topics(self._topic, timeout=_START_SECONDS).topics[self._topic]
-        if topic.error is not None:
-            raise KafkaException(topic.error)
         places: list[TopicPartition] = []
-        for partition in topic.partitions:
+        for partition in partitions_of(self._consumer, self._topic):
             place = TopicPartition(self._topic, partition)
             _, end = self._consumer.get_watermark_offsets(place, timeout=_START_SECONDS)
             places.append(TopicPartition(self._topic, partition, end))
@@ -93,26 +135,94 @@ class KafkaEvents:
 
     async def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
-            for command_id, events in (
-                await loop.run_in_executor(self._thread, self._poll)
-            ).items():
-                future = self._waiting.get(command_id)
+            for event in await loop.run_in_executor(self._thread, self._poll):
+                future = self._causes.get(event.extensions.get("causationid", ""))
                 if future is not None and not future.done():
-                    future.set_result(events)
+                    future.set_result(event)
+                for queue in self._followers.get(event.key or "", ()):
+                    queue.put_nowait(event)
 
-    def _poll(self) -> Mapping[str, Sequence[Message]]:
+    def _poll(self) -> Sequence[Message]:
+        """The next events that somebody waits for."""
         first = self._consumer.poll(_POLL_SECONDS)
         if first is None:
-            return {}
-        caused: dict[str, list[Message]] = {}
+            return ()
+        found: list[Message] = []
         for received in [first, *self._consumer.consume(_BATCH, 0)]:
             if received.error() is not None:
                 continue
-            _, event = read(received, topics.EVENTS)
-            if isinstance(event, MalformedEvent):
-                log.warning("An event cannot be read: %s", event)
+            event = event_in(received)
+            if event is None:
                 continue
-            command_id = event.extensions.get("causationid")
-            if command_id in self._waiting:
-                caused.setdefault(command_id, []).append(event)
-        return caused
+            is_caused = event.extensions.get("causationid") in self._causes
+            if is_caused or event.key in self._followers:
+                found.append(event)
+        return found
+
+
+class PastEvents:
+    """The topic's past, read again for one workflow at a time."""
+
+    def __init__(
+        self, bootstrap_servers: str, properties: Mapping[str, str], topic_prefix: str
+    ) -> None:
+        self._topic = topic_prefix + topics.EVENTS
+        self._bootstrap_servers = bootstrap_servers
+        self._properties = properties
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="conveyor-past")
+        #: Made when it is needed first.
+        self._consumer: Consumer | None = None
+
+    async def of(self, workflow_id: str, since_ms: int) -> Sequence[Message]:
+        """The events that the topic has had since then (Unix time in ms), each workflow's in order.
+
+        Raises `ServerUnavailableError`.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, self._read, workflow_id, since_ms)
+        except KafkaException as error:
+            raise ServerUnavailableError("kafka", str(error)) from error
+
+    async def close(self) -> None:
+        if self._consumer is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._consumer.close)
+        self._thread.shutdown(wait=False)
+
+    def _read(self, workflow_id: str, since_ms: int) -> Sequence[Message]:
+        if self._consumer is None:
+            self._consumer = new_consumer(
+                self._bootstrap_servers, self._properties, **{"enable.partition.eof": True}
+            )
+        consumer = self._consumer
+        numbers = partitions_of(consumer, self._topic)
+        times = [TopicPartition(self._topic, number, since_ms) for number in numbers]
+        places = consumer.offsets_for_times(times, timeout=_START_SECONDS)
+        ends: dict[int, int] = {}
+        for place in places:
+            _, end = consumer.get_watermark_offsets(place, timeout=_START_SECONDS)
+            if 0 <= place.offset < end:
+                ends[place.partition] = end
+        consumer.assign([place for place in places if place.partition in ends])
+        try:
+            return self._read_to(ends, workflow_id.encode())
+        finally:
+            consumer.unassign()
+
+    def _read_to(self, ends: dict[int, int], key: bytes) -> Sequence[Message]:
+        assert self._consumer is not None
+        found: list[Message] = []
+        while ends:
+            for received in self._consumer.consume(_BATCH, _POLL_SECONDS):
+                partition, error = received.partition(), received.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's name
+                        ends.pop(partition or 0, None)
+                    elif not error.retriable():
+                        raise KafkaException(error)
+                    continue
+                if received.key() == key and (event := event_in(received)) is not None:
+                    found.append(event)
+                if (received.offset() or 0) + 1 >= ends.get(partition or 0, 0):
+                    ends.pop(partition or 0, None)
+        return found

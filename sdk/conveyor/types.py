@@ -20,6 +20,14 @@ ENABLE_WAVELESS = "orchestration.waveless.enable"
 CONFIGURE_WAVELESS = "orchestration.waveless.configure"
 REBALANCE = "orchestration.system.load.rebalance"
 
+# Events of a workflow that its end is read from.
+COMPLETED = "orchestration.workflow.completed"
+FAILED = "orchestration.workflow.failed"
+CANCELLED = "orchestration.workflow.cancelled"
+RETRIED = "orchestration.workflow.retried"
+COMPENSATION_STARTED = "orchestration.workflow.compensation.started"
+COMPENSATION_COMPLETED = "orchestration.workflow.compensation.completed"
+
 # Requests to a participant.
 STEP_REQUESTED = "orchestration.step.requested"
 COMPENSATION_REQUESTED = "orchestration.step.compensation-requested"

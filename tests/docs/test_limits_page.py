@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conveyor import handlers, payloads, topics
-from conveyor.client import ConveyorClient
+from conveyor.client import Client
 from conveyor.redis_keys import RedisKeyStore
 from conveyor.runner import ParticipantRunner
 
@@ -21,7 +21,7 @@ from adapters.rest import bodies, bounded_yaml, correlation
 from application.definitions import evaluation, input_schema
 from application.definitions.compilation import InvalidDefinition, compile_definition
 from application.engine import drafts, intake, memory
-from application.use_cases import control, start
+from application.use_cases import control, refusal
 from domain.aggregate.ids import id_fault
 from domain.definition import limits, retry
 from domain.definition.faults import Rule
@@ -59,7 +59,7 @@ def test_names() -> None:
         "Name of a definition, step id, type, operation": f"{limits.MAX_NAME_LENGTH} characters",
         "Name of a service": f"{limits.MAX_SERVICE_LENGTH} characters",
         "`source` and `id` of a message together": f"{intake.MESSAGE_ID_MAX:,} characters",
-        "`Idempotency-Key` of a REST request": f"{start.KEY_LENGTH_MAX} characters",
+        "`Idempotency-Key` of a REST request": f"{refusal.KEY_LENGTH_MAX} characters",
         "`X-Correlation-ID` of a REST request": f"{correlation._LENGTH_MAX} characters",
     }
 
@@ -156,7 +156,7 @@ def test_participants() -> None:
             f"{default(RedisKeyStore, 'lease').total_seconds():g} s"
         ),
         "How long a client waits for an outcome (`timeout_seconds`)": (
-            f"{default(ConveyorClient, 'timeout_seconds'):g} s"
+            f"{default(Client, 'timeout_seconds'):g} s"
         ),
     }
 

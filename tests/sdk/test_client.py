@@ -1,17 +1,28 @@
-"""The client against a real broker; the engine's side is played by the test."""
+"""The client over Kafka against a real broker; the engine's side is played by the test."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
-from conveyor import topics, types
-from conveyor.client import Accepted, ConveyorClient, Outcome, OutcomeUnknownError, Rejected
+from conveyor import Client, topics, types
+from conveyor.client import AsyncClient, AsyncWorkflow
+from conveyor.errors import (
+    OutcomeUnknownError,
+    PositionLostError,
+    RequestRefusedError,
+    UnsupportedError,
+    WorkflowFailedError,
+)
 from conveyor.messages import Message
-from conveyor.wire import StartData
+from conveyor.resources import Event
+from conveyor.times import rfc3339
+from conveyor.wire import StepOutcome
 
 from tests.kafka_wire import produce
 from tests.sdk.kafka_site import KafkaSite, TopicReader, kafka_site
@@ -25,11 +36,15 @@ async def site(kafka_bootstrap: str) -> AsyncIterator[KafkaSite]:
         yield site
 
 
+def over_kafka(site: KafkaSite, timeout_seconds: float = 30) -> Client:
+    return Client.over_kafka(
+        site.bootstrap, source="/tests", topic_prefix=site.prefix, timeout_seconds=timeout_seconds
+    )
+
+
 @pytest.fixture
-async def client(site: KafkaSite) -> AsyncIterator[ConveyorClient]:
-    async with ConveyorClient(
-        site.bootstrap, source="/tests", topic_prefix=site.prefix, timeout_seconds=30
-    ) as client:
+async def client(site: KafkaSite) -> AsyncIterator[AsyncClient]:
+    async with over_kafka(site) as client:
         yield client
 
 
@@ -40,51 +55,67 @@ async def commands(site: KafkaSite) -> AsyncIterator[TopicReader]:
     reader.close()
 
 
-def event(command: Message, workflow_id: str, version: int, **data: Any) -> Message:
+def event(command: Message | None, workflow_id: str, version: int, **data: Any) -> Message:
     """What the engine publishes for a command."""
     event_type = data.pop("type", "orchestration.workflow.started")
+    own = {
+        "eventType": "SomeEvent",
+        "occurredAt": rfc3339(datetime.now(UTC)),
+        "aggregateId": workflow_id,
+        "version": version,
+        **data,
+    }
     return Message(
         topic=topics.EVENTS,
         key=workflow_id,
         type=event_type,
         source="/conveyor",
         id=f"{workflow_id}:{version}",
-        data=orjson.dumps({"aggregateId": workflow_id, "version": version, **data}),
+        data=orjson.dumps(own),
         subject=workflow_id,
-        extensions={"causationid": command.id},
+        extensions={} if command is None else {"causationid": command.id},
     )
 
 
-async def test_accepted(site: KafkaSite, client: ConveyorClient, commands: TopicReader) -> None:
-    """A start is published as CONTRACT 6 says, and answered with what it caused."""
+async def started(
+    site: KafkaSite, client: AsyncClient, commands: TopicReader, workflow_id: str
+) -> AsyncWorkflow:
+    """A workflow that the engine has started."""
+    asking = asyncio.create_task(client.start("d", {}, workflow_id=workflow_id))
+    [command] = await commands.messages(1)
+    await site.write(event(command, workflow_id, 1))
+    return await asking
+
+
+def completed(workflow_id: str, version: int, output: dict[str, Any]) -> Message:
+    return event(None, workflow_id, version, type=types.COMPLETED, output=output, durationMs=1)
+
+
+# -- commands ------------------------------------------------------------------------------------
+
+
+async def test_start(site: KafkaSite, client: AsyncClient, commands: TopicReader) -> None:
+    """A start is published as CONTRACT 6 says, with a key of its own."""
     asking = asyncio.create_task(
-        client.start(
-            StartData(definition="order-fulfillment", input={"orderId": "o-1"}),
-            workflow_id="wf-1",
-            command_id="cmd-1",
-        )
+        client.start("order-fulfillment", {"orderId": "o-1"}, workflow_id="wf-1")
     )
     [command] = await commands.messages(1)
     await site.write(
         event(command, "wf-1", 1), event(command, "wf-1", 2, type="orchestration.workflow.paused")
     )
-    outcome = await asking
+    run = await asking
 
     assert (command.type, command.key, command.subject) == (types.START, "wf-1", "wf-1")
-    assert (command.source, command.id) == ("/tests", "cmd-1")
-    assert orjson.loads(command.data) == {
-        "definition": "order-fulfillment",
-        "input": {"orderId": "o-1"},
-    }
-    assert isinstance(outcome, Accepted)
-    assert (outcome.workflow_id, outcome.command_id) == ("wf-1", "cmd-1")
-    assert outcome.events[0].type == "orchestration.workflow.started"
-    assert outcome.version == orjson.loads(outcome.events[-1].data)["version"]
+    assert command.source == "/tests"
+    data = orjson.loads(command.data)
+    assert data.pop("idempotencyKey")
+    assert data == {"definition": "order-fulfillment", "input": {"orderId": "o-1"}}
+    assert run.id == "wf-1"
 
 
-async def test_rejected(site: KafkaSite, client: ConveyorClient, commands: TopicReader) -> None:
+async def test_refused(site: KafkaSite, client: AsyncClient, commands: TopicReader) -> None:
     """A refusal carries its code and detail, and what would be possible."""
-    asking = asyncio.create_task(client.pause("wf-1", "spill"))
+    asking = asyncio.create_task(client.workflow("wf-1").pause("spill"))
     [command] = await commands.messages(1)
     await site.write(
         event(
@@ -94,86 +125,99 @@ async def test_rejected(site: KafkaSite, client: ConveyorClient, commands: Topic
             type=types.COMMAND_REJECTED,
             code="ILLEGAL_STATUS",
             detail="wf-1 is COMPLETED",
+            status="COMPLETED",
             allowedCommands=["compensate"],
         )
     )
 
-    outcome = await asking
+    with pytest.raises(RequestRefusedError) as refused:
+        await asking
 
-    assert isinstance(outcome, Rejected)
-    assert (outcome.code, outcome.detail) == ("ILLEGAL_STATUS", "wf-1 is COMPLETED")
-    assert outcome.allowed_commands == ("compensate",)
+    assert (refused.value.code, refused.value.detail) == ("ILLEGAL_STATUS", "wf-1 is COMPLETED")
+    assert (refused.value.workflow_id, refused.value.workflow_status) == ("wf-1", "COMPLETED")
+    assert refused.value.allowed_commands == ("compensate",)
 
 
 @pytest.mark.parametrize(
     ("send", "command_type", "data"),
     [
         (
-            lambda c: c.cancel("w", "no", compensate=False),
+            lambda w: w.cancel("no", compensate=False),
             types.CANCEL,
             {"reason": "no", "compensate": False},
         ),
-        (lambda c: c.compensate("w", "undo"), types.COMPENSATE, {"reason": "undo"}),
-        (lambda c: c.resume("w"), types.RESUME, {"reason": None}),
-        (lambda c: c.retry("w", "again"), types.RETRY, {"reason": "again"}),
+        (lambda w: w.compensate("undo"), types.COMPENSATE, {"reason": "undo"}),
+        (lambda w: w.force_compensate("undo"), types.FORCE_COMPENSATE, {"reason": "undo"}),
+        (lambda w: w.resume(), types.RESUME, {"reason": None}),
+        (lambda w: w.retry("again"), types.RETRY, {"reason": "again"}),
         (
-            lambda c: c.signal("w", "paid", {"amount": 3}),
+            lambda w: w.signal("paid", {"amount": 3}),
             types.SIGNAL,
             {"name": "paid", "payload": {"amount": 3}},
+        ),
+        (
+            lambda w: w.execute_step("pack", result=StepOutcome(output={"n": 1})),
+            types.EXECUTE_STEP,
+            {"stepId": "pack", "input": None, "result": {"output": {"n": 1}}},
         ),
     ],
 )
 async def test_controls(
     site: KafkaSite,
-    client: ConveyorClient,
+    client: AsyncClient,
     commands: TopicReader,
-    send: Callable[[ConveyorClient], Awaitable[Outcome]],
+    send: Callable[[AsyncWorkflow], Awaitable[None]],
     command_type: str,
     data: dict[str, Any],
 ) -> None:
     """Every control is the command of its name, for one workflow."""
-    asking = asyncio.ensure_future(send(client))
+    asking = asyncio.ensure_future(send(client.workflow("w")))
     [command] = await commands.messages(1)
     await site.write(event(command, "w", 4))
+    await asking
 
-    outcome = await asking
-
-    assert isinstance(outcome, Accepted)
     assert (command.type, command.key) == (command_type, "w")
     assert orjson.loads(command.data) == data
 
 
-async def test_no_outcome(site: KafkaSite) -> None:
-    """When nobody answers, the caller learns the id with which to ask again."""
-    client = ConveyorClient(
-        site.bootstrap, source="/tests", topic_prefix=site.prefix, timeout_seconds=0.2
-    )
-    async with client:
+async def test_no_outcome(site: KafkaSite, commands: TopicReader) -> None:
+    """When nobody answers, the caller learns the key with which the command is the same again."""
+    async with over_kafka(site, timeout_seconds=0.5) as client:
+        run = client.workflow("wf-1")
         with pytest.raises(OutcomeUnknownError) as unknown:
-            await client.pause("wf-1", command_id="cmd-7")
+            await run.pause()
+        with pytest.raises(OutcomeUnknownError):
+            await run.pause(idempotency_key=unknown.value.idempotency_key)
+        with pytest.raises(OutcomeUnknownError):
+            await run.resume(idempotency_key=unknown.value.idempotency_key)
+    first, again, other = await commands.messages(3)
 
-    assert unknown.value.command_id == "cmd-7"
+    assert first.id == again.id
+    assert other.id != first.id
 
 
 @pytest.mark.parametrize("source", ["", "/my shop", "/shop "])
 def test_a_source_that_the_engine_would_refuse_is_refused_at_once(source: str) -> None:
     """Its commands would all be dead letters."""
     with pytest.raises(ValueError, match="source"):
-        ConveyorClient("localhost:9092", source=source)
+        Client.over_kafka("localhost:9092", source=source)
 
 
 async def test_a_repeated_start_is_the_same_command(
-    site: KafkaSite, client: ConveyorClient, commands: TopicReader
+    site: KafkaSite, client: AsyncClient, commands: TopicReader
 ) -> None:
     """Under one idempotency key the same start has the same id, whatever its correlation id; another has not."""
-    starts = [
-        StartData(definition="d", input={"n": 1}, idempotency_key="k", correlation_id="a"),
-        StartData(definition="d", input={"n": 1}, idempotency_key="k", correlation_id="b"),
-        StartData(definition="d", input={"n": 2}, idempotency_key="k"),
-    ]
     sent: list[Message] = []
-    for data in starts:
-        asking = asyncio.create_task(client.start(data, workflow_id="wf-9"))
+    for number, correlation_id in ((1, "a"), (1, "b"), (2, "b")):
+        asking = asyncio.create_task(
+            client.start(
+                "d",
+                {"n": number},
+                workflow_id="wf-9",
+                idempotency_key="k",
+                correlation_id=correlation_id,
+            )
+        )
         [command] = await commands.messages(1)
         await site.write(event(command, "wf-9", 1))
         await asking
@@ -184,10 +228,10 @@ async def test_a_repeated_start_is_the_same_command(
 
 
 async def test_an_unreadable_event_is_left_out(
-    site: KafkaSite, client: ConveyorClient, commands: TopicReader
+    site: KafkaSite, client: AsyncClient, commands: TopicReader
 ) -> None:
     """A header name or a causation id that is not UTF-8 does not end the client's reading."""
-    asking = asyncio.create_task(client.pause("wf-1"))
+    asking = asyncio.create_task(client.start("d", {}, workflow_id="wf-1"))
     [command] = await commands.messages(1)
     for headers in ([(b"tr\xe4ger", b"x")], [(b"ce_causationid", b"\xe4")]):
         await produce(
@@ -199,6 +243,125 @@ async def test_an_unreadable_event_is_left_out(
             headers=headers,
         )
 
-    await site.write(event(command, "wf-1", 2, type="orchestration.workflow.paused"))
+    await site.write(event(command, "wf-1", 1))
+    run = await asking
 
-    assert isinstance(await asking, Accepted)
+    assert run.id == "wf-1"
+
+
+# -- results -------------------------------------------------------------------------------------
+
+
+async def test_a_result(site: KafkaSite, client: AsyncClient, commands: TopicReader) -> None:
+    """It comes with the event of the end."""
+    run = await started(site, client, commands, "wf-1")
+    waiting = asyncio.create_task(run.result(timeout=30))
+    await site.write(event(None, "wf-1", 2, type="orchestration.workflow.step.executed"))
+    await site.write(completed("wf-1", 3, {"n": 1}))
+
+    assert await waiting == {"n": 1}
+
+
+async def test_a_result_of_the_past(
+    site: KafkaSite, client: AsyncClient, commands: TopicReader
+) -> None:
+    """A workflow that has ended before, in this program or any other, does not keep its caller waiting."""
+    run = await started(site, client, commands, "wf-1")
+    await site.write(completed("wf-1", 2, {"n": 1}), completed("wf-2", 2, {"n": 2}))
+
+    assert await run.result(timeout=30) == {"n": 1}
+    assert await client.workflow("wf-2").result(timeout=30) == {"n": 2}
+    assert await run.result(timeout=30) == {"n": 1}
+
+
+async def test_a_result_that_is_an_error(
+    site: KafkaSite, client: AsyncClient, commands: TopicReader
+) -> None:
+    """It names the error of the step, and comes when the undo is done. Old events come again at any time."""
+    run = await started(site, client, commands, "wf-1")
+    failed = event(
+        None,
+        "wf-1",
+        2,
+        type=types.FAILED,
+        error={"errorCode": "NO_ROOM", "message": "full"},
+        willCompensate=True,
+    )
+    undone = event(None, "wf-1", 3, type=types.COMPENSATION_COMPLETED, success=True)
+    waiting = asyncio.create_task(run.result(timeout=30))
+    await site.write(failed, failed, undone)
+
+    with pytest.raises(WorkflowFailedError) as error:
+        await waiting
+    assert (error.value.status, error.value.code, error.value.message) == (
+        "COMPENSATED",
+        "NO_ROOM",
+        "full",
+    )
+
+
+async def test_reads_need_an_address(client: AsyncClient) -> None:
+    """The error says which."""
+    with pytest.raises(UnsupportedError, match="url"):
+        await client.workflow("wf-1").get()
+    with pytest.raises(UnsupportedError, match="url"):
+        await client.list()
+
+
+# -- subscriptions -------------------------------------------------------------------------------
+
+
+async def some(events: AsyncGenerator[Event, None], count: int) -> list[Event]:
+    async with asyncio.timeout(30):
+        return [await anext(events) for _ in range(count)]
+
+
+async def test_a_subscription_goes_on_after_any_event(site: KafkaSite, client: AsyncClient) -> None:
+    """Nothing is left out, and nothing comes twice."""
+    await site.write(*(event(None, f"wf-{n % 4}", n // 4 + 1) for n in range(20)))
+
+    first = await some(client.subscribe(), 7)
+    rest = await some(client.subscribe(after=first[-1].position), 13)
+
+    seen = [(each.workflow_id, each.version) for each in (*first, *rest)]
+    assert sorted(seen) == [(f"wf-{n}", version) for n in range(4) for version in range(1, 6)]
+    for number in range(4):
+        own = [version for workflow_id, version in seen if workflow_id == f"wf-{number}"]
+        assert own == [1, 2, 3, 4, 5]
+
+
+async def test_a_group_remembers_what_is_done(site: KafkaSite, client: AsyncClient) -> None:
+    """What was not done comes again; an event is done when the next one is asked for."""
+    await site.write(*(event(None, "wf-1", n) for n in range(1, 6)))
+    group = f"{site.prefix}shop"
+
+    events = client.subscribe(group=group)
+    first = await some(events, 3)
+    await events.aclose()
+    rest = await some(client.subscribe(group=group), 3)
+
+    assert [each.version for each in first] == [1, 2, 3]
+    assert [each.version for each in rest] == [3, 4, 5]
+
+
+async def test_a_position_of_the_past(site: KafkaSite, client: AsyncClient) -> None:
+    """Deleted events are not left out in silence."""
+    await site.write(event(None, "wf-1", 1))
+    [first] = await some(client.subscribe(), 1)
+    beyond = re.sub(r":\d+", ":99", first.position or "")
+
+    with pytest.raises(PositionLostError):
+        await some(client.subscribe(after=beyond), 1)
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "1:", "1:2,3"])
+async def test_what_is_not_a_position(client: AsyncClient, wrong: str) -> None:
+    """It is refused."""
+    with pytest.raises(ValueError, match="position"):
+        await anext(client.subscribe(after=wrong))
+
+
+async def test_group_and_position(client: AsyncClient) -> None:
+    """Only one of them can count."""
+    with pytest.raises(ValueError, match="group or after"):
+        client.subscribe(group="shop", after="0:1")

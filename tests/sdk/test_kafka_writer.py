@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conveyor import topics, types
-from conveyor.client import ConveyorClient
+from conveyor import Client, topics, types
 from conveyor.dead_letters import TOPIC_BYTES_MAX
 from conveyor.errors import RecordRefusedError, ServerUnavailableError
 from conveyor.kafka_errors import Verdict
@@ -17,7 +16,6 @@ from conveyor.kafka_writer import KafkaWriter
 from conveyor.key_store import MemoryKeyStore
 from conveyor.messages import Record
 from conveyor.participant import Participant
-from conveyor.wire import StartData
 
 from tests.sdk.kafka_site import KafkaSite, kafka_site
 from tests.sdk.requests_of import data_of, running, seal_request, step_request
@@ -203,7 +201,7 @@ async def test_a_lowered_limit_leaves_out_outputs(site: KafkaSite) -> None:
 async def test_a_command_that_is_too_large_is_refused(site: KafkaSite) -> None:
     """The caller learns at once that nothing was sent."""
     await site.limit(topics.COMMANDS, 2_000)
-    data = StartData(definition="d", input={"text": "x" * 3_000})
-    async with ConveyorClient(site.bootstrap, source="/t", topic_prefix=site.prefix) as client:
+    opening = Client.over_kafka(site.bootstrap, source="/t", topic_prefix=site.prefix)
+    async with opening as client:
         with pytest.raises(RecordRefusedError, match="size too large"):
-            await client.start(data, workflow_id="wf-1")
+            await client.start("d", {"text": "x" * 3_000}, workflow_id="wf-1")

@@ -240,3 +240,32 @@ async def test_only_json(undecided: Service) -> None:
         )
         assert response.status_code == 415
         assert response.json()["code"] == "UNSUPPORTED_MEDIA_TYPE"
+
+
+async def test_a_repeated_command_is_carried_out_once(service: Service) -> None:
+    """By its idempotency key, with the same body; another body is another command."""
+    slow = start_of(failStep="pick-items", times=0, latencyMs=3000)
+    await service.start({"id": "wf-1", **slow})
+
+    async def signal(name: str) -> int:
+        response = await service.client.post(
+            f"{WORKFLOWS}/wf-1/signal", json={"name": name}, headers={"Idempotency-Key": "k"}
+        )
+        return response.status_code
+
+    statuses = [await signal("a"), await signal("a"), await signal("b")]
+
+    history = await service.client.get(
+        f"{WORKFLOWS}/wf-1/history", params={"type": "orchestration.workflow.signalled"}
+    )
+    assert statuses == [200, 200, 200]
+    assert [item["data"]["name"] for item in history.json()["items"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+async def test_a_key_that_cannot_be(service: Service, key: str) -> None:
+    """It is refused as that of a start is."""
+    response = await service.client.put(f"{WORKFLOWS}/wf-1/pause", headers={"Idempotency-Key": key})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["path"] == "Idempotency-Key"
