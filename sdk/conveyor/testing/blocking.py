@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conveyor.testing.errors import KitError
+from conveyor.testing.explore import Check, Reset
 from conveyor.testing.run import Run, RunView
 from conveyor.testing.services import Service
 
@@ -68,6 +69,24 @@ class BlockingConveyor:
     def signal(self, workflow_id: str, name: str, payload: Mapping[str, Any] | None = None) -> None:
         """As `Conveyor.signal`."""
         self._do(self._conveyor.signal(workflow_id, name, payload))
+
+    def explore(
+        self,
+        definition: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        *,
+        runs: int = 200,
+        check: Check | None = None,
+        reset: Reset | None = None,
+        seed: int = 0,
+        faults: Collection[int] | None = None,
+    ) -> None:
+        """As `Conveyor.explore`."""
+        self._do(
+            self._conveyor.explore(
+                definition, input, runs=runs, check=check, reset=reset, seed=seed, faults=faults
+            )
+        )
 
     def service(self, name: str) -> Service:
         """As `Conveyor.service`."""

@@ -25,11 +25,16 @@ class Call:
     effect_is_record: bool
     #: None: it failed, or it has not ended.
     output: dict[str, Any] | None = None
+    #: The code of its failure.
+    failure: str | None = None
 
     def end(self, request: Request) -> None:
+        """Keep what the handler gave, whether or not it is recorded."""
         record = request.records[request.key]
         if record.state is KeyState.PERFORMED:
             self.output = orjson.loads(record.output)
+        elif (failure := request.failure or record.failure) is not None:
+            self.failure = failure.code
 
     @property
     def has_succeeded(self) -> bool:

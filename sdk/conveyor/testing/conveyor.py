@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -13,14 +13,12 @@ from conveyor.testing.blocking import BlockingConveyor
 from conveyor.testing.case import Case
 from conveyor.testing.engine import shared_engine
 from conveyor.testing.errors import EngineError, KitError
+from conveyor.testing.explore import Act, Check, Explorer, Reset, line
 from conveyor.testing.faults import Faults
 from conveyor.testing.run import Run
 from conveyor.testing.services import Asked, Service
 from conveyor.testing.world import Definition, World
 from conveyor.worker import Worker
-
-#: Something that a test did, which `explore` does again.
-Act = Callable[[Case], Awaitable[Any]]
 
 
 class Conveyor:
@@ -51,13 +49,14 @@ class Conveyor:
         self._runs: dict[str, Run] = {}
         #: What was read last, for assertions after the end.
         self._last_looks: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
-        #: What the test did to the workflows.
-        self.acts: list[Act] = []
+        #: What the test did to the workflows, which `explore` does again.
+        self._acts: list[Act] = []
+        self._awaits = "await "
 
     async def __aenter__(self) -> Self:
         """Raises WrongDefinition, EngineError."""
         world = World(shared_engine(), self._definitions, self._starts_at, self._seed)
-        self._opened = self.case_on(world, Faults(), self._note)
+        self._opened = self._case_on(world, Faults(), self._note)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,6 +73,7 @@ class Conveyor:
     def __enter__(self) -> BlockingConveyor:
         """For a plain test. Raises KitError in an async one, WrongDefinition, EngineError."""
         self._blocking = BlockingConveyor(self)
+        self._awaits = ""
         return self._blocking
 
     def __exit__(self, *_: object) -> None:
@@ -90,12 +90,7 @@ class Conveyor:
         and what a handler asserts.
         """
 
-        async def act(case: Case) -> str:
-            workflow_id = await case.start(definition, input or {}, options)
-            await case.finish(workflow_id)
-            return workflow_id
-
-        return self._handle(await self._do(act))
+        return self._handle(await self._do(_run(definition, input, options)))
 
     async def start(
         self, definition: str, input: Mapping[str, Any] | None = None, **options: Any
@@ -118,6 +113,45 @@ class Conveyor:
             types.SIGNAL, workflow_id, {"name": name, "payload": dict(payload or {})}
         )
 
+    async def explore(
+        self,
+        definition: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        *,
+        runs: int = 200,
+        check: Check | None = None,
+        reset: Reset | None = None,
+        seed: int = 0,
+        faults: Collection[int] | None = None,
+    ) -> None:
+        """Run the workflow with seeded faults, again and again; without `definition`, what this test did so far.
+
+        Processes of participants die before or after an effect, requests come twice, late or in another order,
+        handlers are slow or lose their hold, steps fail. Each run has a fresh engine and fresh key records. `reset`
+        puts the test's own world back to its beginning, `check` looks at it after each run and asserts. `faults`
+        are the numbers of those that may strike.
+
+        Raises SagaFault for an effect that was done twice, an undo that is missing, a run that does not end, or an
+        assertion of `check` or of a handler. Its message ends with the line that repeats it.
+        """
+        acts = list(self._acts) if definition is None else [_run(definition, input, {})]
+        world = World(shared_engine(), self._definitions, self._starts_at, self._seed)
+
+        def new_case(struck: Faults) -> Case:
+            world.renew()
+            return self._case_on(world, struck, lambda _service, _asked: None)
+
+        def repeat(number: int, numbers: tuple[int, ...]) -> str:
+            options = {"check": check, "reset": reset}
+            return self._awaits + line(definition, input, number, numbers, options)
+
+        explorer = Explorer(new_case, self._participants, acts, check, reset, repeat)
+        try:
+            await explorer.explore(seed, runs, faults)
+        finally:
+            with suppress(EngineError):
+                world.close()
+
     # -- services --------------------------------------------------------------------------------
 
     def service(self, name: str) -> Service:
@@ -136,10 +170,7 @@ class Conveyor:
         """What handlers raised besides `StepError`, in order: each failed its step with the code INTERNAL."""
         return self._case.exceptions
 
-    # -- within the kit --------------------------------------------------------------------------
-
-    def case_on(self, world: World, faults: Faults, asked: Callable[[str, Asked], None]) -> Case:
-        """A case with the participants and stubs of this test."""
+    def _case_on(self, world: World, faults: Faults, asked: Callable[[str, Asked], None]) -> Case:
         return Case(world, self._participants, self.service, asked, faults)
 
     @property
@@ -151,7 +182,7 @@ class Conveyor:
         return self._opened
 
     async def _do(self, act: Act) -> Any:
-        self.acts.append(act)
+        self._acts.append(act)
         return await act(self._case)
 
     async def _control(self, command: str, workflow_id: str, data: Mapping[str, Any]) -> None:
@@ -169,6 +200,17 @@ class Conveyor:
 
     def _note(self, service: str, asked: Asked) -> None:
         self.service(service).requests.append(asked)
+
+
+def _run(definition: str, input: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Act:
+    """Starts a workflow and waits for its end; gives its id."""
+
+    async def act(case: Case) -> str:
+        workflow_id = await case.start(definition, input or {}, options)
+        await case.finish(workflow_id)
+        return workflow_id
+
+    return act
 
 
 def _participants_of(given: Participant | Worker) -> Sequence[Participant]:

@@ -16,7 +16,7 @@ from conveyor.participant import Participant
 from conveyor.testing.activity import Activity
 from conveyor.testing.calls import Calls
 from conveyor.testing.errors import KitError, Unserved
-from conveyor.testing.faults import Faults, Kind
+from conveyor.testing.faults import Fault, Faults, Kind
 from conveyor.testing.keys import Records
 from conveyor.testing.process import Process
 from conveyor.testing.served import Served
@@ -80,7 +80,7 @@ class Site:
             self._faults.strike(fault, self.activity.now, operation)
             if fault.kind is Kind.DUPLICATE:
                 self._hand(group, message)
-            self._do(message, self._hand_later(group, message, fault.seconds))
+            self._do(fault, self._hand_later(group, message, fault))
 
     def take_replies(self) -> Sequence[Message]:
         """What the participants replied, in the order of the requests."""
@@ -148,12 +148,14 @@ class Site:
         else:
             group.waiting.append(message)
 
-    async def _hand_later(self, group: _Group, message: Message, seconds: float) -> None:
-        await self.activity.sleep(seconds, message)
+    async def _hand_later(self, group: _Group, message: Message, fault: Fault) -> None:
+        await self.activity.sleep(fault.seconds, fault)
         self._hand(group, message)
 
     def _die(self, group: _Group, process: Process, seconds: float) -> None:
         """Its memory is gone; what it has not finished is delivered to the next one."""
+        if process not in group.processes:
+            return  # Another fault killed it at the same moment.
         left = process.kill()
         group.processes.remove(process)
         if group.processes:
