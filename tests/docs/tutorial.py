@@ -18,8 +18,10 @@ from tests.docs.reader import Failed, Reader
 FIRST_WORKFLOW = "docs/howto/first-workflow.md"
 NEXT_VERSION = "docs/howto/version-a-definition.md"
 SETUP = "docs/tutorial/README.md"
-EMBEDDED = [f"docs/tutorial/{page}.md" for page in ("saga", "failures")]
+EMBEDDED = [f"docs/tutorial/{page}.md" for page in ("saga", "failures", "test")]
 OVER_KAFKA = "docs/tutorial/kafka.md"
+#: Their first commands make the folder.
+_INSTALLED_FIRST = (FIRST_WORKFLOW, SETUP)
 
 
 def main() -> int:
@@ -57,6 +59,8 @@ def _follow(folder: Path, settings: Mapping[str, str], *pages: str) -> None:
         for page in pages:
             sys.stdout.write(f"{page} ...\n")
             sys.stdout.flush()
+            if page not in _INSTALLED_FIRST:
+                reader.install(page)
             reader.check_page(page)
 
 
