@@ -49,6 +49,8 @@ class _Offer:
     #: Some worker had it, in this process or in an earlier one.
     was_lent: bool
     lease: str | None = None
+    #: What its worker said, if that stays true whatever other workers do.
+    success: tuple[Answer, str | None] | None = None
     #: Ends the lease or, before the first one, the wait for a worker.
     timer: asyncio.TimerHandle | None = field(default=None)
 
@@ -77,12 +79,20 @@ class Leases:
         self._lent: dict[str, _Offer] = {}
         self._lost: OrderedDict[str, _Offer] = OrderedDict()
         self._offers: dict[tuple[int, int], _Offer] = {}
-        self._takers: set[asyncio.Future[None]] = set()
+        #: In the order in which they came; a dict, since a set has none.
+        self._takers: dict[asyncio.Future[None], None] = {}
 
     # -- the runner's side -----------------------------------------------------------------------
 
     def perform(self, request: Request) -> Awaitable[None] | None:
         """Lend the request, and decide it by the answer. None: it is decided without a worker."""
+        before = self._offers.get(_place(request.taken))
+        if before is not None:
+            # It was answered, and its key's record not written: another process held the key by then.
+            if before.success is not None:
+                answers.settle(request, *before.success)
+                return None
+            before.finished.cancel()
         was_lent = request.repeats is not None or request.records[request.key].claimed > 0
         if self._seconds_left(request) == 0:
             self._give_up(request, was_lent)
@@ -128,11 +138,11 @@ class Leases:
         if self._free or self._is_closed or seconds <= 0:
             return bool(self._free)
         taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._takers.add(taker)
+        self._takers[taker] = None
         try:
             await asyncio.wait({taker}, timeout=seconds)
         finally:
-            self._takers.discard(taker)
+            del self._takers[taker]
         return bool(self._free)
 
     def lend(self, limit: int, seconds: float) -> list[Lent]:
@@ -187,6 +197,8 @@ class Leases:
             return False
         self._lost.pop(lease, None)
         self._withdraw(offer)
+        if answers.is_success(answer):
+            offer.success = answer, unusable
         answers.settle(request, answer, unusable)
         offer.settled.set_result(None)
         _, waiting = await asyncio.wait({offer.finished}, timeout=_DURABLE_SECONDS)

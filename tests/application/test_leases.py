@@ -145,6 +145,36 @@ async def test_a_failure_of_a_lost_lease_does_not(desk: Desk) -> None:
     assert await desk.answer(second.lease, COMPLETED)
 
 
+async def test_a_success_stays_true_when_the_key_was_held_by_another_process(desk: Desk) -> None:
+    """Its record was not written, so the runner handles the request again: by the answer that is there."""
+    request = desk.request()
+    performing = desk.offer(request)
+    [lent] = desk.leases.lend(1, LONG)
+    answering = asyncio.create_task(desk.leases.answer(lent.lease, COMPLETED))
+    await performing
+
+    request.records = {request.key: unknown(NOTHING, 1, None)}
+    assert desk.leases.perform(request) is None
+    assert request.records[request.key].state is KeyState.PERFORMED
+    desk.leases.finished([request.taken])
+    assert await answering
+
+
+async def test_a_failure_of_a_key_that_another_process_held_does_not_count(desk: Desk) -> None:
+    """That process may have lent the same attempt to another worker."""
+    request = desk.request()
+    performing = desk.offer(request)
+    [lent] = desk.leases.lend(1, LONG)
+    answering = asyncio.create_task(desk.leases.answer(lent.lease, FAILED))
+    await performing
+
+    request.records = {request.key: unknown(NOTHING, 1, None)}
+    desk.offer(request)
+    assert not await answering
+    [again] = desk.leases.lend(1, LONG)
+    assert again.is_recovered
+
+
 async def test_a_request_that_nobody_took_expires(desk: Desk) -> None:
     """It was not begun: a promise that can be given (rule 2)."""
     request = desk.request(deadline=timedelta(seconds=SHORT))
