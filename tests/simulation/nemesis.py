@@ -47,7 +47,7 @@ def _engine_dies(world: World) -> None:
 def _engine_freezes(world: World) -> None:
     if world.engines:
         engine = world.dice.choice(world.engines)
-        world.freeze(engine.process, ENGINES, world.dice.uniform(0.05, 7.0))
+        world.freeze(engine.process, (ENGINES,), world.dice.uniform(0.05, 7.0))
 
 
 def _rebalance(world: World) -> None:
@@ -66,7 +66,7 @@ def _worker_dies(world: World) -> None:
 def _worker_freezes(world: World) -> None:
     if world.workers:
         worker = world.dice.choice(world.workers)
-        world.freeze(worker.process, worker.group, world.dice.uniform(0.05, 6.0))
+        world.freeze(worker.process, worker.groups, world.dice.uniform(0.05, 6.0))
 
 
 def _clock_jumps(world: World) -> None:

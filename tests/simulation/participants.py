@@ -2,7 +2,8 @@
 
 `floor` writes an effect together with its key's record, as a participant with a database does. If it dies before
 that, nothing has happened. `bank` has its effects in another system, where they are idempotent by key. It may die
-between the effect and the record, and the process that takes the claim over finds the effect done.
+between the effect and the record, and the process that takes the claim over finds the effect done. In some runs `bank`
+works over HTTP (`leased.py`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tests.simulation.chances import Kind
 from tests.simulation.effects import Effect
 from tests.simulation.faults import MILLISECOND, Network, Process
 from tests.simulation.faulty_messaging import FaultyInbox, FaultyPublisher
+from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 
 T = TypeVar("T")
@@ -54,10 +56,13 @@ class _Hold:
 class KeyRecords:
     """The records of one participant, shared by its processes."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, trace: Trace) -> None:
+        self._trace = trace
         self.records: dict[str, KeyRecord] = {}
         self.holds: dict[str, _Hold] = {}
         self.watch = watch
+        #: Keys whose outcome people have looked up.
+        self.cleared: set[str] = set()
         #: Keys of effects that stand somewhere else.
         self.elsewhere: set[str] = set()
 
@@ -72,6 +77,11 @@ class KeyRecords:
         """Somebody else holds it by now."""
         return hold is None or self.holds.get(key) is not hold
 
+    def happened(self, process: Process, effect: Effect) -> None:
+        """This process did it."""
+        self.watch.happened(effect)
+        self._trace.note(process.name, f"DID {effect.operation} {effect.key}")
+
     def clear_up(self) -> None:
         """People look at what became of the attempts that nobody knows the outcome of, and note it.
 
@@ -83,6 +93,7 @@ class KeyRecords:
                 done = key in self.elsewhere
                 cleared = performed(record.claimed, b"{}") if done else replace(record, claimed=0)
                 self.records[key] = cleared
+                self.cleared.add(key)
 
 
 def _now() -> float:
@@ -150,11 +161,7 @@ class FaultyKeyStore:
         self._shared.records[key] = record
         effect = self.staged.pop(key, None)
         if effect is not None and record.state is KeyState.PERFORMED:
-            self.happened(effect)
-
-    def happened(self, effect: Effect) -> None:
-        self._shared.watch.happened(effect)
-        self._network.trace.note(self._process.name, f"DID {effect.operation} {effect.key}")
+            self._shared.happened(self._process, effect)
 
     async def close(self) -> None:
         """Keys still held stay claimed."""
@@ -206,6 +213,7 @@ class FaultyTransport:
         self._next: dict[TopicPartition, int] = {}
 
     async def start(self, participant: str, services: Sequence[str]) -> None:
+        await self._process.checkpoint()
         inbox = MemoryInbox(
             self._broker,
             participant,
@@ -320,14 +328,13 @@ class Performer:
     """What one process of a participant does with a request that it has to perform."""
 
     process: Process
-    keys: FaultyKeyStore
     shared: KeyRecords
     manners: Manners
     network: Network
     now: Callable[[], datetime]
     die: Callable[[], None]
-    #: Its effects are not in the store of its keys.
-    is_elsewhere: bool
+    #: The store that its effects are written to together with their keys' records; None: they are elsewhere.
+    store: FaultyKeyStore | None = None
     large: str = field(default="x" * 6500, repr=False)
 
     def handler(self, operation: str) -> Handle:
@@ -335,11 +342,11 @@ class Performer:
             began = self.now()
             await self._work()
             await self.process.checkpoint()
-            if self.is_elsewhere:
+            if self.store is None:
                 await self._do_elsewhere(operation, context)
             else:
                 self._refuse(operation, context)
-                self._stage(operation, context)
+                _stage(self.store, operation, context)
             deadline = context.deadline
             if deadline is not None and deadline < began and not context.recovered:
                 self.shared.watch.wrong(f"{context.idempotency_key} was begun past its deadline")
@@ -373,12 +380,6 @@ class Performer:
         if chances.strikes(Kind.STEP_BUSY, manners.retryable):
             raise RetryableError("BUSY", f"{operation} is not possible now")
 
-    def _stage(self, operation: str, context: StepContext) -> None:
-        """It will have happened when its key's record is written."""
-        key = context.idempotency_key
-        if VERIFY_SUFFIX not in key:
-            self.keys.staged[key] = Effect(key, operation, context.attempt)
-
     async def _do_elsewhere(self, operation: str, context: StepContext) -> None:
         """Do it unless it is done, as something does that is idempotent by key.
 
@@ -393,9 +394,16 @@ class Performer:
         has_to_be = undoes == key or undoes in self.shared.elsewhere
         if not is_done and has_to_be and not (is_unknown and self.network.dice.random() < 0.5):
             self.shared.elsewhere.add(key)
-            self.keys.happened(Effect(key, operation, context.attempt))
+            self.shared.happened(self.process, Effect(key, operation, context.attempt))
             if chances.strikes(Kind.DIES_AFTER_EFFECT, self.manners.dying):
                 self.die()
                 await self.process.checkpoint()
         if is_unknown:
             raise UnknownOutcomeError("CONNECTION_LOST", f"nobody knows about {operation}")
+
+
+def _stage(store: FaultyKeyStore, operation: str, context: StepContext) -> None:
+    """It will have happened when its key's record is written."""
+    key = context.idempotency_key
+    if VERIFY_SUFFIX not in key:
+        store.staged[key] = Effect(key, operation, context.attempt)

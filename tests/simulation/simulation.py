@@ -24,7 +24,7 @@ from tests.simulation.nemesis import torment
 from tests.simulation.quiet import Limits, limits, quiet
 from tests.simulation.readers import Readers
 from tests.simulation.trace import Trace
-from tests.simulation.world import ENGINES, FAULT_SECONDS, SESSION_SECONDS, Parts, World
+from tests.simulation.world import DESK, ENGINES, FAULT_SECONDS, SESSION_SECONDS, Parts, World
 
 #: Virtual seconds in which a healed world must come to rest.
 REST_SECONDS = 240.0
@@ -127,7 +127,7 @@ async def _run(seed: int, world_of: Callable[[], World], plan: Plan, limited: Li
     workflows = world.dice.choice((3, 8, 12))
     for _ in range(world.dice.choice((1, 2, 3))):
         world.start_engine()
-    for name in ("floor", "floor", "bank"):
+    for name in ("floor", "floor", "bank", *(("bank", DESK, DESK) if world.is_leased else ())):
         world.start_worker(name)
     world.clients.schedule(workflows, FAULT_SECONDS, world.deployment.at)
     world.refusals.schedule()
@@ -243,7 +243,7 @@ def _unrest(world: World) -> Iterator[str]:
     if world.network.in_flight:
         yield f"{world.network.in_flight} requests under way"
     groups: dict[str, tuple[str, ...]] = {ENGINES: (topics.COMMANDS, topics.REPLIES)}
-    for name, services in (("floor", ("stock", "robots")), ("bank", ("money", "parcels"))):
+    for name, services in world.participants.items():
         groups[name] = tuple(topics.step_requests(service) for service in services)
     for group, names in groups.items():
         committed = world.broker.group(group).committed

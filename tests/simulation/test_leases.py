@@ -24,7 +24,7 @@ class _Two:
         chances = Chances(0, Plan(), trace)
         self.weather = Weather(failing=0.0, latency=0.0, duplicates=0.0, cutting_off=cutting_off)
         network = Network(chances, self.weather, trace)
-        shared = KeyRecords(World(chances, trace, Parts(), Plan()).watch)
+        shared = KeyRecords(World(chances, trace, Parts(), Plan()).watch, trace)
         self.expelled: list[str] = []
         self.processes = [Process("one"), Process("other")]
         self.one, self.other = (

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from conveyor import topics
+from conveyor.key_store import KeyStore
 from conveyor.runner import ParticipantRunner
+from conveyor.transport import Transport
 
 from adapters.memory.broker import MemoryBroker
 from adapters.memory.event_log import MemoryEventLog
@@ -31,6 +33,7 @@ from application.codec.internal import TIMER_DUE, read_timer
 from application.engine.environment import Ports, ProcessorSettings
 from application.engine.processor import Processor
 from application.ports import InboxLayout, InboxStart
+from application.workers.desk import ServicePorts
 from domain.aggregate.kind import Moment
 from domain.workflow.commands import Command
 from domain.workflow.decide import Decision, decide
@@ -51,7 +54,10 @@ from tests.simulation.faulty_stores import (
     FaultyProjections,
     ReplicatedLog,
 )
+from tests.simulation.leased import Desks, LeasedTransport, LeaseWatch
 from tests.simulation.participants import (
+    BANK,
+    FLOOR,
     FaultyKeyStore,
     FaultyTransport,
     KeyRecords,
@@ -72,6 +78,9 @@ ENGINES = "engines"
 SESSION_SECONDS = 2.5
 FAULT_SECONDS = 20.0
 SECRET = b"simulated"
+#: Of how many runs one participant works over HTTP.
+LEASED = 0.3
+DESK = "bank/desk"
 
 
 @dataclass(slots=True)
@@ -86,11 +95,14 @@ class Engine:
 
 @dataclass(slots=True)
 class Worker:
-    """One running process of a participant."""
+    """One running process of a participant, or of the desk that lends requests to it."""
 
     process: Process
     clock: SimulatedClock
-    group: str
+    #: Of the participant; a desk has its name and `/desk`.
+    name: str
+    #: Consumer groups that it belongs to.
+    groups: tuple[str, ...]
     task: asyncio.Task[None]
 
 
@@ -153,7 +165,10 @@ class World:
         self.log = parts.replicated_log(chances, weather, parts.event_log(), self.watch)
         self.projections = parts.projections()
         self.hot_state = parts.hot_state("engine")
-        self.keys = {name: parts.keys(self.watch) for name in ("floor", "bank")}
+        self.keys = {name: parts.keys(self.watch, trace) for name in ("floor", "bank")}
+        #: Whether `bank` works over HTTP, and where.
+        self.is_leased = chances.stream("leased").random() < LEASED
+        self.desks = Desks(network, LeaseWatch(self.watch, self.keys["bank"]))
         self.deployment = Deployment(at=dice.uniform(0.0, FAULT_SECONDS / 2))
         self.clients = Clients(self.broker, network, chances, plan, many=many, heavy=heavy)
         self.refusals = Refusals(network, FAULT_SECONDS)
@@ -244,31 +259,77 @@ class World:
         self.engines.append(engine)
         return engine
 
+    @property
+    def participants(self) -> Mapping[str, tuple[str, ...]]:
+        """Consumer group -> the services whose requests it reads."""
+        if self.is_leased:
+            return {"floor": tuple(FLOOR), **{service: (service,) for service in BANK}}
+        return {"floor": tuple(FLOOR), "bank": tuple(BANK)}
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names of the workers without which nothing would go on."""
+        return ("floor", "bank", DESK) if self.is_leased else ("floor", "bank")
+
     def start_worker(self, name: str) -> None:
+        if name == DESK:
+            self._start_desk()
+            return
         process, clock = self._process(name, (-0.3, 0.0, 0.2))
         shared = self.keys[name]
-        keys = FaultyKeyStore(
-            shared, process, self.network, lambda: self.broker.group(name).expel(process.name)
-        )
+        is_leased = self.is_leased and name == "bank"
+        groups = () if is_leased else (name,)
+        keys = self._key_store(shared, process, groups)
         performer = Performer(
             process=process,
-            keys=keys,
             shared=shared,
             manners=self.manners,
             network=self.network,
             now=clock.now,
             die=lambda: self.kill_worker(worker),
-            is_elsewhere=name == "bank",
+            store=keys if name == "floor" else None,
         )
+        transport: Transport = FaultyTransport(self.broker, process, self.network, self.watch)
+        store: KeyStore = keys
+        if is_leased:
+            transport = LeasedTransport(self.desks, process)
+            store = transport.key_store
         runner = ParticipantRunner(
             participant(name, performer.handler),
-            FaultyTransport(self.broker, process, self.network, self.watch),
-            keys,
+            transport,
+            store,
             instance=process.name,
             now=clock.now,
         )
-        worker = Worker(process, clock, name, self.run(runner.run()))
+        task = self.run(runner.run())
+        worker = Worker(process, clock, name, groups, task)
         self.workers.append(worker)
+
+    def _start_desk(self) -> None:
+        """A process of the service that lends the requests of `bank` to its workers."""
+        process, clock = self._process("desk", (-0.3, 0.0, 0.2))
+        groups = tuple(BANK)
+        shared = self.keys["bank"]
+
+        def connect(_: str) -> ServicePorts:
+            transport = FaultyTransport(self.broker, process, self.network, self.watch)
+            return ServicePorts(transport, self._key_store(shared, process, groups))
+
+        desk = self.desks.make(process, clock, connect)
+        task = self.run(desk.desk.run(asyncio.Event()))
+        self.desks.open.append(desk)
+        self.workers.append(Worker(process, clock, DESK, groups, task))
+
+    def _key_store(
+        self, shared: KeyRecords, process: Process, groups: Sequence[str]
+    ) -> FaultyKeyStore:
+        return FaultyKeyStore(
+            shared, process, self.network, lambda: self._expel(process.name, groups)
+        )
+
+    def _expel(self, process: str, groups: Sequence[str]) -> None:
+        for group in groups:
+            self.broker.group(group).expel(process)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -278,36 +339,34 @@ class World:
 
     def kill_engine(self, engine: Engine) -> None:
         self.engines.remove(engine)
-        self._kill(engine.process, ENGINES, engine.task)
+        self._kill(engine.process, (ENGINES,), engine.task)
 
     def kill_worker(self, worker: Worker) -> None:
         """It comes back a little later."""
         if worker not in self.workers:
             return
         self.workers.remove(worker)
-        self._kill(worker.process, worker.group, worker.task)
-        self.network.later(self.dice.uniform(0.0, 4.0), lambda: self.start_worker(worker.group))
+        self.desks.close(worker.process)
+        self._kill(worker.process, worker.groups, worker.task)
+        self.network.later(self.dice.uniform(0.0, 4.0), lambda: self.start_worker(worker.name))
 
-    def _kill(self, process: Process, group: str, task: asyncio.Task[None]) -> None:
-        """Its memory is gone; its group finds out later."""
+    def _kill(self, process: Process, groups: Sequence[str], task: asyncio.Task[None]) -> None:
+        """Its memory is gone; its groups find out later."""
         self.trace.note(process.name, "DIES")
         process.die()
         task.cancel()
         self.network.later(
-            self.dice.uniform(0.0, SESSION_SECONDS),
-            lambda: self.broker.group(group).expel(process.name),
+            self.dice.uniform(0.0, SESSION_SECONDS), lambda: self._expel(process.name, groups)
         )
 
-    def freeze(self, process: Process, group: str, seconds: float) -> None:
-        """It does nothing for a while and does not notice; its group may go on without it."""
+    def freeze(self, process: Process, groups: Sequence[str], seconds: float) -> None:
+        """It does nothing for a while and does not notice; its groups may go on without it."""
         if process.frozen_since is not None:
             return
         self.trace.note(process.name, f"FREEZES for {seconds:.2f} s")
         process.freeze()
         if seconds > SESSION_SECONDS:
-            self.network.later(
-                SESSION_SECONDS, lambda: self.broker.group(group).expel(process.name)
-            )
+            self.network.later(SESSION_SECONDS, lambda: self._expel(process.name, groups))
         self.network.later(seconds, lambda: self._thaw(process))
 
     def _thaw(self, process: Process) -> None:
@@ -332,8 +391,8 @@ class World:
             each.process.thaw()
         if not self.engines:
             self.start_engine()
-        for name in self.keys:
-            if not any(worker.group == name for worker in self.workers):
+        for name in self.needed:
+            if not any(worker.name == name for worker in self.workers):
                 self.start_worker(name)
 
 
