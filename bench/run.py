@@ -64,6 +64,13 @@ RECIPES = (
 )
 
 
+_WORKERS = ("--recipe", "workers")
+EMBEDDED_ONLY = (
+    Recipe("a worker, 1000 in flight", _load(2000, 1000, *_WORKERS)),
+    Recipe("a worker, alone", _load(200, 1, *_WORKERS)),
+)
+
+
 def killed(open_workflows: int) -> Recipe:
     return Recipe("killed", ("--recipe", "recovery", "--workflows", str(open_workflows)))
 
@@ -95,7 +102,8 @@ def measure_all(given: argparse.Namespace, modes: Iterable[str]) -> dict[str, An
     report = taken()
     runs: dict[str, Any] = {}
     for mode in modes:
-        runs |= run_mode(mode, [*RECIPES, killed(given.open)])
+        more = EMBEDDED_ONLY if mode == "embedded" else ()
+        runs |= run_mode(mode, [*RECIPES, *more, killed(given.open)])
     return {**report, "runs": runs}
 
 

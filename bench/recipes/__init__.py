@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bench.recipes.embedded import ceiling_embedded, grow_embedded, run_embedded
 from bench.recipes.embedded_recovery import recover_embedded
+from bench.recipes.embedded_workers import run_workers
 from bench.recipes.errors import BenchError, ServersAwayError
 from bench.recipes.kafka import ceiling_kafka, grow_kafka, recover_kafka, run_kafka
 from bench.recipes.load import Load
@@ -26,4 +27,5 @@ __all__ = [
     "recover_kafka",
     "run_embedded",
     "run_kafka",
+    "run_workers",
 ]

@@ -1,4 +1,4 @@
-"""One role of the Kafka mode, as `conveyor serve --roles engine` and `conveyor warehouse` run it.
+"""One role of a run: `conveyor serve --roles engine`, `conveyor warehouse` or `conveyor-worker`.
 
 Or what stands for it in a run without an engine; see `kafka_ceiling`.
 """
@@ -13,8 +13,9 @@ from types import FrameType
 from typing import NoReturn
 
 import uvloop
+from conveyor import worker_command
 
-from bench.recipes.children import ENGINE, PARTICIPANT
+from bench.recipes.children import ENGINE, PARTICIPANT, WORKER
 from bench.recipes.kafka_ceiling import EngineCopy, ParticipantCopy
 from bench.recipes.profiles import profiled
 from bench.recipes.saga import record_saga
@@ -57,7 +58,7 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("role", choices=[ENGINE, PARTICIPANT])
+    parser.add_argument("role", choices=[ENGINE, PARTICIPANT, WORKER])
     parser.add_argument("--profile", type=Path, help="where the profile goes")
     parser.add_argument(
         "--copies", type=_phase, nargs="+", help="id prefixes: no engine, no participant"
@@ -67,6 +68,8 @@ def main() -> None:
     configure_logging(settings.log)
     phases: Mapping[str, int] | None = given.copies and dict(given.copies)
     with profiled(given.profile):
+        if given.role == WORKER:
+            worker_command.main(["bench.recipes.warehouse_worker:worker"])
         if phases is None:
             uvloop.run(_run(given.role, settings))
             return

@@ -1,4 +1,4 @@
-"""The engine and the participant of the Kafka mode, as processes of their own.
+"""The engine and the participant of the Kafka mode, and workers, as processes of their own.
 
 They run `python -m bench.recipes ROLE`, with the settings of the run in their environment.
 """
@@ -18,6 +18,8 @@ from bench.recipes.gauges import Gauge
 
 ENGINE = "engine"
 PARTICIPANT = "participant"
+#: `conveyor-worker`, over HTTP.
+WORKER = "worker"
 _GRACE_SECONDS = 20.0
 _LOG_TAIL_BYTES = 4000
 

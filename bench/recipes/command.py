@@ -28,6 +28,7 @@ from bench.recipes import (
     recover_kafka,
     run_embedded,
     run_kafka,
+    run_workers,
 )
 from infrastructure.cli.failures import Exit
 from infrastructure.logs import configure_logging
@@ -52,6 +53,7 @@ class Recipe(StrEnum):
     CEILING = "ceiling"
     GROWTH = "growth"
     RECOVERY = "recovery"
+    WORKERS = "workers"
 
 
 #: The report, and whether every workflow ended as it should.
@@ -62,6 +64,7 @@ _LOADED: dict[tuple[Recipe, Mode], Callable[[Load, Options, Settings], Outcome]]
     (Recipe.THROUGHPUT, Mode.KAFKA): run_kafka,
     (Recipe.CEILING, Mode.EMBEDDED): ceiling_embedded,
     (Recipe.CEILING, Mode.KAFKA): ceiling_kafka,
+    (Recipe.WORKERS, Mode.EMBEDDED): run_workers,
 }
 #: Options that a recipe does not use are refused, not ignored.
 _OPTIONS = {
@@ -76,6 +79,7 @@ _OPTIONS = {
     Recipe.CEILING: {"workflows", "in_flight", "rss_at", "flushes", "profile"},
     Recipe.GROWTH: {"sizes"},
     Recipe.RECOVERY: {"workflows"},
+    Recipe.WORKERS: {"workflows", "in_flight", "rss_at", "profile"},
 }
 _GROWING = {Mode.EMBEDDED: grow_embedded, Mode.KAFKA: grow_kafka}
 
@@ -84,7 +88,8 @@ def bench(
     context: typer.Context,
     mode: Annotated[Mode, typer.Option(help="What is measured.")] = Mode.EMBEDDED,
     recipe: Annotated[
-        Recipe, typer.Option(help="How: as it is, without an engine, growing, or killed.")
+        Recipe,
+        typer.Option(help="How: as it is, without an engine, growing, killed, or by a worker."),
     ] = Recipe.THROUGHPUT,
     workflows: Annotated[
         int, typer.Option(min=1, help="Workflows within the clock; open ones of a recovery.")
@@ -130,6 +135,10 @@ def bench(
             if mode is Mode.EMBEDDED:
                 return recover_embedded(workflows, options)
             return recover_kafka(workflows, options, settings)
+        if (recipe, mode) not in _LOADED:
+            raise typer.BadParameter(
+                f"{recipe.value} is measured embedded only", param_hint="--mode"
+            )
         return _LOADED[recipe, mode](load, options, settings)
 
     raise typer.Exit(_run(measure))
