@@ -6,6 +6,7 @@ The methods here are those of `AsyncClient` and `AsyncWorkflow`, with the same a
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import wraps
@@ -19,11 +20,14 @@ R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
 
+_CANCEL_SECONDS = 5.0
+
 
 class EventLoopThread:
     """An event loop in a thread, for calls from any other thread."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="conveyor-client", daemon=True
@@ -31,12 +35,25 @@ class EventLoopThread:
         self._thread.start()
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """The result of the call. An interrupt of the waiting thread, as by Ctrl-C, cancels it."""
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        """The result of the call. An interrupt of the waiting thread, as by Ctrl-C, cancels it.
+
+        Raises RuntimeError when the client is closed, or was opened before this process was forked.
+        """
+        if self._loop.is_closed() or os.getpid() != self._process:
+            call.close()
+            raise RuntimeError(
+                "the client is closed"
+                if self._loop.is_closed()
+                else "the client was opened before a fork, which threads do not survive: open it in this process"
+            )
+        left = threading.Event()
+        future = asyncio.run_coroutine_threadsafe(_leaving(call, left), self._loop)
         try:
             return future.result()
         except BaseException:
-            future.cancel()
+            if future.cancel():
+                # What the call has open can be closed only after it.
+                left.wait(_CANCEL_SECONDS)
             raise
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
@@ -54,6 +71,13 @@ class EventLoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _leaving(call: Coroutine[Any, Any, T], left: threading.Event) -> T:
+    try:
+        return await call
+    finally:
+        left.set()
 
 
 async def _next(source: AsyncGenerator[T, None]) -> T:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from conveyor.async_client import AsyncClient, AsyncWorkflow
@@ -42,8 +44,7 @@ class Client:
         self, url: str | None = None, *, api_key: str | None = None, timeout_seconds: float = 10.0
     ) -> None:
         address = url or os.environ.get("CONVEYOR_URL") or _LOCAL_URL
-        self._connect: Callable[[], Connection] = _over_http(address, api_key, timeout_seconds)
-        self._open: list[tuple[Connection, EventLoopThread | None]] = []
+        self._set_up(_over_http(address, api_key, timeout_seconds))
 
     @classmethod
     def over_kafka(
@@ -86,37 +87,58 @@ class Client:
             )
 
         client = cls.__new__(cls)
-        client._connect, client._open = connect, []  # noqa: SLF001 - of this class
+        client._set_up(connect)  # noqa: SLF001 - of this class
         return client
 
+    def _set_up(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._opened: tuple[Connection, EventLoopThread | None] | None = None
+        self._is_open = threading.Lock()
+
     async def __aenter__(self) -> AsyncClient:
-        connection = self._connect()
-        await connection.open()
-        self._open.append((connection, None))
+        with self._entering():
+            connection = await _opened(self._connect)
+        self._opened = connection, None
         return AsyncClient(connection)
 
     async def __aexit__(self, *_: object) -> None:
-        connection, _thread = self._open.pop()
+        connection, _thread = self._leave()
         await connection.close()
 
     def __enter__(self) -> BlockingClient:
-        thread = EventLoopThread()
-        try:
-            connection = self._connect()
-            thread.run(connection.open())
-        except BaseException:
-            thread.close()
-            raise
-        self._open.append((connection, thread))
+        with self._entering():
+            thread = EventLoopThread()
+            try:
+                connection = thread.run(_opened(self._connect))
+            except BaseException:
+                thread.close()
+                raise
+        self._opened = connection, thread
         return BlockingClient(thread, AsyncClient(connection))
 
     def __exit__(self, *_: object) -> None:
-        connection, thread = self._open.pop()
+        connection, thread = self._leave()
         assert thread is not None
         try:
             thread.run(connection.close())
         finally:
             thread.close()
+
+    @contextmanager
+    def _entering(self) -> Generator[None]:
+        if not self._is_open.acquire(blocking=False):
+            raise RuntimeError("the client is open: share what it gave, or make another one")
+        try:
+            yield
+        except BaseException:
+            self._is_open.release()
+            raise
+
+    def _leave(self) -> tuple[Connection, EventLoopThread | None]:
+        assert self._opened is not None
+        opened, self._opened = self._opened, None
+        self._is_open.release()
+        return opened
 
     if not TYPE_CHECKING:
 
@@ -127,6 +149,16 @@ class Client:
                     " or, without asyncio, `with Client(...) as client:` gives"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+async def _opened(connect: Callable[[], Connection]) -> Connection:
+    connection = connect()
+    try:
+        await connection.open()
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 def _over_http(

@@ -44,6 +44,8 @@ _LONGER = 1.5
 #: Besides those from 500 on: the request may be sent again.
 _AGAIN = frozenset({408, 425, 429})
 
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
 _CONTROLS: Mapping[str, tuple[str, str]] = {
     types.PAUSE: ("PUT", f"{_WORKFLOWS}/{{id}}/pause"),
     types.RESUME: ("PUT", f"{_WORKFLOWS}/{{id}}/resume"),
@@ -111,7 +113,7 @@ class HttpConnection:
                     raise _refusal(response, command.workflow_id)
                 may_have_come, detail = True, _problem(response)["detail"]
             except httpx.TransportError as error:
-                may_have_come |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                may_have_come |= not isinstance(error, _NOT_SENT)
                 detail = str(error) or type(error).__name__
             if not await pauses.next(deadline):
                 if may_have_come:

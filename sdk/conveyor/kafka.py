@@ -11,8 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar, TypeVarTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka import Message as Received
+try:
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+    from confluent_kafka import Message as Received
+except ModuleNotFoundError as absent:
+    raise ModuleNotFoundError(
+        "Kafka needs confluent-kafka: pip install 'conveyor-sdk[kafka]'", name="confluent_kafka"
+    ) from absent
 
 from conveyor import topics
 from conveyor.cloudevents import encode

@@ -8,20 +8,19 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from conveyor import topics
-from conveyor.errors import ServerUnavailableError
-from conveyor.kafka_records import read
-from conveyor.kafka_writer import CLIENT_LOG
-from conveyor.messages import MalformedEvent, Message
-
 try:
     from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
     from confluent_kafka import Message as Received
 except ModuleNotFoundError as absent:
     raise ModuleNotFoundError(
-        "a client over Kafka needs confluent-kafka: pip install 'conveyor-sdk[kafka]'",
-        name="confluent_kafka",
+        "Kafka needs confluent-kafka: pip install 'conveyor-sdk[kafka]'", name="confluent_kafka"
     ) from absent
+
+from conveyor import topics
+from conveyor.errors import ServerUnavailableError
+from conveyor.kafka_records import read
+from conveyor.kafka_writer import CLIENT_LOG
+from conveyor.messages import MalformedEvent, Message
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +171,7 @@ class PastEvents:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conveyor-past")
         #: Made when it is needed first.
         self._consumer: Consumer | None = None
+        self._closing = False
 
     async def of(self, workflow_id: str, since_ms: int) -> Sequence[Message]:
         """The events that the topic has had since then (Unix time in ms), each workflow's in order.
@@ -185,6 +185,7 @@ class PastEvents:
             raise ServerUnavailableError("kafka", str(error)) from error
 
     async def close(self) -> None:
+        self._closing = True
         if self._consumer is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._consumer.close)
         self._thread.shutdown(wait=False)
@@ -212,7 +213,7 @@ class PastEvents:
     def _read_to(self, ends: dict[int, int], key: bytes) -> Sequence[Message]:
         assert self._consumer is not None
         found: list[Message] = []
-        while ends:
+        while ends and not self._closing:
             for received in self._consumer.consume(_BATCH, _POLL_SECONDS):
                 partition, error = received.partition(), received.error()
                 if error is not None:

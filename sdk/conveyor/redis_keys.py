@@ -16,10 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+try:
+    from redis.asyncio import Redis
+    from redis.exceptions import ConnectionError as RedisConnectionError
+    from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
+    from redis.exceptions import TimeoutError as RedisTimeoutError
+except ModuleNotFoundError as absent:
+    raise ModuleNotFoundError(
+        "RedisKeyStore needs redis: pip install 'conveyor-sdk[redis]'", name="redis"
+    ) from absent
 
 from conveyor.errors import ServerUnavailableError
 from conveyor.keys import KeyRecord, abandoned, dumps, loads

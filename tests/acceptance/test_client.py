@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
@@ -353,6 +354,58 @@ def test_threads_share_a_client(blocking: BlockingClient) -> None:
         thread.join()
 
     assert len(outputs) == 8
+
+
+def test_an_interrupt(blocking: BlockingClient) -> None:
+    """Ctrl-C ends a call that waits, and the client goes on."""
+    run = blocking.start(ORDER, order("o-1", SLOW))
+    interrupt = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in run.events():
+            pass
+    interrupt.join()
+
+    run.result(timeout=30)
+
+
+def test_a_client_that_is_closed(url: str) -> None:
+    """A call says so, instead of waiting forever."""
+    with Client(url) as client:
+        run = client.workflow("wf-1")
+
+    with pytest.raises(RuntimeError, match="closed"):
+        run.get()
+
+
+def test_a_client_of_before_a_fork(
+    blocking: BlockingClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread is not in the new process, and a call says so."""
+    monkeypatch.setattr("conveyor.blocking_client.os.getpid", lambda: -1)
+
+    with pytest.raises(RuntimeError, match="fork"):
+        blocking.list()
+
+
+def test_a_client_is_opened_once_at_a_time(url: str) -> None:
+    """A second opening would close the first one's connections. It can be opened again later."""
+    client = Client(url)
+    with client, pytest.raises(RuntimeError, match="open"), client:
+        pass
+    with client as again:
+        assert again.list(limit=1).as_of is not None
+
+
+def test_an_opening_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stays open, and it can be tried again."""
+    monkeypatch.setattr("conveyor.kafka_events._START_SECONDS", 0.2)
+    client = Client.over_kafka("127.0.0.1:9", source="/s")
+
+    for _ in range(2):
+        with pytest.raises(ServerUnavailableError), client:
+            pass
 
 
 @pytest.mark.parametrize("name", ["start", "workflow", "list", "subscribe"])

@@ -223,21 +223,6 @@ def test_the_participant_and_its_test() -> None:
     assert {(step.service, step.operation) for step in definition.steps} <= handlers.keys()
 
 
-def test_the_consumer_drops_what_comes_again() -> None:
-    """The printed class takes every event once and in order, although old ones come again."""
-    names: dict[str, Any] = {}
-    [code] = snippets("docs/howto/consume-events.md", "consumer")
-    exec(code, names)  # noqa: S102 - our own page
-    versions = names["Versions"]()
-    published = [1, 2, 3, 1, 2, 3, 4, 2, 3, 4, 5]
-
-    taken = [v for v in published if versions.take({"aggregateId": "order-1", "version": v})]
-
-    assert taken == [1, 2, 3, 4, 5]
-    assert not versions.take({"aggregateId": "order-2", "version": 0})
-    assert versions.take({"aggregateId": "order-2", "version": 1})
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_every_printed_block_is_valid(name: str) -> None:
     """Python compiles and JSON parses, also where a block is not run."""

@@ -61,7 +61,8 @@ class RunView:
     @property
     def status(self) -> str:
         """EXECUTING, PAUSED, COMPLETED, FAILED, COMPENSATING, COMPENSATED, CANCELLED or PENDING."""
-        return self.resource["status"]
+        status: str = self.resource["status"]
+        return status
 
     @property
     def output(self) -> Any:
@@ -76,7 +77,8 @@ class RunView:
     @property
     def incidents(self) -> Sequence[Mapping[str, Any]]:
         """What a person would have to look at."""
-        return self.resource["incidents"]
+        incidents: Sequence[Mapping[str, Any]] = self.resource["incidents"]
+        return incidents
 
     @property
     def undone(self) -> list[str]:

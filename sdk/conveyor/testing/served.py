@@ -53,13 +53,13 @@ class Served(Participant):
 
     def find_step(self, service: str, operation: str) -> Operation | None:
         mine = self._participant
-        return self._observed(service, operation, mine and mine.find_step(service, operation))
+        given = None if mine is None else mine.find_step(service, operation)
+        return self._observed(service, operation, given)
 
     def find_compensation(self, service: str, operation: str) -> Operation | None:
         mine = self._participant
-        return self._observed(
-            service, operation, mine and mine.find_compensation(service, operation)
-        )
+        given = None if mine is None else mine.find_compensation(service, operation)
+        return self._observed(service, operation, given)
 
     def _observed(self, service: str, operation: str, given: Operation | None) -> Operation | None:
         stubs = self._services[service]
