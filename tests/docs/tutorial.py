@@ -18,7 +18,7 @@ from tests.docs.reader import Failed, Reader
 FIRST_WORKFLOW = "docs/howto/first-workflow.md"
 NEXT_VERSION = "docs/howto/version-a-definition.md"
 SETUP = "docs/tutorial/README.md"
-EMBEDDED = [f"docs/tutorial/{page}.md" for page in ("saga", "failures", "test")]
+EMBEDDED = [f"docs/tutorial/{page}.md" for page in ("saga", "failures", "python", "test")]
 OVER_KAFKA = "docs/tutorial/kafka.md"
 #: Their first commands make the folder.
 _INSTALLED_FIRST = (FIRST_WORKFLOW, SETUP)
