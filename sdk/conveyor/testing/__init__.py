@@ -18,7 +18,7 @@ from conveyor.testing.errors import (
     Unserved,
     WrongDefinition,
 )
-from conveyor.testing.run import Run, Step
+from conveyor.testing.run import Error, Run, Step
 from conveyor.testing.services import Asked, Service
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "BlockingRun",
     "Conveyor",
     "EngineError",
+    "Error",
     "KitError",
     "NeverEnding",
     "Refused",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from conveyor.errors import RetryableError, StepError, TerminalError
@@ -41,18 +41,18 @@ class Rule:
     output: Output | None = None
 
 
-@dataclass(slots=True)
 class Service:
-    """A service by its name; what is said here goes before its participant.
+    """What a test says and sees of a service. What is said here goes before its participant.
 
     `fails` and `is_slow` count attempts. When an operation has failed as often as was said, it succeeds by `answers`,
     or by the participant.
     """
 
-    name: str
-    #: In the order of the requests; a repetition of a request by a fault is not one more.
-    requests: list[Asked] = field(default_factory=list[Asked])
-    rules: list[Rule] = field(default_factory=list[Rule])
+    def __init__(self, name: str) -> None:
+        self.name = name
+        #: What it was asked, in order. A repetition of a request by a fault is not one more.
+        self.requests: list[Asked] = []
+        self.rules: list[Rule] = []
 
     def answers(self, operation: str, output: Output | None = None) -> Self:
         """Perform the operation with this output, a dict or a function of the input; by default an empty one."""
