@@ -64,7 +64,8 @@ class Client:
         `topic_prefix` stands before every topic name, `properties` are librdkafka's. With `url`
         (or `CONVEYOR_URL`) the client also reads over HTTP: `get`, `history`, `events` and `list` need it, and `result`
         asks there first. Without it, `result` reads the topic again from the start of the workflow, which takes longer
-        the more has happened since.
+        the more has happened since. A workflow that does not exist, or whose events are deleted by now, then looks like
+        one that has not ended.
 
         Raises ModuleNotFoundError without the extra `kafka`, or `http` for a `url`, and ValueError for a source that is
         empty or has white space.

@@ -92,7 +92,7 @@ class KafkaConnection:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     await self._write(command)
-                    event = await caused
+                    event = await caused.get()
             except TimeoutError:
                 raise OutcomeUnknownError(command.idempotency_key, self._timeout_seconds) from None
         data: dict[str, Any] = orjson.loads(event.data)

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeAlias
 
 try:
     from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -21,6 +22,8 @@ from conveyor.errors import ServerUnavailableError
 from conveyor.kafka_records import read
 from conveyor.kafka_writer import CLIENT_LOG
 from conveyor.messages import MalformedEvent, Message
+
+_Listeners: TypeAlias = dict[str, list[asyncio.Queue[Message]]]
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,19 @@ def event_in(received: Received) -> Message | None:
     return event
 
 
+@contextmanager
+def _listening(listeners: _Listeners, key: str) -> Generator[asyncio.Queue[Message]]:
+    queue: asyncio.Queue[Message] = asyncio.Queue()
+    queues = listeners.setdefault(key, [])
+    queues.append(queue)
+    try:
+        yield queue
+    finally:
+        queues.remove(queue)
+        if not queues:
+            del listeners[key]
+
+
 class KafkaEvents:
     """A consumer without a group on all partitions, from their ends at `start`."""
 
@@ -74,10 +90,9 @@ class KafkaEvents:
         self._topic = topic_prefix + topics.EVENTS
         self._consumer = new_consumer(bootstrap_servers, properties)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conveyor-events")
-        #: By the id of a command.
-        self._causes: dict[str, asyncio.Future[Message]] = {}
-        #: By the id of a workflow.
-        self._followers: dict[str, list[asyncio.Queue[Message]]] = {}
+        #: By the id of the command that caused an event, and by the id of its workflow.
+        self._causes: _Listeners = {}
+        self._workflows: _Listeners = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -95,27 +110,13 @@ class KafkaEvents:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._watching = asyncio.create_task(self._watch(loop))
 
-    @contextmanager
-    def caused_by(self, command_id: str) -> Generator[asyncio.Future[Message]]:
-        """The first event that the command causes from now on."""
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._causes[command_id] = future
-        try:
-            yield future
-        finally:
-            self._causes.pop(command_id, None)
+    def caused_by(self, command_id: str) -> AbstractContextManager[asyncio.Queue[Message]]:
+        """The events that the command causes from now on."""
+        return _listening(self._causes, command_id)
 
-    @contextmanager
-    def following(self, workflow_id: str) -> Generator[asyncio.Queue[Message]]:
+    def following(self, workflow_id: str) -> AbstractContextManager[asyncio.Queue[Message]]:
         """The events of the workflow from now on."""
-        queue: asyncio.Queue[Message] = asyncio.Queue()
-        self._followers.setdefault(workflow_id, []).append(queue)
-        try:
-            yield queue
-        finally:
-            self._followers[workflow_id].remove(queue)
-            if not self._followers[workflow_id]:
-                del self._followers[workflow_id]
+        return _listening(self._workflows, workflow_id)
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -135,10 +136,10 @@ class KafkaEvents:
     async def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
             for event in await loop.run_in_executor(self._thread, self._poll):
-                future = self._causes.get(event.extensions.get("causationid", ""))
-                if future is not None and not future.done():
-                    future.set_result(event)
-                for queue in self._followers.get(event.key or "", ()):
+                cause = event.extensions.get("causationid", "")
+                for queue in self._causes.get(cause, ()):
+                    queue.put_nowait(event)
+                for queue in self._workflows.get(event.key or "", ()):
                     queue.put_nowait(event)
 
     def _poll(self) -> Sequence[Message]:
@@ -154,7 +155,7 @@ class KafkaEvents:
             if event is None:
                 continue
             is_caused = event.extensions.get("causationid") in self._causes
-            if is_caused or event.key in self._followers:
+            if is_caused or event.key in self._workflows:
                 found.append(event)
         return found
 

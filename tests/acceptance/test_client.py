@@ -31,6 +31,7 @@ from tests.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
+SIGNALLED = "WorkflowSignalledEvent"
 ORDER = "order-fulfillment"
 FAILING = {"failStep": "pick-items"}
 SLOW = {"failStep": "pick-items", "times": 0, "latencyMs": 2000}
@@ -209,7 +210,7 @@ async def test_controls(client: AsyncClient) -> None:
     with pytest.raises(WorkflowFailedError, match="returned"):
         await run.result(timeout=30)
 
-    signals = [each for each in await run.history() if each.event_type == "WorkflowSignalledEvent"]
+    signals = [each for each in await run.history() if each.event_type == SIGNALLED]
     assert [each.data["payload"] for each in signals] == [{"amount": 3}]
 
 
@@ -268,6 +269,27 @@ async def test_a_connection_that_is_lost_in_the_middle_of_a_start(
 
     page = await client.list(labels={"try": label})
     assert [item.id for item in page.items] == [run.id]
+
+
+async def test_a_connection_that_is_lost_in_the_middle_of_a_signal(
+    client: AsyncClient, proxy: TcpProxy
+) -> None:
+    """The workflow gets it once, although a signal is possible any number of times."""
+    run = await client.start(ORDER, order("o-1", SLOW))
+    events = run.events()
+    async with Client(f"http://127.0.0.1:{proxy.port}") as through_proxy:
+        proxy.replies_pass.clear()
+        signalling = asyncio.create_task(through_proxy.workflow(run.id).signal("paid"))
+        async with asyncio.timeout(30):
+            while (await anext(events)).event_type != SIGNALLED:
+                pass
+        await proxy.cut()
+        proxy.replies_pass.set()
+        await signalling
+    await run.result(timeout=30)
+
+    signals = [each for each in await run.history() if each.event_type == SIGNALLED]
+    assert len(signals) == 1
 
 
 async def test_no_response_at_all(client: AsyncClient, proxy: TcpProxy) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -225,6 +226,20 @@ async def test_a_repeated_start_is_the_same_command(
 
     assert sent[0].id == sent[1].id
     assert sent[0].id != sent[2].id
+
+
+async def test_the_same_start_twice_at_once(
+    site: KafkaSite, client: AsyncClient, commands: TopicReader
+) -> None:
+    """Both callers learn the outcome of the one command."""
+    start = partial(client.start, "d", {}, workflow_id="wf-1", idempotency_key="k")
+    both = asyncio.gather(start(), start())
+    first, again = await commands.messages(2)
+    await site.write(event(first, "wf-1", 1))
+    runs = await both
+
+    assert first.id == again.id
+    assert [run.id for run in runs] == ["wf-1", "wf-1"]
 
 
 async def test_an_unreadable_event_is_left_out(
