@@ -184,6 +184,25 @@ def test_a_worker_has_the_users_packages(installed: Path, users_folder: Path) ->
         assert dev.stop() == 0
 
 
+def test_a_saga_is_tested_next_to_a_users_packages(installed: Path, users_folder: Path) -> None:
+    """The fixture comes with the wheel of the SDK, its engine with that of the service."""
+    files = saved_files("docs/howto/first-workflow.md")
+    (users_folder / "hotel.py").write_text(files["hotel.py"])
+    (users_folder / "trip.yaml").write_text(files["definitions/trip.yaml"])
+    (users_folder / "test_trip.py").write_text(
+        "from hotel import worker\n\n"
+        "def test_a_trip(conveyor):\n"
+        "    with conveyor(worker, definitions=['trip.yaml']) as c:\n"
+        "        assert c.run('trip', {'nights': 1}).status == 'COMPLETED'\n"
+    )
+    (users_folder / "pytest.ini").write_text("[pytest]\n")
+    program = [str(installed / "python"), "-m", "pytest", "-q"]
+
+    done = run("test_trip.py", folder=users_folder, program=program)
+
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("start", [["conveyor"], ["python", "-m", "conveyor_engine"]])
 def test_both_ways_to_start_it(installed: Path, users_folder: Path, start: list[str]) -> None:
     """The script and the module are the same command; as a module it starts where the user's packages are."""

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import page, snippets
+from tests.docs.pages import saved_files, snippets
 
 pytestmark = pytest.mark.e2e
 
-_SAVED = re.compile(r"<!-- save: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 _REPEAT = re.compile(r"Repeat it: (c\.explore\(.*\))$", re.MULTILINE)
 #: What becomes of the tutorial's functions.
 _BOOK = 'ledger.add(context.idempotency_key, "room")'
@@ -24,7 +23,7 @@ _RECEIPT = 'f"R-{context.workflow_id}"'
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The tutorial's files, and the tests of the page."""
-    for name, text in _SAVED.findall(page("docs/tutorial/saga.md")):
+    for name, text in saved_files("docs/tutorial/saga.md").items():
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         # These tests are not about the disk.

@@ -52,11 +52,13 @@ class Conveyor:
         #: What the test did to the workflows, which `explore` does again.
         self._acts: list[Act] = []
         self._awaits = "await "
+        self._exceptions: Sequence[BaseException] = ()
 
     async def __aenter__(self) -> Self:
         """Raises WrongDefinition, EngineError."""
         world = World(shared_engine(), self._definitions, self._starts_at, self._seed)
         self._opened = self._case_on(world, Faults(), self._note)
+        self._exceptions = self._opened.exceptions
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -168,7 +170,7 @@ class Conveyor:
     @property
     def exceptions(self) -> Sequence[BaseException]:
         """What handlers raised besides `StepError`, in order: each failed its step with the code INTERNAL."""
-        return self._case.exceptions
+        return self._exceptions
 
     def _case_on(self, world: World, faults: Faults, asked: Callable[[str, Asked], None]) -> Case:
         return Case(world, self._participants, self.service, asked, faults)

@@ -52,19 +52,28 @@ class Engine:
         if process.stdin is not None and process.stdin.closed:
             raise EngineError("the engine's process has ended")
         assert process.stdin is not None
-        assert process.stdout is not None
         command = orjson.dumps({"do": do, **fields}, option=orjson.OPT_APPEND_NEWLINE)
         with self._lock:
             try:
                 process.stdin.write(command)
                 process.stdin.flush()
-                line = process.stdout.readline()
+                line = self._receive()
             except (OSError, ValueError):
                 line = b""
+            except BaseException:
+                # Interrupted before the response came: the next command would take it for its own.
+                _forget(self)
+                process.kill()
+                self.close()
+                raise
         if not line:
             raise EngineError(self._last_words())
         response: dict[str, Any] = orjson.loads(line)
         return response
+
+    def _receive(self) -> bytes:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
     def close(self) -> None:
         """End it; it ends by itself when this process does."""

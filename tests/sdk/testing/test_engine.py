@@ -57,6 +57,22 @@ async def test_an_engine_that_fails_shows_its_words() -> None:
             process.shared_engine().call("nonsense", world=1)
 
 
+async def test_an_interrupted_command_ends_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its response would be taken for that of the next command."""
+
+    def interrupted(_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    async with Conveyor():
+        engine = process.shared_engine()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(engine), "_receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                engine.call("close", world=1)
+
+    assert process.shared_engine() is not engine
+
+
 def test_the_engine_ends_with_its_tests_also_when_they_are_killed() -> None:
     """Each process of tests has its own, as with xdist; the end of its input ends it."""
     programs = [
