@@ -146,8 +146,8 @@ class Client:
         def __getattr__(self, name: str) -> NoReturn:
             if hasattr(AsyncClient, name):
                 raise RuntimeError(
-                    f"the client is not open: call {name} of what `async with Client(...) as client:`"
-                    " or, without asyncio, `with Client(...) as client:` gives"
+                    f"the client is not open: call client.{name} inside `async with Client(...) as client:`"
+                    " or, without asyncio, `with Client(...) as client:`"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

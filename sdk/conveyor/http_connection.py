@@ -168,18 +168,28 @@ class HttpConnection:
     async def ending(self, workflow_id: str) -> Ending:
         """How the workflow has ended, if it has."""
         ending = Ending(workflow_id)
-        if (await self._status(workflow_id))["status"] not in ACTIVE:
+        status = (await self._status(workflow_id))["status"]
+        if status == "COMPLETED":
+            events = await self._page(workflow_id, 0, types.COMPLETED)
+        elif status in ACTIVE:
+            events = ()
+        else:
             # It may go on meanwhile, by a retry for example. The history then says so.
-            for event in await self.history(workflow_id, 0):
-                ending.take(event.type, event.data)
+            events = await self.history(workflow_id, 0)
+        for event in events:
+            ending.take(event.type, event.data)
         return ending
 
     async def _status(self, workflow_id: str) -> dict[str, Any]:
         response = await self._get(workflow_id, f"{_path(workflow_id)}/status")
         return _read(response, dict[str, Any])
 
-    async def _page(self, workflow_id: str, after_version: int) -> Sequence[Event]:
-        parameters = {"after": after_version, "limit": _HISTORY_PAGE}
+    async def _page(
+        self, workflow_id: str, after_version: int, type: str | None = None
+    ) -> Sequence[Event]:
+        parameters: dict[str, Any] = {"after": after_version, "limit": _HISTORY_PAGE}
+        if type is not None:
+            parameters["type"] = type
         response = await self._get(workflow_id, f"{_path(workflow_id)}/history", parameters)
         items: list[dict[str, Any]] = _read(response, dict[str, Any])["items"]
         return [msgspec.convert({**item, "workflowId": workflow_id}, Event) for item in items]
