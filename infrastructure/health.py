@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -44,6 +44,9 @@ class ProcessMonitor:
             "components": components,
             "services": services,
         }
+
+    async def unread(self, services: Collection[str]) -> Sequence[str]:
+        return await self._services.unread(services)
 
     def _held_topics(self) -> Mapping[str, str]:
         processor = self._engine.processor if self._engine is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 from conveyor.topics import step_requests
@@ -22,6 +22,7 @@ log = structlog.get_logger("conveyor")
 
 #: How long a caller waits for an answer.
 _WAIT_SECONDS = 3.0
+_START_WAIT_SECONDS = 0.5
 _ASK_AGAIN_SECONDS = 5.0
 _UNREAD = "nobody has ever read its requests: start a participant for it, or correct its name in the definition"
 
@@ -47,7 +48,7 @@ class ServiceHealth:
 
     async def document(self, held_topics: Mapping[str, str]) -> Document:
         """Every service by its name. `held_topics`: those that refuse messages, and why."""
-        await self._ask_again()
+        await self._ask_again(_WAIT_SECONDS)
         return {
             service: {
                 **self._status(service, held_topics.get(step_requests(service))),
@@ -58,6 +59,17 @@ class ServiceHealth:
             for service in self._services
         }
 
+    async def unread(self, services: Collection[str]) -> Sequence[str]:
+        """Those of a definition's services whose requests nobody has ever read, as far as that is known at once."""
+        if self._read.names.issuperset(services):
+            return ()
+        if not set(services).issubset(self._services):
+            # Of a definition that is newer than the last answer.
+            self._asked_at = None
+        await self._ask_again(_START_WAIT_SECONDS)
+        known = set(services).intersection(self._services)
+        return sorted(each for each in known if self._status(each, None)["status"] == "UNREAD")
+
     def _status(self, service: str, held: str | None) -> Document:
         if held is not None:
             return {"status": "DEGRADED", "detail": held}
@@ -67,7 +79,7 @@ class ServiceHealth:
             return {"status": "UNKNOWN", "detail": self._read.doubt}
         return {"status": "UNREAD", "detail": _UNREAD}
 
-    async def _ask_again(self) -> None:
+    async def _ask_again(self, wait_seconds: float) -> None:
         """If it is time. A caller that comes meanwhile waits for the same answer, but not for long."""
         now = self._clock.monotonic()
         if self._asked_at is None or now - self._asked_at >= _ASK_AGAIN_SECONDS:
@@ -75,7 +87,7 @@ class ServiceHealth:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.ensure_future(self._ask())
         if self._asking is not None:
-            await asyncio.wait({self._asking}, timeout=_WAIT_SECONDS)
+            await asyncio.wait({self._asking}, timeout=wait_seconds)
 
     async def _ask(self) -> None:
         try:

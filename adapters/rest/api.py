@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +29,10 @@ class Monitor(Protocol):
         ...
 
     async def is_ready(self) -> bool: ...
+
+    async def unread(self, services: Collection[str]) -> Sequence[str]:
+        """Those of these services whose requests nobody has ever read, as far as that is known at once."""
+        ...
 
     def metrics(self) -> bytes:
         """In Prometheus' text format."""

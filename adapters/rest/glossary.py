@@ -89,6 +89,10 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
     "items": ("The entries of the page.", None),
     "DefinitionList.items": ("The documents as registered.", []),
     "nextCursor": ("Pass it as `cursor` (`after` of a history) for the next page.", None),
+    "warnings": (
+        "Why the workflow may wait for ever, though nothing is wrong with its start.",
+        ["nobody has ever read the requests of hotel-service"],
+    ),
     "asOf": ("What was decided before is in the list, as far as the engines have reported.", _TIME),
     "commandId": (
         "The command's id; its events carry it as `causationId`.",

@@ -119,9 +119,9 @@ ROUTES: tuple[Route, ...] = (
         handler=starts.start_workflow,
         body=StartWorkflowRequest,
         answers={
-            201: Answer(description="Started", model=schemas.WorkflowResponse),
+            201: Answer(description="Started", model=schemas.StartedResponse),
             200: Answer(
-                description="The same start was made before", model=schemas.WorkflowResponse
+                description="The same start was made before", model=schemas.StartedResponse
             ),
             202: _ACCEPTED,
         },

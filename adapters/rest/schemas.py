@@ -150,6 +150,12 @@ class WorkflowResponse(WorkflowListItem):
     steps: list[StepResponse]
 
 
+class StartedResponse(WorkflowResponse):
+    """A workflow that was started."""
+
+    warnings: list[str]
+
+
 class WorkflowPage(_Answer):
     """One page of the list, as of `asOf`; null `nextCursor` ends it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Header, Query
@@ -9,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adapters.rest.api import Api
 from adapters.rest.bodies import accepted, json_response, read_json_body
 from adapters.rest.correlation import answer_with
 from adapters.rest.dependencies import TheApi, TheCaller, location_of
+from application.ports import Document
 from domain.workflow.status import WorkflowStatus
 
 IdempotencyKey = Annotated[
@@ -49,7 +52,7 @@ async def start_workflow(
     """Start a workflow.
 
     201 when the engine has started it, 200 when the same start was made before, 202 when the
-    engine has not decided within two seconds.
+    engine has not decided within two seconds. `warnings` name the services that nobody has ever read.
     """
     started = await api.start(
         caller,
@@ -62,4 +65,17 @@ async def start_workflow(
     if started.resource is None:
         return accepted(started.workflow_id, started.command_id, WorkflowStatus.PENDING, location)
     status = 200 if started.is_duplicate else 201
-    return json_response(started.resource, status, {"Location": location})
+    document = {**started.resource, "warnings": await _warnings(started.resource, api)}
+    return json_response(document, status, {"Location": location})
+
+
+async def _warnings(workflow: Document, api: Api) -> Sequence[str]:
+    """Why it may wait for ever, though nothing is wrong with the start."""
+    if not WorkflowStatus(workflow["status"]).is_active:
+        return ()
+    unread = await api.monitor.unread({step["serviceName"] for step in workflow["steps"]})
+    return [
+        f"nobody has ever read the requests of {service}: start a participant for it, or correct its name"
+        " in the definition"
+        for service in unread
+    ]

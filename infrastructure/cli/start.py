@@ -119,6 +119,8 @@ def _started(url: str, body: Json) -> Json:
         note("the engine has not decided yet; it will carry the start out, it is on its topic")
     elif response.status_code == 200:
         note("the same start was made before; this is its workflow")
+    for warning in document.get("warnings") or ():
+        note(warning)
     return document
 
 

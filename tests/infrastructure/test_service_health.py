@@ -87,3 +87,25 @@ async def test_a_new_service_is_not_known_while_the_broker_is_away(site: Site) -
 
     statuses = await site.statuses()
     assert (statuses["hotel"], statuses["airline"]) == ("HEALTHY", "UNKNOWN")
+
+
+async def test_a_start_learns_at_once_of_a_new_service_that_nobody_reads(site: Site) -> None:
+    """Also right after health was asked. What is read is not asked about again."""
+    await site.defines("hotel")
+    site.readers.found = ReadServices(frozenset({"hotel"}))
+    assert await site.statuses() == {"hotel": "HEALTHY"}
+    await site.defines("hotell")
+
+    assert await site.health.unread({"hotel", "hotell"}) == ["hotell"]
+    site.readers.found = None
+    assert await site.health.unread({"hotel"}) == ()
+
+
+async def test_a_start_says_nothing_of_what_is_not_known(site: Site) -> None:
+    """The broker is away, or some reader is not known."""
+    await site.defines("hotel")
+    assert await site.health.unread({"hotel"}) == []
+    site.readers.found = ReadServices(frozenset(), "what the group g reads is not known")
+
+    site.clock.seconds += 60
+    assert await site.health.unread({"hotel"}) == []

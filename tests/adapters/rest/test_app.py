@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +68,9 @@ class Monitored:
 
     async def is_ready(self) -> bool:
         return True
+
+    async def unread(self, services: Collection[str]) -> Sequence[str]:
+        return ()
 
     def metrics(self) -> bytes:
         return b""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.rest.schemas import WorkflowResponse
+from adapters.rest.schemas import StartedResponse
 from application.use_cases.control import DECISION_SECONDS
 from domain.aggregate.ids import derived_id
 from tests.adapters.rest.service import WORKFLOWS, Json, Service, order, serving, start_of
@@ -25,9 +25,24 @@ async def test_started(service: Service) -> None:
     assert resource["id"] == "wf-1"
     assert resource["workflowDefinitionId"] == "order-fulfillment-v1"
     assert resource["inputParameters"] == order()
-    WorkflowResponse.model_validate(resource)
+    StartedResponse.model_validate(resource)
     at_location = (await service.client.get(response.headers["location"])).json()
     assert at_location["version"] >= resource["version"]
+
+
+async def test_a_service_that_nobody_reads(service: Service) -> None:
+    """The start is taken, and says what the workflow will wait for."""
+    undo = {"operation": "forget"}
+    step = {"id": "look", "service": "nowhere", "operation": "look", "compensation": undo}
+    document = {"name": "lost", "version": 1, "type": "LOST", "steps": [step]}
+    registered = await service.client.post("/api/v1/definitions", json=document)
+    assert registered.status_code == 201, registered.text
+
+    response = await service.start({"definition": "lost"})
+
+    assert response.status_code == 201
+    [warning] = response.json()["warnings"]
+    assert warning.startswith("nobody has ever read the requests of nowhere:")
 
 
 async def test_id_of_its_own(service: Service) -> None:
@@ -58,7 +73,7 @@ async def test_wait_for_a_compensation(service: Service) -> None:
         "charge-payment",
         "reserve-inventory",
     ]
-    WorkflowResponse.model_validate(response.json())
+    StartedResponse.model_validate(response.json())
 
 
 async def test_wait_is_over(unattended: Service) -> None:
