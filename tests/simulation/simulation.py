@@ -17,7 +17,7 @@ from conveyor import topics, types
 from adapters.memory import virtual_time
 from application.ports import SetupError
 from domain.aggregate.position import TopicPartition
-from domain.workflow.status import WorkflowStatus
+from domain.workflow.status import StepStatus, WorkflowStatus
 from tests.simulation.chances import Chances, Kind, Plan
 from tests.simulation.checks import Ledger, violations
 from tests.simulation.nemesis import torment
@@ -208,7 +208,9 @@ async def _go_on_without(world: World) -> list[str]:
 def _is_answered(world: World, workflow_id: str) -> bool:
     """A participant has done something for it, or refused to."""
     instance = world.watch.instances.get(workflow_id)
-    return instance is not None and any(s.error or s.is_done for s in instance.steps.values())
+    return instance is not None and any(
+        s.error or s.is_done or s.status is StepStatus.COMPENSATED for s in instance.steps.values()
+    )
 
 
 def _note_crash(world: World, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
