@@ -37,7 +37,14 @@ MODES = ("embedded", "kafka")
 #: Runnable processes on average, below which a machine has nothing else to do.
 _QUIET = 1.0
 _CEILING = ", ceiling"
-_LOADS = ("1000 in flight", "50 in flight", "alone", "compensating")
+_LOADS = (
+    "1000 in flight",
+    "50 in flight",
+    "alone",
+    "compensating",
+    "a worker, 1000 in flight",
+    "a worker, alone",
+)
 Report = Mapping[str, Any]
 #: Of each column the field, or how the figure follows from several.
 Columns = Mapping[str, str | Callable[[Report], float]]

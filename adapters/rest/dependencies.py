@@ -18,7 +18,10 @@ from domain.values import changed
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def _api(request: Request) -> Api:
+# They are coroutines, since FastAPI runs plain functions in threads, which costs more than they do.
+
+
+async def _api(request: Request) -> Api:
     return request.app.state.api
 
 
@@ -39,7 +42,7 @@ TraceParent = Annotated[
 ]
 
 
-def _caller(
+async def _caller(
     request: Request,
     api: TheApi,
     _correlation_id: CorrelationId = None,

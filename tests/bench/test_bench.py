@@ -173,6 +173,19 @@ def running(command: list[Any], env: Mapping[str, str]) -> Iterator[subprocess.P
             process.kill()
 
 
+def test_a_worker_over_http(tmp_path: Path) -> None:
+    """The participant is a process of its own, and is gone in the end."""
+    done = bench(
+        *["--recipe", "workers", "--workflows", str(WORKFLOWS), "--in-flight", "10"],
+        env=environment(TMPDIR=str(tmp_path)),
+    )
+
+    document = report(done)
+    assert (document["completed"], document["failed"]) == (WORKFLOWS, 0)
+    assert [each["name"] for each in document["processes"]] == ["engine", "worker"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_embedded_ceiling(tmp_path: Path) -> None:
     """Without an engine the same workflows end, from messages and rows that lay ready."""
     done = bench(
