@@ -29,15 +29,19 @@ def worker_script() -> str:
     return found
 
 
-async def run_worker(script: str, reference: str, url: str, stop: asyncio.Event) -> None:
-    """Run it until `stop`; one that dies is started again. Raises SetupError if it cannot start."""
+async def run_worker(
+    script: str, reference: str, url: str, stop: asyncio.Event, *, reload: bool = False
+) -> None:
+    """Run it until `stop`; one that dies is started again. Raises SetupError if it cannot start.
+
+    With `reload` the worker itself starts again after a change of its code.
+    """
+    command = [script, reference, "--url", url, *(["--reload"] if reload else [])]
     environment = {**os.environ, "CONVEYOR_WORKER_PARENT": str(os.getpid())}
     stopped = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            process = await asyncio.create_subprocess_exec(
-                script, reference, "--url", url, env=environment
-            )
+            process = await asyncio.create_subprocess_exec(*command, env=environment)
             ended = asyncio.create_task(process.wait())
             await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():

@@ -41,12 +41,16 @@ async def run_dev(
     orders_per_second: float = 1.0,
     with_warehouse: bool = True,
     worker: str | None = None,
+    reload: bool = False,
     definitions: Path | None = None,
 ) -> None:
     """Run the embedded mode until SIGTERM or Ctrl-C. Raises UnusableFileError, SetupError.
 
-    `worker` is the MODULE:OBJECT of a worker to run as well, `definitions` a folder of definitions to register.
+    `worker` is the MODULE:OBJECT of a worker to run as well; with `reload` it starts again after each change of
+    its code. `definitions` is a folder of definitions to register.
     """
+    if reload and worker is None:
+        raise SetupError("--reload starts a worker again: name it with --worker MODULE:OBJECT")
     refuse_open_host(host)
     if settings.profile == "production":
         raise SetupError(
@@ -71,7 +75,7 @@ async def run_dev(
             roles.append(Role(name="definitions", run=lambda _, stop: folder.run(stop)))
         if worker is not None:
             script = worker_script()
-            run = partial(run_worker, script, worker, url)
+            run = partial(run_worker, script, worker, url, reload=reload)
             roles.append(Role(name="worker", run=lambda _, stop: run(stop)))
         announce(url, db=str(db))
         addresses = Addresses(host=host, http=port)

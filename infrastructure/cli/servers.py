@@ -45,6 +45,10 @@ def dev(
         str | None,
         typer.Option(metavar="MODULE:OBJECT", help="Run this worker of your own code, too."),
     ] = None,
+    reload: Annotated[
+        bool,
+        typer.Option("--reload", help="Start the worker again when its code changes."),
+    ] = False,
     definitions: Annotated[
         Path | None,
         typer.Option(help="A folder of definitions to register, again when a file changes."),
@@ -64,6 +68,7 @@ def dev(
             orders_per_second=orders_per_second,
             with_warehouse=not no_warehouse,
             worker=worker,
+            reload=reload,
             definitions=definitions,
         )
     )

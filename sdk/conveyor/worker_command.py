@@ -11,21 +11,23 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from conveyor.participant import Participant
+from conveyor.reloading import CANNOT_START, PARENT, run_again_after_changes
 from conveyor.worker import Connect, Worker, over_http, over_kafka
 
-_USAGE = 2
 _KAFKA = "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS"
 _REDIS = "CONVEYOR_REDIS__URL"
 _PREFIX = "CONVEYOR_KAFKA__TOPIC_PREFIX"
-#: The process that it must not outlive.
-_PARENT = "CONVEYOR_WORKER_PARENT"
 _LOOK_SECONDS = 0.5
 _URL, _API_KEY = "CONVEYOR_URL", "CONVEYOR_API_KEY"
+
+#: Goes on until the event is set.
+Work = Callable[[asyncio.Event], Awaitable[None]]
 
 
 class WrongStart(Exception):
@@ -37,14 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = _parser().parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
-        worker = load(given.object, Path.cwd())
-        connect, where = connection(given.url, os.environ)
+        work = _reloading(given) if given.reload else _serving(given)
     except WrongStart as wrong:
         print(f"conveyor-worker: {wrong}", file=sys.stderr)  # noqa: T201
-        sys.exit(_USAGE)
-    services = ", ".join(worker.services)
-    print(f"conveyor-worker serves {services} of {where}; Ctrl-C stops it", flush=True)  # noqa: T201
-    asyncio.run(_run(worker, connect))
+        sys.exit(CANNOT_START)
+    asyncio.run(_until_stopped(work))
     sys.exit(0)
 
 
@@ -58,33 +57,64 @@ def _parser() -> argparse.ArgumentParser:
         "object", metavar="MODULE:OBJECT", help="a Worker or Participant, e.g. hotel.app:worker"
     )
     parser.add_argument("--url", help=f"the address of `conveyor dev` or the API (or {_URL})")
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="start again when a .py file below the working folder changes",
+    )
     return parser
 
 
-async def _run(worker: Worker, connect: Connect) -> None:
+def _serving(given: argparse.Namespace) -> Work:
+    worker = load(given.object, Path.cwd())
+    connect, where = connection(given.url, os.environ)
+    services = ", ".join(worker.services)
+    print(f"conveyor-worker serves {services} of {where}; Ctrl-C stops it", flush=True)  # noqa: T201
+    return partial(worker.run, connect)
+
+
+def _reloading(given: argparse.Namespace) -> Work:
+    """What no change of the code can mend ends it now."""
+    _parts(given.object)
+    connection(given.url, os.environ)
+    # No cached bytecode: it would hide a change of the same second and size.
+    command = [sys.executable, "-B", "-P", "-m", "conveyor.worker_command", given.object]
+    if given.url:
+        command += ["--url", given.url]
+    return partial(run_again_after_changes, command, Path.cwd())
+
+
+async def _until_stopped(work: Work) -> None:
+    """SIGTERM, Ctrl-C and the end of the parent stop it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(_end_with_parent(os.environ.get(_PARENT), stop))
-        await worker.run(connect, stop)
+        watching = group.create_task(_end_with_parent(os.environ.get(PARENT), stop))
+        await work(stop)
         watching.cancel()
 
 
 async def _end_with_parent(parent: str | None, stop: asyncio.Event) -> None:
-    """A `conveyor dev` that was killed leaves no worker behind."""
+    """A process that was killed leaves no worker behind."""
     while parent is not None and not stop.is_set():
         if str(os.getppid()) != parent:
             stop.set()
         await asyncio.sleep(_LOOK_SECONDS)
 
 
+def _parts(reference: str) -> tuple[str, str]:
+    """The names of module and object. Raises WrongStart."""
+    module, _, name = reference.partition(":")
+    if not (module and name):
+        raise WrongStart(f"{reference!r} names no object; write MODULE:OBJECT, as hotel.app:worker")
+    return module, name
+
+
 def load(reference: str, folder: Path) -> Worker:
     """The worker of `module:object`, imported as from this folder. Raises WrongStart."""
-    module_name, _, name = reference.partition(":")
-    if not (module_name and name):
-        raise WrongStart(f"{reference!r} names no object; write MODULE:OBJECT, as hotel.app:worker")
+    module_name, name = _parts(reference)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
@@ -144,3 +174,7 @@ def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect
     raise WrongStart(
         f"give --url http://localhost:8080 for `conveyor dev`, or set {_KAFKA} and {_REDIS}"
     )
+
+
+if __name__ == "__main__":
+    main()

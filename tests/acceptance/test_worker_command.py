@@ -153,9 +153,57 @@ def test_everything_is_killed(project: Path) -> None:
     assert journal(project) == Counter(["book wf-1/book/1", "book wf-2/book/1"])
 
 
+def test_a_change_of_code(project: Path) -> None:
+    """`--reload`: what runs is finished, a fault is reported, and then the new code runs."""
+    app = project / "app.py"
+    with dev(project, "--worker", "app:worker", "--reload") as (program, url):
+        start(url, "old", seconds=2)
+        until("begun", (project / "begun-old").exists, 60, [program])
+        app.write_text(APP.replace('note("book"', 'note("late"'))
+        until("a new start", lambda: "app.py changed" in program.log, 30, [program])
+        until("the end", lambda: ends(url, "old", "COMPLETED"), 60, [program])
+
+        app.write_text(APP + "\nraise RuntimeError('half a thought')\n")
+        fault = "app cannot be imported: RuntimeError: half a thought"
+        until("its sentence", lambda: fault in program.log, 30, [program])
+
+        app.write_text(APP.replace('note("book"', 'note("hold"'))
+        start(url, "new")
+        until("the new end", lambda: ends(url, "new", "COMPLETED"), 60, [program])
+        assert program.stop() == 0
+
+    assert journal(project) == Counter(["book old/book/1", "hold new/book/1"])
+    assert "Traceback" not in program.log
+    assert program.log.count(fault) == 1
+
+
+def test_a_reloading_worker_ends_with_its_parent(project: Path) -> None:
+    """A `dev` that is killed leaves neither of its two processes behind."""
+    with dev(project, "--worker", "app:worker", "--reload") as (program, url):
+        start(url, "wf-1")
+        until("the end", lambda: ends(url, "wf-1", "COMPLETED"), 60, [program])
+        assert len(working_in(project)) == 3
+        program.kill()
+        until("no worker", lambda: not working_in(project), 30)
+
+
+def working_in(folder: Path) -> list[int]:
+    """The processes of this folder that name the worker: `dev`, the one that watches, and the worker."""
+    found: list[int] = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (each / "cmdline").read_bytes()
+            if (each / "cwd").readlink() == folder and b"app:worker" in command:
+                found.append(int(each.name))
+        except OSError:
+            continue
+    return found
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (["--reload"], "name it with --worker"),
         (["--worker", "nowhere:worker"], "there is no module nowhere"),
         (["--worker", "app:absent"], "app has no absent"),
         (["--definitions", "nowhere"], "there is no such folder"),

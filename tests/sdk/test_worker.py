@@ -13,6 +13,7 @@ import pytest
 from conveyor import Participant, Worker, types
 from conveyor.key_store import KeyStore, MemoryKeyStore
 from conveyor.memory import MemoryTransport
+from conveyor.reloading import sources
 from conveyor.transport import Transport
 from conveyor.worker_command import WrongStart, connection, load
 
@@ -197,3 +198,13 @@ def test_the_package_offers_what_it_has() -> None:
     assert conveyor.Worker is Worker
     with pytest.raises(AttributeError, match="no attribute 'Wroker'"):
         _ = conveyor.Wroker  # type: ignore[attr-defined]
+
+
+def test_what_a_reload_watches(tmp_path: Path) -> None:
+    """The project's own code: no hidden folder, no environment, nothing that is not Python."""
+    for name in ("app.py", "hotel/rooms.py", "notes.txt", ".git/hook.py", "env/lib/other.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+
+    assert sources(tmp_path).keys() == {"app.py", "hotel/rooms.py"}
