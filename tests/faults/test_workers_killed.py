@@ -18,7 +18,8 @@ from tests.acceptance.killing import (
     expect_one_effect_each,
     write_project,
 )
-from tests.acceptance.programs import Program, is_ready, running, until
+from tests.acceptance.programs import Program, is_ready, run, running, until
+from tests.acceptance.sites import initialised
 from tests.faults.tally import Fault, Tally
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -58,11 +59,58 @@ def test_dev_is_killed_at_every_point(tmp_path: Path, tally: Tally) -> None:
     _expect_one_effect_each(tmp_path, tally, "dev")
 
 
-def _expect_one_effect_each(folder: Path, tally: Tally, killed: str) -> None:
-    tally.add(Fault.KILL, killed, len(POINTS))
-    tally.ends.update(point.end for point in POINTS)
+@pytest.mark.kafka
+@pytest.mark.mongo
+@pytest.mark.redis
+@pytest.mark.parametrize("victim", ["engine", "workers"])
+def test_a_process_of_the_service_is_killed_at_every_step(
+    victim: str,
+    kafka_bootstrap: str,
+    mongo_uri: str,
+    redis_url: str,
+    tmp_path: Path,
+    tally: Tally,
+) -> None:
+    """On Kafka: the engine, or the process that lends requests to the worker."""
+    write_project(tmp_path)
+    port = free_port()
+    roles = {"engine": ("engine", free_port()), "workers": ("api,workers", port)}
+    points = tuple(each for each in POINTS if each.moment == "after")
+    with ExitStack() as stack:
+        site = stack.enter_context(initialised(kafka_bootstrap, mongo_uri, redis_url, tmp_path))
+
+        def start(name: str) -> Program:
+            played, own_port = roles[name]
+            options = ("serve", "--roles", played, "--port", str(own_port))
+            program = stack.enter_context(
+                running(name, *options, folder=tmp_path, settings=site.settings)
+            )
+            (tmp_path / f"{name}.pid").write_text(str(program.process.pid))
+            return program
+
+        [other] = [start(name) for name in roles if name != victim]
+        first = start(victim)
+        until("it is ready", lambda: is_ready(_url(port)), 60, [first, other])
+        applied = run("definitions", "apply", "definitions", "--url", _url(port), folder=tmp_path)
+        assert applied.returncode == 0, applied.stderr
+        command = [sys.executable, "app.py"]
+        worker = stack.enter_context(
+            running("worker", _url(port), folder=tmp_path, program=command)
+        )
+        last = _run(
+            port, f"{victim}.pid", points, lambda: start(victim), other, worker, first=first
+        )
+        assert last.stop() == 0
+    _expect_one_effect_each(tmp_path, tally, victim, points)
+
+
+def _expect_one_effect_each(
+    folder: Path, tally: Tally, killed: str, points: Sequence[Point] = POINTS
+) -> None:
+    tally.add(Fault.KILL, killed, len(points))
+    tally.ends.update(point.end for point in points)
     tally.effects += len(effects(folder))
-    expect_one_effect_each(folder, POINTS)
+    expect_one_effect_each(folder, points)
 
 
 def _dev(folder: Path, port: int, *more: str) -> AbstractContextManager[Program]:
@@ -75,14 +123,20 @@ def _url(port: int) -> str:
 
 
 def _run(
-    port: int, victim: str, points: Sequence[Point], start: Callable[[], Program], *others: Program
+    port: int,
+    victim: str,
+    points: Sequence[Point],
+    start: Callable[[], Program],
+    *others: Program,
+    first: Program | None = None,
 ) -> Program:
     """Run one workflow after another, each of which kills the program once. Returns the one that is there."""
-    program = start()
+    program = first or start()
     until("it is ready", lambda: is_ready(_url(port)), 60, [program, *others])
     for point in points:
         body = {"id": point.name, "definition": "order", "input": point.input(victim)}
-        response = httpx.post(f"{_url(port)}/api/v1/workflows", json=body, timeout=30)
+        key = {"Idempotency-Key": point.name}
+        response = httpx.post(f"{_url(port)}/api/v1/workflows", json=body, headers=key, timeout=30)
         response.raise_for_status()
 
         def look(point: Point = point) -> bool:
