@@ -26,6 +26,7 @@ from conveyor.http_transport import HttpTransport
 
 shop = Participant("shop")
 HERE = Path(__file__).parent
+(HERE / "worker.pid").write_text(str(os.getpid()))
 
 
 def database() -> sqlite3.Connection:
@@ -84,7 +85,6 @@ for each in ("book", "reserve", "charge", "pack", "ship"):
 worker = Worker(shop)
 
 if __name__ == "__main__":
-    (HERE / "worker.pid").write_text(str(os.getpid()))
 
     def connect(_: Participant):
         # The shortest lease, so that what a killed worker had is given out soon.

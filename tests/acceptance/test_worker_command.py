@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from deploy.local_services.process import free_port
+from tests.acceptance.killing import Point, expect_one_effect_each, write_project
 from tests.acceptance.programs import Program, is_ready, run, running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -198,6 +199,21 @@ def working_in(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_the_worker_of_dev_is_killed(tmp_path: Path) -> None:
+    """`dev` starts another one, and takes it along when it is killed itself."""
+    write_project(tmp_path)
+    point = Point("charge", "after")
+    with dev(tmp_path, "--worker", "app:worker") as (program, url):
+        body = {"id": point.name, "definition": "order", "input": point.input("worker.pid")}
+        httpx.post(f"{url}/api/v1/workflows", json=body, timeout=30).raise_for_status()
+        until("the end", lambda: ends(url, point.name, "COMPLETED"), 90, [program])
+        worker = int((tmp_path / "worker.pid").read_text())
+        program.kill()
+        until("no orphan", lambda: not Path(f"/proc/{worker}").exists(), 30)
+
+    expect_one_effect_each(tmp_path, [point])
 
 
 @pytest.mark.parametrize(
