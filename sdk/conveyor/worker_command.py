@@ -19,10 +19,14 @@ from typing import NoReturn
 from conveyor.participant import Participant
 from conveyor.reloading import CANNOT_START, PARENT, run_again_after_changes
 from conveyor.worker import Connect, Worker, over_http, over_kafka
+from conveyor.worker_settings import (
+    BOOTSTRAP_SERVERS,
+    REDIS_URL,
+    TOPIC_PREFIX,
+    kafka_properties,
+    redis_address,
+)
 
-_KAFKA = "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS"
-_REDIS = "CONVEYOR_REDIS__URL"
-_PREFIX = "CONVEYOR_KAFKA__TOPIC_PREFIX"
 _LOOK_SECONDS = 0.5
 _URL, _API_KEY = "CONVEYOR_URL", "CONVEYOR_API_KEY"
 
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="conveyor-worker",
         description="Run the participants of your own code.",
-        epilog=f"Over Kafka where {_KAFKA} is set, else over HTTP at --url.",
+        epilog=f"Over Kafka where {BOOTSTRAP_SERVERS} is set, else over HTTP at --url.",
     )
     parser.add_argument(
         "object", metavar="MODULE:OBJECT", help="a Worker or Participant, e.g. hotel.app:worker"
@@ -154,7 +158,7 @@ def _last_line(error: Exception) -> str:
 
 def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect, str]:
     """How the worker connects, and to what. Raises WrongStart."""
-    kafka = environment.get(_KAFKA)
+    kafka = environment.get(BOOTSTRAP_SERVERS)
     # An address that is given counts more than Kafka, one of the environment less.
     url = url or (None if kafka else environment.get(_URL))
     try:
@@ -164,15 +168,21 @@ def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect
             name = f"{socket.gethostname()}-{os.getpid()}"
             return over_http(url, name, environment.get(_API_KEY)), url
         if kafka:
-            redis = environment.get(_REDIS)
+            redis = redis_address(environment)
             if redis is None:
-                raise WrongStart(f"set {_REDIS}: over Kafka, key records are kept in Redis")
-            prefix = environment.get(_PREFIX, "")
-            return over_kafka(kafka, redis, topic_prefix=prefix), f"Kafka at {kafka}"
-    except ModuleNotFoundError as absent:
-        raise WrongStart(str(absent)) from absent
+                raise WrongStart(f"set {REDIS_URL}: over Kafka, key records are kept in Redis")
+            connect = over_kafka(
+                kafka,
+                redis,
+                topic_prefix=environment.get(TOPIC_PREFIX, ""),
+                properties=kafka_properties(environment),
+            )
+            return connect, f"Kafka at {kafka}"
+    except (ModuleNotFoundError, ValueError) as fault:
+        raise WrongStart(str(fault)) from fault
     raise WrongStart(
-        f"give --url http://localhost:8080 for `conveyor dev`, or set {_KAFKA} and {_REDIS}"
+        "give --url http://localhost:8080 for `conveyor dev`,"
+        f" or set {BOOTSTRAP_SERVERS} and {REDIS_URL}"
     )
 
 

@@ -16,7 +16,9 @@ from conveyor.memory import MemoryTransport
 from conveyor.reloading import sources
 from conveyor.transport import Transport
 from conveyor.worker_command import WrongStart, connection, load
+from conveyor.worker_settings import kafka_properties, redis_address
 
+from infrastructure.settings import load_settings
 from tests.sdk.requests_of import data_of, step_request
 
 SERVICE = "inventory-service"
@@ -183,6 +185,15 @@ def test_where_a_worker_connects(url: str | None, environment: dict[str, str], p
         (None, {}, "give --url http://localhost:8080"),
         ("localhost:8080", {}, "is no address"),
         (None, {"CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "broker:9092"}, "set CONVEYOR_REDIS__URL"),
+        (
+            None,
+            {
+                "CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+                "CONVEYOR_REDIS__URL": "redis://redis",
+                "CONVEYOR_REDIS__DATABASE": "three",
+            },
+            "CONVEYOR_REDIS__DATABASE is 'three'; set a number",
+        ),
     ],
 )
 def test_a_worker_without_a_place(
@@ -208,3 +219,43 @@ def test_what_a_reload_watches(tmp_path: Path) -> None:
     (tmp_path / "env" / "pyvenv.cfg").touch()
 
     assert sources(tmp_path).keys() == {"app.py", "hotel/rooms.py"}
+
+
+def test_a_worker_reads_the_settings_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it could not log in, or would not find the key records that others have written."""
+    environment = {
+        "CONVEYOR_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+        "CONVEYOR_KAFKA__SASL_MECHANISM": "SCRAM-SHA-512",
+        "CONVEYOR_KAFKA__SASL_USERNAME": "hotel",
+        "CONVEYOR_KAFKA__SASL_PASSWORD": "secret",
+        "CONVEYOR_KAFKA__SSL_CA_LOCATION": "/etc/ca.pem",
+        "CONVEYOR_KAFKA__SSL_CERTIFICATE_LOCATION": "/etc/client.pem",
+        "CONVEYOR_KAFKA__SSL_KEY_LOCATION": "/etc/client.key",
+        "CONVEYOR_REDIS__URL": "rediss://redis:6379",
+        "CONVEYOR_REDIS__DATABASE": "3",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+
+    assert kafka_properties(environment) == settings.kafka.client_properties()
+    assert redis_address(environment) == settings.redis.address
+
+
+@pytest.mark.parametrize(
+    ("url", "database", "address"),
+    [
+        ("redis://redis:6379", "0", "redis://redis:6379"),
+        ("redis://redis:6379/2", "3", "redis://redis:6379/2"),
+        ("unix:///run/redis.sock", "3", "unix:///run/redis.sock"),
+    ],
+)
+def test_the_database_of_the_key_records(
+    url: str, database: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the service reads it, too."""
+    environment = {"CONVEYOR_REDIS__URL": url, "CONVEYOR_REDIS__DATABASE": database}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert redis_address(environment) == load_settings().redis.address == address
