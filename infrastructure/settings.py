@@ -303,8 +303,16 @@ def load_settings(**given: Any) -> Settings:
     return settings
 
 
-#: Read by the command line, not by the service.
-_OTHER_VARIABLES = frozenset({"CONVEYOR_URL", "CONVEYOR_API_KEY"})
+#: Read by the command line and by workers, not by the service.
+_OTHER_VARIABLES = frozenset(
+    {
+        "CONVEYOR_URL",
+        "CONVEYOR_API_KEY",
+        "CONVEYOR_WORKER_PARENT",
+        "CONVEYOR_WORKER__METRICS_HOST",
+        "CONVEYOR_WORKER__METRICS_PORT",
+    }
+)
 
 
 def _unknown_variables() -> list[str]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from conveyor.execution import run_in_thread
 from conveyor.key_store import KeyStore
+from conveyor.observation import ObservedTransport, Observer, observed
 from conveyor.participant import Participant
 from conveyor.runner import ParticipantRunner
 from conveyor.transport import Transport
@@ -48,22 +49,27 @@ class Worker:
         """The services of all its participants."""
         return tuple(sorted({name for each in self.participants for name in each.services}))
 
-    async def run(self, connect: Connect, stop: asyncio.Event) -> None:
+    async def run(
+        self, connect: Connect, stop: asyncio.Event, observer: Observer | None = None
+    ) -> None:
         """Work until `stop` is set, then finish what is begun.
 
-        `connect` is what `over_http` or `over_kafka` returns.
+        `connect` is what `over_http` or `over_kafka` returns. `observer` sees requests and runs of handlers.
         """
+        perform = run_in_thread if observer is None else observed(run_in_thread, observer)
         with ThreadPoolExecutor(self._threads, thread_name_prefix="handler") as threads:
             asyncio.get_running_loop().set_default_executor(threads)
             async with asyncio.TaskGroup() as group:
                 for each in self.participants:
                     transport, key_store = connect(each)
+                    if observer is not None:
+                        transport = ObservedTransport(transport, observer)
                     runner = ParticipantRunner(
                         each,
                         transport,
                         key_store,
                         grace_seconds=self._grace_seconds,
-                        perform=run_in_thread,
+                        perform=perform,
                     )
                     group.create_task(runner.run_until(stop))
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from conveyor.observation import Observer
 from conveyor.participant import Participant
 from conveyor.reloading import CANNOT_START, PARENT, run_again_after_changes
 from conveyor.worker import Connect, Worker, over_http, over_kafka
@@ -27,6 +28,8 @@ from conveyor.worker_settings import (
     redis_address,
 )
 
+_METRICS_PORT = "CONVEYOR_WORKER__METRICS_PORT"
+_METRICS_HOST = "CONVEYOR_WORKER__METRICS_HOST"
 _LOOK_SECONDS = 0.5
 _URL, _API_KEY = "CONVEYOR_URL", "CONVEYOR_API_KEY"
 
@@ -66,15 +69,24 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="start again when a .py file below the working folder changes",
     )
+    parser.add_argument(
+        "--metrics-port", metavar="N", help=f"serve metrics at this port (or {_METRICS_PORT})"
+    )
+    parser.add_argument(
+        "--metrics-host",
+        metavar="HOST",
+        help=f"the address to bind to for them (or {_METRICS_HOST}); 127.0.0.1 by default",
+    )
     return parser
 
 
 def _serving(given: argparse.Namespace) -> Work:
     worker = load(given.object, Path.cwd())
     connect, where = connection(given.url, os.environ)
+    observer = metrics(given.metrics_port, given.metrics_host, os.environ)
     services = ", ".join(worker.services)
     print(f"conveyor-worker serves {services} of {where}; Ctrl-C stops it", flush=True)  # noqa: T201
-    return partial(worker.run, connect)
+    return partial(worker.run, connect, observer=observer)
 
 
 def _reloading(given: argparse.Namespace) -> Work:
@@ -85,6 +97,10 @@ def _reloading(given: argparse.Namespace) -> Work:
     command = [sys.executable, "-B", "-P", "-m", "conveyor.worker_command", given.object]
     if given.url:
         command += ["--url", given.url]
+    if given.metrics_port:
+        command += ["--metrics-port", given.metrics_port]
+    if given.metrics_host:
+        command += ["--metrics-host", given.metrics_host]
     return partial(run_again_after_changes, command, Path.cwd())
 
 
@@ -184,6 +200,26 @@ def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect
         "give --url http://localhost:8080 for `conveyor dev`,"
         f" or set {BOOTSTRAP_SERVERS} and {REDIS_URL}"
     )
+
+
+def metrics(port: str | None, host: str | None, environment: Mapping[str, str]) -> Observer | None:
+    """What serves metrics, where a port is given. Raises WrongStart."""
+    port = port or environment.get(_METRICS_PORT)
+    host = host or environment.get(_METRICS_HOST) or "127.0.0.1"
+    if not port:
+        return None
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise WrongStart(f"{port!r} is not the port of metrics; write a number from 1 to 65535")
+    try:
+        from conveyor.worker_metrics import WorkerMetrics  # noqa: PLC0415 - an extra
+
+        found = WorkerMetrics()
+        found.serve(host, int(port))
+    except ModuleNotFoundError as absent:
+        raise WrongStart(str(absent)) from absent
+    except OSError as error:
+        raise WrongStart(f"metrics cannot be served at {host}:{port}: {error}") from error
+    return found
 
 
 if __name__ == "__main__":

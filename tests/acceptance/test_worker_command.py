@@ -178,6 +178,28 @@ def test_a_change_of_code(project: Path) -> None:
     assert program.log.count(fault) == 1
 
 
+def test_metrics_of_a_worker(project: Path) -> None:
+    """Prometheus reads them at the port that is given."""
+    metrics = free_port()
+    with dev(project) as (program, url):
+        arguments = ["app:worker", "--url", url, "--metrics-port", str(metrics)]
+        with running("worker", *arguments, folder=project, program=[WORKER]) as worker:
+            start(url, "poor", poor=True)
+            until("the way back", lambda: ends(url, "poor", "COMPENSATED"), 60, [program, worker])
+            text = httpx.get(f"http://127.0.0.1:{metrics}/metrics", timeout=30).text
+            assert worker.stop() == 0
+
+    count = "conveyor_worker_handler_seconds_count"
+    for service, operation, outcome in (
+        ("hotel-service", "book", "performed"),
+        ("hotel-service", "cancel", "performed"),
+        ("money-service", "charge", "failed"),
+    ):
+        labels = f'operation="{operation}",outcome="{outcome}",service="{service}"'
+        assert f"{count}{{{labels}}} 1.0" in text
+    assert "poor" not in text
+
+
 def test_a_reloading_worker_ends_with_its_parent(project: Path) -> None:
     """A `dev` that is killed leaves neither of its two processes behind."""
     with dev(project, "--worker", "app:worker", "--reload") as (program, url):

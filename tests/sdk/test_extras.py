@@ -25,6 +25,7 @@ def run_without(module: str, program: str) -> subprocess.CompletedProcess[str]:
         ("confluent_kafka", "import conveyor.kafka", "kafka"),
         ("redis", "import conveyor.redis_keys", "redis"),
         ("httpx", "import conveyor.http_transport", "http"),
+        ("prometheus_client", "import conveyor.worker_metrics", "metrics"),
     ],
 )
 def test_an_extra_is_missing(module: str, program: str, extra: str) -> None:

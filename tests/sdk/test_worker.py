@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 import time
@@ -11,11 +12,13 @@ from pathlib import Path
 import conveyor
 import pytest
 from conveyor import Participant, Worker, types
+from conveyor.errors import TerminalError, UnknownOutcomeError
 from conveyor.key_store import KeyStore, MemoryKeyStore
 from conveyor.memory import MemoryTransport
 from conveyor.reloading import sources
 from conveyor.transport import Transport
-from conveyor.worker_command import WrongStart, connection, load
+from conveyor.worker_command import WrongStart, connection, load, metrics
+from conveyor.worker_metrics import WorkerMetrics
 from conveyor.worker_settings import kafka_properties, redis_address
 
 from infrastructure.settings import load_settings
@@ -259,3 +262,56 @@ def test_the_database_of_the_key_records(
         monkeypatch.setenv(name, value)
 
     assert redis_address(environment) == load_settings().redis.address == address
+
+
+async def test_what_metrics_show() -> None:
+    """Each run of a handler by its outcome, and what is in flight; no request that needed no handler."""
+    ending = Participant("ending")
+
+    @ending.step(SERVICE, "reserve")
+    async def reserve(data: dict[str, str]) -> None:
+        if data["ends"] == "failed":
+            raise TerminalError("NONE_LEFT", "there are none left")
+        if data["ends"] == "unknown":
+            raise UnknownOutcomeError("SILENT", "no word from there", "UNKNOWN")
+
+    assert callable(reserve)
+    transport = MemoryTransport()
+
+    def connect(_: Participant) -> tuple[Transport, KeyStore]:
+        return transport, MemoryKeyStore()
+
+    observer = WorkerMetrics()
+    stop = asyncio.Event()
+    running = asyncio.create_task(Worker(ending).run(connect, stop, observer))
+    outcomes = ("performed", "failed", "unknown")
+    await transport.request(*[step_request(f"wf-{end}", input={"ends": end}) for end in outcomes])
+    await transport.request(step_request("wf-other", operation="absent"))
+    async with asyncio.timeout(30):
+        await transport.until_replied(4)
+        stop.set()
+        await running
+
+    labels = {"service": SERVICE, "operation": "reserve"}
+    value = observer.registry.get_sample_value
+    for outcome in outcomes:
+        counted = value("conveyor_worker_handler_seconds_count", {**labels, "outcome": outcome})
+        assert counted == 1, outcome
+    samples = [each for metric in observer.registry.collect() for each in metric.samples]
+    assert not [each for each in samples if each.labels.get("operation") == "absent"]
+    assert value("conveyor_worker_requests_in_flight") == 0
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_that_cannot_be(port: str) -> None:
+    """Of metrics: refused with what can be."""
+    with pytest.raises(WrongStart, match="from 1 to 65535"):
+        metrics(port, None, {})
+
+
+def test_a_port_that_is_taken() -> None:
+    """The sentence names it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        with pytest.raises(WrongStart, match=f"127.0.0.1:{port}: .*in use"):
+            metrics(None, None, {"CONVEYOR_WORKER__METRICS_PORT": port})
