@@ -41,10 +41,10 @@ class Step(Generic[P, R]):
     def __init__(self, participant: Participant, service: str, function: Callable[P, R]) -> None:
         self._participant = participant
         self._service = service
-        self._function = function
+        self.function = function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._function(*args, **kwargs)
+        return self.function(*args, **kwargs)
 
     def compensation(
         self,
@@ -122,10 +122,14 @@ class Participant:
         Raises ValueError if the operation has a handler, TypeError for a signature that does not fit.
         """
 
+        _require_names(service, operation, example=f'@{self.name}.step("service", "operation")')
+
         def register(function: Callable[P, R]) -> Step[P, R]:
-            entry = Operation(Handler(function), on_lost_claim, effect_is_record=effect_is_record)
+            # One function may perform several operations.
+            plain = function.function if isinstance(function, Step) else function
+            entry = Operation(Handler(plain), on_lost_claim, effect_is_record=effect_is_record)
             self._add(self.steps, service, operation, entry)
-            return Step(self, service, function)
+            return Step(self, service, plain)
 
         return register
 
@@ -143,6 +147,11 @@ class Participant:
         It is always called. For a step of this participant use `Step.compensation`, which is the same with
         `undoes`: then a step that was never performed is not undone.
         """
+
+        example = f'@{self.name}.compensation("service", "operation")'
+        if undoes is not None:
+            example = '@<step>.compensation("operation")'
+        _require_names(service, operation, example=example)
 
         def register(function: Callable[P, R]) -> Callable[P, R]:
             entry = Operation(
@@ -163,3 +172,9 @@ class Participant:
         if (service, operation) in table:
             raise ValueError(f"{self.name} has a handler for {service}.{operation} already")
         table[service, operation] = entry
+
+
+def _require_names(*names: object, example: str) -> None:
+    """A decorator without its brackets gets the function instead. Raises TypeError."""
+    if not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"name the service and the operation: {example}")

@@ -28,10 +28,18 @@ class Worker:
     def __init__(
         self, *participants: Participant, threads: int = 32, grace_seconds: float = 30.0
     ) -> None:
-        """Raises ValueError if there is none, one has no handlers, or two serve one service."""
+        """Raises ValueError if there is none, one has no handlers, or two serve one service.
+
+        Raises TypeError for what is no participant.
+        """
         if not participants:
             raise ValueError("a worker needs a participant: Worker(participant)")
         for each in participants:
+            # Also of programs without types.
+            if not isinstance(each, Participant):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(
+                    f"a worker runs participants, and {each!r} is none: Worker(participant)"
+                )
             if not each.services:
                 raise ValueError(
                     f"{each.name} has no handlers; register one with @{each.name}.step"

@@ -343,3 +343,29 @@ def test_a_check_is_recorded_by_attempt() -> None:
     request = read_request(Taken(replace(asked, extensions=extensions), 0, 0), participant)
 
     assert request.key == "wf-1/reserve-inventory/1/verify/2"
+
+
+def test_one_function_performs_several_operations() -> None:
+    """Decorators may be stacked, as those of compensations may."""
+    participant = Participant("inventory")
+    participant.step("inventory-service", "reserve")(
+        participant.step("inventory-service", "hold")(typed)
+    )
+
+    assert set(participant.steps) == {
+        ("inventory-service", "reserve"),
+        ("inventory-service", "hold"),
+    }
+
+
+def test_a_decorator_without_its_brackets() -> None:
+    """It would register nothing."""
+    participant: Any = Participant("inventory")
+    step = participant.step("inventory-service", "reserve")(typed)
+
+    with pytest.raises(TypeError, match=r'@<step>\.compensation\("operation"\)'):
+        step.compensation(nothing)
+    with pytest.raises(TypeError, match=r'@inventory\.compensation\("service", "operation"\)'):
+        participant.compensation("inventory-service", nothing)
+    with pytest.raises(TypeError, match=r'@inventory\.step\("service", "operation"\)'):
+        participant.step(typed, "reserve")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import conveyor
 import pytest
@@ -315,3 +316,10 @@ def test_a_port_that_is_taken() -> None:
         port = str(server.getsockname()[1])
         with pytest.raises(WrongStart, match=f"127.0.0.1:{port}: .*in use"):
             metrics(None, None, {"CONVEYOR_WORKER__METRICS_PORT": port})
+
+
+def test_a_worker_of_something_else() -> None:
+    """As a typing mistake gives it."""
+    anything: Any = "hotel"
+    with pytest.raises(TypeError, match="a worker runs participants, and 'hotel' is none"):
+        Worker(anything)

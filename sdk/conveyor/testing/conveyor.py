@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from functools import wraps
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
 
 from conveyor import types
 from conveyor.participant import Participant
@@ -20,6 +22,19 @@ from conveyor.testing.services import Asked, Service
 from conveyor.testing.world import Definition, World
 from conveyor.worker import Worker
 
+Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
+
+
+def _while_open(method: Method) -> Method:
+    """Refuse the call itself: a coroutine that nobody awaits would let a test pass that did nothing."""
+
+    @wraps(method)
+    def call(self: Conveyor, *args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
+        self._require_open()  # pyright: ignore[reportPrivateUsage] - a part of the class
+        return method(self, *args, **options)
+
+    return cast("Method", call)
+
 
 class Conveyor:
     """A fresh engine for a test; use it with `async with`, or with `with` in a plain test.
@@ -32,7 +47,7 @@ class Conveyor:
     def __init__(
         self,
         *participants: Participant | Worker,
-        definitions: Sequence[Definition] = (),
+        definitions: Definition | Sequence[Definition] = (),
         seed: int | None = None,
         starts_at: datetime | None = None,
     ) -> None:
@@ -41,6 +56,8 @@ class Conveyor:
         if flat:
             Worker(*flat)  # raises what is wrong with them together
         self._participants = flat
+        if isinstance(definitions, str | Path | Mapping):
+            definitions = [definitions]
         self._definitions = definitions
         self._seed = seed or 0
         self._starts_at = starts_at or datetime.now(UTC).replace(microsecond=0)
@@ -83,6 +100,7 @@ class Conveyor:
 
     # -- workflows -------------------------------------------------------------------------------
 
+    @_while_open
     async def run(
         self, definition: str, input: Mapping[str, Any] | None = None, **options: Any
     ) -> Run:
@@ -94,6 +112,7 @@ class Conveyor:
 
         return self._handle(await self._do(_run(definition, input, options)))
 
+    @_while_open
     async def start(
         self, definition: str, input: Mapping[str, Any] | None = None, **options: Any
     ) -> Run:
@@ -102,11 +121,13 @@ class Conveyor:
             await self._do(lambda case: case.start(definition, input or {}, options))
         )
 
+    @_while_open
     async def advance(self, **time: float) -> None:
         """Let time pass, with everything that is due meanwhile: `advance(hours=3)`, as of `timedelta`."""
         seconds = timedelta(**time).total_seconds()
         await self._do(lambda case: case.advance(seconds))
 
+    @_while_open
     async def signal(
         self, workflow_id: str, name: str, payload: Mapping[str, Any] | None = None
     ) -> None:
@@ -115,6 +136,7 @@ class Conveyor:
             types.SIGNAL, workflow_id, {"name": name, "payload": dict(payload or {})}
         )
 
+    @_while_open
     async def explore(
         self,
         definition: str | None = None,
@@ -175,13 +197,17 @@ class Conveyor:
     def _case_on(self, world: World, faults: Faults, asked: Callable[[str, Asked], None]) -> Case:
         return Case(world, self._participants, self.service, asked, faults)
 
-    @property
-    def _case(self) -> Case:
+    def _require_open(self) -> Case:
         if self._opened is None:
             raise KitError(
-                "this Conveyor is not open: use it within `async with Conveyor(...) as c:`"
+                "this Conveyor is not open: write `with Conveyor(...) as c:` and use c, or in an async test"
+                " `async with`"
             )
         return self._opened
+
+    @property
+    def _case(self) -> Case:
+        return self._require_open()
 
     async def _do(self, act: Act) -> Any:
         self._acts.append(act)

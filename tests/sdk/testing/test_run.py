@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -399,3 +400,31 @@ async def test_a_plain_block_in_an_async_test() -> None:
     """The sentence says what to write."""
     with pytest.raises(KitError, match="async with"), kit(Town()):
         """Not reached."""
+
+
+def test_a_kit_that_is_not_open() -> None:
+    """The call itself is refused; a coroutine that nobody awaits would pass."""
+    kit = Conveyor()
+    for call in (lambda: kit.run("d"), lambda: kit.advance(hours=1), lambda: kit.explore("d")):
+        with pytest.raises(KitError, match="write `with Conveyor"):
+            call()
+
+
+def test_one_definition_needs_no_list(tmp_path: Path) -> None:
+    """A path is no list of letters."""
+    path = tmp_path / "one.yaml"
+    path.write_text(json.dumps(STEPS_OF_NOBODY))
+    for given in (path, str(path), STEPS_OF_NOBODY):
+        with Conveyor(definitions=given) as c:
+            c.service("nobody").answers("do", {})
+            assert c.run("lonely").status == "COMPLETED"
+
+
+STEPS_OF_NOBODY = {
+    "name": "lonely",
+    "version": 1,
+    "type": "LONELY",
+    "steps": [
+        {"id": "do", "service": "nobody", "operation": "do", "compensation": {"operation": "undo"}}
+    ],
+}
