@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from conveyor import types
+from conveyor.addresses import checked_url
 from conveyor.connection import Command
 from conveyor.endings import Ending
 from conveyor.errors import (
@@ -66,13 +67,10 @@ class HttpConnection:
 
     def __init__(self, url: str, *, api_key: str | None, timeout_seconds: float) -> None:
         """Raises ValueError for what is not an address."""
-        address = httpx.URL(url)
-        if address.scheme not in ("http", "https") or not address.host:
-            raise ValueError(f"url {url!r} is not an address; write http://127.0.0.1:8080")
         headers = {"Content-Type": "application/json"}
         if api_key is not None:
             headers["Authorization"] = f"Bearer {api_key}"
-        self._url = url.rstrip("/")
+        self._url = checked_url(url)
         self._timeout_seconds = timeout_seconds
         self._headers = headers
         self._client: httpx.AsyncClient | None = None

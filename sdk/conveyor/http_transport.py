@@ -147,7 +147,7 @@ class HttpTransport:
             except Exception as error:  # noqa: BLE001 - whatever answers there, the worker asks again
                 if str(error) != trouble:
                     trouble = str(error)
-                    log.warning("Cannot take requests of %s, trying again: %r", service, error)
+                    log.warning("Cannot take requests of %s, trying again: %s", service, error)
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 trouble = None
@@ -213,10 +213,14 @@ class HttpTransport:
         if response.status_code >= 400:
             raise _Refused(_detail(response))
         try:
-            return cast("dict[str, Any]", orjson.loads(response.content))
-        except orjson.JSONDecodeError as error:
-            detail = f"{self._url} does not answer as Conveyor does"
-            raise ServerUnavailableError("conveyor", detail) from error
+            document = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            document = None
+        if not isinstance(document, dict):
+            raise ServerUnavailableError(
+                "conveyor", f"{self._url} does not answer as Conveyor does"
+            )
+        return cast("dict[str, Any]", document)
 
 
 class _Refused(Exception):

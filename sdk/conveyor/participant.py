@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from conveyor.handlers import Handler
 from conveyor.keys import OnLostClaim
+
+#: As in definitions.
+_SERVICE = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
+_SERVICE_RULE = "use lower-case letters, digits, '.', '_' and '-', a letter or digit first"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,6 +174,10 @@ class Participant:
         operation: str,
         entry: Operation,
     ) -> None:
+        if not _SERVICE.fullmatch(str(service)):
+            raise ValueError(
+                f"{self.name}: {service!r} is not the name of a service; {_SERVICE_RULE}"
+            )
         if (service, operation) in table:
             raise ValueError(f"{self.name} has a handler for {service}.{operation} already")
         table[service, operation] = entry
@@ -176,5 +185,5 @@ class Participant:
 
 def _require_names(*names: object, example: str) -> None:
     """A decorator without its brackets gets the function instead. Raises TypeError."""
-    if not all(isinstance(name, str) and name for name in names):
+    if not all(isinstance(name, str) for name in names):
         raise TypeError(f"name the service and the operation: {example}")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from conveyor.addresses import checked_url
 from conveyor.execution import run_in_thread
 from conveyor.key_store import KeyStore
 from conveyor.observation import ObservedTransport, Observer, observed
@@ -28,18 +29,17 @@ class Worker:
     def __init__(
         self, *participants: Participant, threads: int = 32, grace_seconds: float = 30.0
     ) -> None:
-        """Raises ValueError if there is none, one has no handlers, or two serve one service.
+        """Raises ValueError if there is none, one has no handlers, two serve one service, or a limit is impossible.
 
-        Raises TypeError for what is no participant.
+        TypeError: one is not a participant.
         """
+        if threads < 1 or grace_seconds < 0:
+            raise ValueError("a worker has at least one thread, and waits for no negative time")
         if not participants:
             raise ValueError("a worker needs a participant: Worker(participant)")
         for each in participants:
-            # Also of programs without types.
             if not isinstance(each, Participant):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(
-                    f"a worker runs participants, and {each!r} is none: Worker(participant)"
-                )
+                raise TypeError(f"{each!r} is not a participant; write Worker(Participant(...))")
             if not each.services:
                 raise ValueError(
                     f"{each.name} has no handlers; register one with @{each.name}.step"
@@ -85,12 +85,14 @@ class Worker:
 def over_http(url: str, worker_id: str, api_key: str | None = None) -> Connect:
     """Connects a worker over HTTP: to `conveyor dev`, or to a service with the role `workers`.
 
-    `worker_id` names this process for people. Raises ModuleNotFoundError without the extra `http`.
+    `worker_id` names this process for people. Raises ValueError for what is not an address, and ModuleNotFoundError
+    without the extra `http`.
     """
+    address = checked_url(url)
     from conveyor.http_transport import HttpTransport  # noqa: PLC0415 - an extra
 
     def connect(_: Participant) -> tuple[Transport, KeyStore]:
-        transport = HttpTransport(url, worker_id=worker_id, api_key=api_key)
+        transport = HttpTransport(address, worker_id=worker_id, api_key=api_key)
         return transport, transport.key_store
 
     return connect

@@ -127,7 +127,7 @@ async def _end_with_parent(parent: str | None, stop: asyncio.Event) -> None:
 def _parts(reference: str) -> tuple[str, str]:
     """The names of module and object. Raises WrongStart."""
     module, _, name = reference.partition(":")
-    if not (module and name):
+    if not (module and name) or module.startswith(".") or "/" in module:
         raise WrongStart(f"{reference!r} names no object; write MODULE:OBJECT, as hotel.app:worker")
     return module, name
 
@@ -179,14 +179,14 @@ def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect
     url = url or (None if kafka else environment.get(_URL))
     try:
         if url:
-            if not url.startswith(("http://", "https://")):
-                raise WrongStart(f"--url {url!r} is no address; write http://localhost:8080")
             name = f"{socket.gethostname()}-{os.getpid()}"
             return over_http(url, name, environment.get(_API_KEY)), url
         if kafka:
             redis = redis_address(environment)
             if redis is None:
                 raise WrongStart(f"set {REDIS_URL}: over Kafka, key records are kept in Redis")
+            if not redis.startswith(("redis://", "rediss://", "unix://")):
+                raise WrongStart(f"{REDIS_URL} is {redis!r}; write redis://127.0.0.1:6379")
             connect = over_kafka(
                 kafka,
                 redis,

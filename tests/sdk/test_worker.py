@@ -101,6 +101,17 @@ def test_workers_that_cannot_be() -> None:
         Worker(Participant("empty"))
     with pytest.raises(ValueError, match=f"two participants serve {SERVICE}"):
         Worker(participant("a"), participant("b"))
+    with pytest.raises(ValueError, match="at least one thread"):
+        Worker(participant(), threads=0)
+    with pytest.raises(TypeError, match="'hotel' is not a participant"):
+        Worker("hotel")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "Hotel", "..", "x" * 300])
+def test_a_name_that_no_definition_can_have(name: str) -> None:
+    """It is refused where the handler is registered: nobody could ask for it."""
+    with pytest.raises(ValueError, match="is not the name of a service"):
+        participant(service=name)
 
 
 APP = """
@@ -136,6 +147,7 @@ def test_a_worker_is_loaded(tmp_path: Path, app: str, name: str) -> None:
     ("reference", "sentence"),
     [
         ("{app}", "write MODULE:OBJECT"),
+        (".{app}:worker", "write MODULE:OBJECT"),
         (
             "{app}:absent",
             "has no absent, and needs a Worker or Participant; it has hotel, empty, worker",
@@ -183,11 +195,27 @@ def test_where_a_worker_connects(url: str | None, environment: dict[str, str], p
     assert where == place
 
 
+NO_ADDRESSES = (
+    "localhost:8080",
+    "http://",
+    "http://:80",
+    "http://[::1",
+    "http://127.0.0.1:99999",
+    "http://a b",
+    "http://127.0.0.1/?x=1",
+)
+
+
 @pytest.mark.parametrize(
     ("url", "environment", "sentence"),
     [
         (None, {}, "give --url http://localhost:8080"),
-        ("localhost:8080", {}, "is no address"),
+        *((url, {}, "is not an address") for url in NO_ADDRESSES),
+        (
+            None,
+            {"CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "b:9092", "CONVEYOR_REDIS__URL": "nope"},
+            "CONVEYOR_REDIS__URL is 'nope'; write redis://",
+        ),
         (None, {"CONVEYOR_KAFKA__BOOTSTRAP_SERVERS": "broker:9092"}, "set CONVEYOR_REDIS__URL"),
         (
             None,
@@ -321,5 +349,5 @@ def test_a_port_that_is_taken() -> None:
 def test_a_worker_of_something_else() -> None:
     """As a typing mistake gives it."""
     anything: Any = "hotel"
-    with pytest.raises(TypeError, match="a worker runs participants, and 'hotel' is none"):
+    with pytest.raises(TypeError, match="'hotel' is not a participant; write Worker"):
         Worker(anything)
