@@ -36,8 +36,14 @@ def dev(
     port: Port = 8080,
     db: Annotated[Path, typer.Option(help="The database file.")] = Path("conveyor.db"),
     orders_per_second: Annotated[
-        float, typer.Option(min=0, max=10_000, help="Simulated orders per second; 0 for none.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=0,
+            max=10_000,
+            help="Simulated orders per second; 0 for none.",
+            show_default="1; without a warehouse 0",
+        ),
+    ] = None,
     no_warehouse: Annotated[
         bool, typer.Option("--no-warehouse", help="Without the simulated services.")
     ] = False,
@@ -57,6 +63,9 @@ def dev(
     """Try Conveyor: everything in one process on one file, with a simulated warehouse."""
     settings = _settings(sys.stdout)
     _refuse_taken(host, port, "--port, or make run PORT=")
+    if orders_per_second is None:
+        # Nobody would carry them out.
+        orders_per_second = 0.0 if no_warehouse else 1.0
     from infrastructure.embedded import run_dev
 
     run_to_end(

@@ -57,7 +57,7 @@ def _serving(
 @pytest.fixture
 def embedded(tmp_path: Path) -> Served:
     def serve(program: tuple[str, ...]) -> AbstractContextManager[tuple[Program, str]]:
-        arguments = ("dev", "--no-warehouse", "--orders-per-second", "0")
+        arguments = ("dev", "--no-warehouse")
         return _serving(tmp_path, IMPORTABLE, program, *arguments)
 
     return serve

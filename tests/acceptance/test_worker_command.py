@@ -91,7 +91,7 @@ def project(tmp_path: Path) -> Path:
 def dev(project: Path, *options: str, port: int | None = None) -> Generator[tuple[Program, str]]:
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    arguments = ["--port", str(port), "--orders-per-second", "0", "--no-warehouse"]
+    arguments = ["--port", str(port), "--no-warehouse"]
     arguments += ["--definitions", "definitions", *options]
     with running("dev", "dev", *arguments, folder=project) as program:
         until("dev is ready", lambda: is_ready(url), 60, [program])
@@ -123,6 +123,9 @@ def test_one_terminal(project: Path) -> None:
 
         file = project / "definitions" / "booking.yaml"
         file.write_text(DEFINITION.replace("version: 1", "version: 2"))
+        # Without a warehouse nobody orders anything.
+        listed = httpx.get(f"{url}/api/v1/workflows").json()["items"]
+        assert {each["definition"] for each in listed} == {"booking"}
         second = f"{url}/api/v1/definitions/booking/2"
         until("version 2", lambda: httpx.get(second).is_success, 30, [program])
         assert program.stop() == 0
