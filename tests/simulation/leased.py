@@ -171,6 +171,16 @@ class Desks:
             self.open.remove(desk)
             desk.die()
 
+    @property
+    def on_offer(self) -> set[str]:
+        """Keys of the requests that wait for a worker's answer, even if another process holds them by now."""
+        return {
+            offer.request.key
+            for desk in self.open
+            for served in desk.desk._served.values()
+            for offer in served.leases._offers.values()
+        }
+
     def some(self) -> Desk:
         """Raises ServerUnavailableError."""
         if not self.open:

@@ -9,7 +9,7 @@ works over HTTP (`leased.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -82,14 +82,15 @@ class KeyRecords:
         self.watch.happened(effect)
         self._trace.note(process.name, f"DID {effect.operation} {effect.key}")
 
-    def clear_up(self) -> None:
+    def clear_up(self, on_offer: Collection[str]) -> None:
         """People look at what became of the attempts that nobody knows the outcome of, and note it.
 
-        They have nothing to look up where the record says how the step ended.
+        They have nothing to look up where the record says how the step ended. `on_offer`: keys that a worker may
+        still be given.
         """
         for key, record in self.records.items():
             is_open = record.state in (KeyState.NONE, KeyState.FAILED)
-            if record.claimed and is_open and key not in self.holds:
+            if record.claimed and is_open and key not in self.holds and key not in on_offer:
                 done = key in self.elsewhere
                 cleared = performed(record.claimed, b"{}") if done else replace(record, claimed=0)
                 self.records[key] = cleared

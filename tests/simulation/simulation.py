@@ -229,7 +229,7 @@ async def _come_to_rest(world: World) -> list[str]:
             return []
         if clock.time() > healed + _SETTLED_SECONDS:
             for keys in world.keys.values():
-                keys.clear_up()
+                keys.clear_up(world.desks.on_offer)
         if _is_quiet(world) and not _operate(world):
             # What serves readers only is written a moment after the projection.
             await asyncio.sleep(_LOOK_SECONDS)
