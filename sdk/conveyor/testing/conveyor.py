@@ -159,6 +159,10 @@ class Conveyor:
         assertion of `check` or of a handler. Its message ends with the line that repeats it.
         """
         acts = list(self._acts) if definition is None else [_run(definition, input, {})]
+        if not acts:
+            raise KitError(
+                "there is nothing to explore: name a definition, or run a workflow before"
+            )
         world = World(shared_engine(), self._definitions, self._starts_at, self._seed)
 
         def new_case(struck: Faults) -> Case:
@@ -210,8 +214,9 @@ class Conveyor:
         return self._require_open()
 
     async def _do(self, act: Act) -> Any:
+        done = await act(self._case)
         self._acts.append(act)
-        return await act(self._case)
+        return done
 
     async def _control(self, command: str, workflow_id: str, data: Mapping[str, Any]) -> None:
         await self._do(lambda case: case.control(command, workflow_id, data))

@@ -50,12 +50,12 @@ class Explorer:
     line: Callable[[int, tuple[int, ...]], str]
 
     async def explore(self, seed: int, runs: int, only: Collection[int] | None) -> None:
-        """Raises SagaFault for the first run that shows something wrong."""
-        sound = await self._run(Faults())
+        """Raises SagaFault for the first run that shows something wrong, Refused if nothing has to fail for that."""
+        sound = await self._run(Faults(), refusals=())
         if sound.finding is not None:
             raise self._fault(sound, seed)
         targets = list(self._targets(sound.case))
-        for number in range(seed, seed + runs):
+        for number in range(seed, seed + runs if targets else seed):
             planned = plan(number, targets)
             outcome = await self._run(Faults(planned, only))
             if outcome.finding is not None:
@@ -71,14 +71,16 @@ class Explorer:
                 outcome = tried
         return outcome
 
-    async def _run(self, faults: Faults) -> _Outcome:
+    async def _run(
+        self, faults: Faults, refusals: tuple[type[Refused], ...] = (Refused,)
+    ) -> _Outcome:
         if self.reset is not None and (resetting := self.reset()) is not None:
             await resetting
         case = self.new_case(faults)
         try:
             for act in self.acts:
                 # A fault may have ended the workflow before the command came.
-                with suppress(Refused):
+                with suppress(*refusals):
                     await act(case)
             await _finish(case)
             finding = next(findings(case), None)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from conveyor.cloudevents import structured, unstructured
+from conveyor.json_text import require_storable
 from conveyor.messages import Message
 from conveyor.testing.engine import Engine
 from conveyor.testing.errors import Refused, WrongDefinition
@@ -76,11 +77,13 @@ class World:
         self._command("renew")
 
     def start(self, body: Mapping[str, Any]) -> Sequence[Message]:
-        """Start a workflow, as REST does. Raises Refused."""
+        """Start a workflow, as REST does. Raises Refused, and UnstorableJson for data that JSON does not have."""
+        require_storable(body)
         return self._command("start", body=body)
 
     def control(self, command: str, workflow_id: str, data: Mapping[str, Any]) -> Sequence[Message]:
-        """Send a command of this type to a workflow. Raises Refused."""
+        """Send a command of this type to a workflow. Raises Refused, UnstorableJson."""
+        require_storable(data)
         return self._command("control", type=command, id=workflow_id, data=data)
 
     def reply(self, replies: Sequence[Message]) -> Sequence[Message]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conveyor.errors import RetryableError
 from conveyor.handlers import StepContext
+from conveyor.json_text import UnstorableJson
 from conveyor.participant import Participant
 from conveyor.testing import Conveyor, KitError, NeverEnding, Refused, Unserved, WrongDefinition
 from conveyor.worker import Worker
@@ -408,6 +409,21 @@ def test_a_kit_that_is_not_open() -> None:
     for call in (lambda: kit.run("d"), lambda: kit.advance(hours=1), lambda: kit.explore("d")):
         with pytest.raises(KitError, match="write `with Conveyor"):
             call()
+
+
+def test_nothing_to_explore() -> None:
+    """It says what to give, and does not explore what is refused without any fault."""
+    with Conveyor(definitions=STEPS_OF_NOBODY) as c:
+        with pytest.raises(KitError, match="name a definition, or run a workflow before"):
+            c.explore()
+        with pytest.raises(Refused, match="UNKNOWN_DEFINITION"):
+            c.explore("absent")
+
+
+def test_an_input_that_json_does_not_have() -> None:
+    """As a client refuses it."""
+    with Conveyor(definitions=STEPS_OF_NOBODY) as c, pytest.raises(UnstorableJson, match="weight"):
+        c.run("lonely", {"weight": float("nan")})
 
 
 def test_one_definition_needs_no_list(tmp_path: Path) -> None:
