@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "definitions show": ("order-fulfillment", "1"),
     "config show": (),
     "config check": (),
+    "test-engine": (),
 }
 #: Nobody listens there; a command that came so far would end with 3.
 NOWHERE = "http://127.0.0.1:1"
