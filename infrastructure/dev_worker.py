@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 from pathlib import Path
 
 import structlog
+from conveyor.child_process import AGAIN_SECONDS, CANNOT_START, run_child
 
 from application.ports import SetupError
 
 log = structlog.get_logger("conveyor")
 
-_CANNOT_START = 2
-_AGAIN_SECONDS = 1.0
 _GRACE_SECONDS = 30.0
 _SCRIPT = "conveyor-worker"
 
@@ -37,27 +35,14 @@ async def run_worker(
     With `reload` the worker itself starts again after a change of its code.
     """
     command = [script, reference, "--url", url, *(["--reload"] if reload else [])]
-    environment = {**os.environ, "CONVEYOR_WORKER_PARENT": str(os.getpid())}
     stopped = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            process = await asyncio.create_subprocess_exec(*command, env=environment)
-            ended = asyncio.create_task(process.wait())
-            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
-                await _end(process, ended)
-                return
-            if ended.result() == _CANNOT_START:
+            exit_code = await run_child(command, (stopped,), _GRACE_SECONDS)
+            if exit_code == CANNOT_START:
                 raise SetupError(f"the worker {reference} cannot start; its own message says why")
-            log.warning("the worker ended; it is started again", exitCode=ended.result())
-            await asyncio.wait({stopped}, timeout=_AGAIN_SECONDS)
+            if exit_code is not None:
+                log.warning("the worker ended; it is started again", exitCode=exit_code)
+                await asyncio.wait({stopped}, timeout=AGAIN_SECONDS)
     finally:
         stopped.cancel()
-
-
-async def _end(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
-    process.terminate()
-    await asyncio.wait({ended}, timeout=_GRACE_SECONDS)
-    if not ended.done():
-        process.kill()
-    await ended

@@ -8,18 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from conveyor.child_process import AGAIN_SECONDS, CANNOT_START, run_child
+
 log = logging.getLogger(__name__)
 
-#: The process that a worker must not outlive.
-PARENT = "CONVEYOR_WORKER_PARENT"
-#: The exit code of a worker that cannot start; its own message says why.
-CANNOT_START = 2
 _LOOK_SECONDS = 0.5
-_AGAIN_SECONDS = 1.0
 #: Less than what `conveyor dev` waits for this process, so that no child is left behind.
 _GRACE_SECONDS = 25.0
 
@@ -67,17 +63,12 @@ async def run_again_after_changes(
 async def _run_once(
     command: Sequence[str], changed: asyncio.Task[None], stopped: asyncio.Task[bool]
 ) -> None:
-    environment = {**os.environ, PARENT: str(os.getpid())}
-    process = await asyncio.create_subprocess_exec(*command, env=environment)
-    ended = asyncio.create_task(process.wait())
-    await asyncio.wait({ended, changed, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if not ended.done():
-        await _end(process, ended)
-    elif ended.result() == CANNOT_START:
+    exit_code = await run_child(command, (changed, stopped), _GRACE_SECONDS)
+    if exit_code == CANNOT_START:
         await asyncio.wait({changed, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    elif not stopped.done():
-        log.warning("The worker ended with exit code %d; it is started again", ended.result())
-        await asyncio.wait({stopped}, timeout=_AGAIN_SECONDS)
+    elif exit_code is not None and not stopped.done():
+        log.warning("The worker ended with exit code %d; it is started again", exit_code)
+        await asyncio.wait({stopped}, timeout=AGAIN_SECONDS)
 
 
 async def _until_changed(folder: Path, seen: Sources) -> None:
@@ -87,12 +78,3 @@ async def _until_changed(folder: Path, seen: Sources) -> None:
             names = ", ".join(sorted({name for name, _ in changed}))
             print(f"conveyor-worker: {names} changed; starting again", flush=True)  # noqa: T201
             return
-
-
-async def _end(process: Process, ended: asyncio.Task[int]) -> None:
-    process.terminate()
-    await asyncio.wait({ended}, timeout=_GRACE_SECONDS)
-    if not ended.done():
-        log.warning("A handler still runs after %d s; the worker is killed", _GRACE_SECONDS)
-        process.kill()
-    await ended

@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from conveyor.child_process import CANNOT_START, PARENT
 from conveyor.observation import Observer
 from conveyor.participant import Participant
-from conveyor.reloading import CANNOT_START, PARENT, run_again_after_changes
+from conveyor.reloading import run_again_after_changes
 from conveyor.worker import Connect, Worker, over_http, over_kafka
 from conveyor.worker_settings import (
     BOOTSTRAP_SERVERS,
