@@ -45,8 +45,8 @@ class ProcessMonitor:
             "services": services,
         }
 
-    async def unread(self, services: Collection[str]) -> Sequence[str]:
-        return await self._services.unread(services)
+    async def warnings(self, services: Collection[str]) -> Sequence[str]:
+        return await self._services.warnings(services)
 
     def _held_topics(self) -> Mapping[str, str]:
         processor = self._engine.processor if self._engine is not None else None

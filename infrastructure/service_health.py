@@ -59,16 +59,17 @@ class ServiceHealth:
             for service in self._services
         }
 
-    async def unread(self, services: Collection[str]) -> Sequence[str]:
-        """Those of a definition's services whose requests nobody has ever read, as far as that is known at once."""
+    async def warnings(self, services: Collection[str]) -> Sequence[str]:
+        """A sentence for each of a definition's services that nobody has ever read, as far as that is known at once."""
         if self._read.names.issuperset(services):
             return ()
         if not set(services).issubset(self._services):
             # Of a definition that is newer than the last answer.
             self._asked_at = None
         await self._ask_again(_START_WAIT_SECONDS)
-        known = set(services).intersection(self._services)
-        return sorted(each for each in known if self._status(each, None)["status"] == "UNREAD")
+        known = sorted(set(services).intersection(self._services))
+        unread = [each for each in known if self._status(each, None)["status"] == "UNREAD"]
+        return [f"{service}: {_UNREAD}" for service in unread]
 
     def _status(self, service: str, held: str | None) -> Document:
         if held is not None:

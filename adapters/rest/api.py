@@ -30,8 +30,8 @@ class Monitor(Protocol):
 
     async def is_ready(self) -> bool: ...
 
-    async def unread(self, services: Collection[str]) -> Sequence[str]:
-        """Those of these services whose requests nobody has ever read, as far as that is known at once."""
+    async def warnings(self, services: Collection[str]) -> Sequence[str]:
+        """A sentence for each of these services that nobody has ever read, as far as that is known at once."""
         ...
 
     def metrics(self) -> bytes:

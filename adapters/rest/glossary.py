@@ -91,7 +91,7 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
     "nextCursor": ("Pass it as `cursor` (`after` of a history) for the next page.", None),
     "warnings": (
         "Why the workflow may wait for ever, though nothing is wrong with its start.",
-        ["nobody has ever read the requests of hotel-service"],
+        ["hotel-service: nobody has ever read its requests"],
     ),
     "asOf": ("What was decided before is in the list, as far as the engines have reported.", _TIME),
     "commandId": (

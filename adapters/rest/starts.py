@@ -73,9 +73,4 @@ async def _warnings(workflow: Document, api: Api) -> Sequence[str]:
     """Why it may wait for ever, though nothing is wrong with the start."""
     if not WorkflowStatus(workflow["status"]).is_active:
         return ()
-    unread = await api.monitor.unread({step["serviceName"] for step in workflow["steps"]})
-    return [
-        f"nobody has ever read the requests of {service}: start a participant for it, or correct its name"
-        " in the definition"
-        for service in unread
-    ]
+    return await api.monitor.warnings({step["serviceName"] for step in workflow["steps"]})

@@ -96,16 +96,17 @@ async def test_a_start_learns_at_once_of_a_new_service_that_nobody_reads(site: S
     assert await site.statuses() == {"hotel": "HEALTHY"}
     await site.defines("hotell")
 
-    assert await site.health.unread({"hotel", "hotell"}) == ["hotell"]
+    [warning] = await site.health.warnings({"hotel", "hotell"})
+    assert warning.startswith("hotell: nobody has ever read its requests")
     site.readers.found = None
-    assert await site.health.unread({"hotel"}) == ()
+    assert await site.health.warnings({"hotel"}) == ()
 
 
 async def test_a_start_says_nothing_of_what_is_not_known(site: Site) -> None:
     """The broker is away, or some reader is not known."""
     await site.defines("hotel")
-    assert await site.health.unread({"hotel"}) == []
+    assert await site.health.warnings({"hotel"}) == []
     site.readers.found = ReadServices(frozenset(), "what the group g reads is not known")
 
     site.clock.seconds += 60
-    assert await site.health.unread({"hotel"}) == []
+    assert await site.health.warnings({"hotel"}) == []

@@ -69,7 +69,7 @@ class Monitored:
     async def is_ready(self) -> bool:
         return True
 
-    async def unread(self, services: Collection[str]) -> Sequence[str]:
+    async def warnings(self, services: Collection[str]) -> Sequence[str]:
         return ()
 
     def metrics(self) -> bytes:

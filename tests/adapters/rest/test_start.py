@@ -42,7 +42,7 @@ async def test_a_service_that_nobody_reads(service: Service) -> None:
 
     assert response.status_code == 201
     [warning] = response.json()["warnings"]
-    assert warning.startswith("nobody has ever read the requests of nowhere:")
+    assert warning.startswith("nowhere: nobody has ever read its requests")
 
 
 async def test_id_of_its_own(service: Service) -> None:
