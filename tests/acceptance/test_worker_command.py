@@ -108,6 +108,11 @@ def ends(url: str, workflow_id: str, status: str) -> bool:
     return bool(found["status"] == status)
 
 
+def listed(url: str) -> set[str]:
+    items = httpx.get(f"{url}/api/v1/workflows", timeout=30).json()["items"]
+    return {each["id"] for each in items}
+
+
 def journal(project: Path) -> Counter[str]:
     file = project / "journal"
     return Counter(file.read_text().splitlines() if file.exists() else ())
@@ -123,9 +128,9 @@ def test_one_terminal(project: Path) -> None:
 
         file = project / "definitions" / "booking.yaml"
         file.write_text(DEFINITION.replace("version: 1", "version: 2"))
+        until("both are listed", lambda: {"rich", "poor"} <= listed(url), 30, [program])
         # Without a warehouse nobody orders anything.
-        listed = httpx.get(f"{url}/api/v1/workflows").json()["items"]
-        assert {each["definition"] for each in listed} == {"booking"}
+        assert listed(url) == {"rich", "poor"}
         second = f"{url}/api/v1/definitions/booking/2"
         until("version 2", lambda: httpx.get(second).is_success, 30, [program])
         assert program.stop() == 0
