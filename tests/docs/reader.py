@@ -22,15 +22,15 @@ import re
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from deploy.local_services.process import free_port
 from tests.docs.pages import page
+from tests.waiting import wait_until
 
 DEADLINE_SECONDS = 60.0
 _BLOCK = re.compile(
@@ -179,14 +179,19 @@ class Reader:
     def _expect(self, text: str) -> None:
         words = [re.escape(word) for word in text.split()]
         wanted = re.compile(r"\s+".join(words).replace(re.escape("..."), ".*?"), re.DOTALL)
-        end = time.monotonic() + DEADLINE_SECONDS
-        while self._watched is not None and time.monotonic() < end:
-            self._shown = self._watched.read_text(errors="replace")
-            if wanted.search(self._shown) or self._has_ended():
-                break
-            time.sleep(0.05)
+
+        def look() -> bool:
+            if self._watched is not None:
+                self._shown = self._watched.read_text(errors="replace")
+            return wanted.search(self._shown) is not None or self._watched is None
+
+        with suppress(AssertionError):
+            wait_until("the text", look, DEADLINE_SECONDS, self._end)
         if not wanted.search(self._shown):
             raise Failed(f"does not show:\n{text}\nbut:\n{self._shown}")
+
+    def _end(self) -> str | None:
+        return "a terminal ended" if self._has_ended() else None
 
     def _has_ended(self) -> bool:
         return any(process.poll() is not None for process, _ in self._terminals.values())

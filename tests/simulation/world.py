@@ -179,7 +179,7 @@ class World:
         self.crashes: list[BaseException] = []
         self._names = 0
         self._layout = self._initialise()
-        #: Exchanged by whoever wants deciding to fail.
+        #: Replaced where deciding is to fail.
         self.decide: Decide = decide
         kind = replace(WORKFLOW.kind, decide=self._decide)
         kinds = (replace(WORKFLOW, kind=kind), INBOX, *parts.kinds)

@@ -1,4 +1,4 @@
-"""Who works at this moment of virtual time, and who waits until a later one."""
+"""The work that goes on at this moment of virtual time, and the work that waits for a later one."""
 
 from __future__ import annotations
 
