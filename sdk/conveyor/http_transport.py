@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -39,6 +39,8 @@ _TAKE_MAX = 100
 _WAIT_SECONDS = 20
 _AGAIN_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05
+#: No definition names it yet.
+_UNKNOWN_SERVICE = "UNKNOWN_SERVICE"
 #: Of a body, with some room for what stands around the answers.
 _BODY_BYTES_MAX = 1024 * 1024 - 1024
 
@@ -54,7 +56,8 @@ class HttpTransport:
     """The `Transport` over HTTP, with the `KeyStore` that belongs to it.
 
     `url` is the address of `conveyor dev`, or of a service with the role `workers`. `worker_id` names this process
-    for people. `client` may have settings of its own, such as certificates.
+    for people. `client` may have settings of its own, such as certificates. `on_joined` is called once, when the
+    service has answered for each service that this serves.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class HttpTransport:
         lease_seconds: int = 15,
         api_key: str | None = None,
         client: httpx.AsyncClient | None = None,
+        on_joined: Callable[[], None] | None = None,
     ) -> None:
         self._http = client or httpx.AsyncClient(timeout=httpx.Timeout(10, read=60))
         self._headers = {"Content-Type": "application/json"}
@@ -81,10 +85,13 @@ class HttpTransport:
         self._arrived = asyncio.Event()
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._on_joined = on_joined
+        self._not_joined: set[str] = set()
 
     async def start(self, participant: str, services: Sequence[str]) -> None:
         del participant  # the service knows workers by their ids
         if not self._tasks:
+            self._not_joined = set(services)
             self._tasks = [asyncio.create_task(self._keep_taking(each)) for each in services]
             self._tasks.append(asyncio.create_task(self._keep_extending()))
 
@@ -131,29 +138,44 @@ class HttpTransport:
     # -- taking ----------------------------------------------------------------------------------
 
     async def _keep_taking(self, service: str) -> None:
-        body = {
-            "workerId": self._worker_id,
-            "max": _TAKE_MAX,
-            "waitSeconds": _WAIT_SECONDS,
-            "leaseSeconds": self._lease_seconds,
-        }
         trouble: str | None = None
         while True:
             await self._wanted.wait()
             try:
-                response = await self._post(f"{_path(service)}/take", orjson.dumps(body))
+                response = await self._post(f"{_path(service)}/take", self._asked(service))
+                self._joined(service)
                 for request in response["requests"]:
                     self._receive(service, request)
             except Exception as error:  # noqa: BLE001 - whatever answers there, the worker asks again
                 if str(error) != trouble:
                     trouble = str(error)
                     log.warning("Cannot take requests of %s, trying again: %s", service, error)
+                if isinstance(error, _Refused) and error.code == _UNKNOWN_SERVICE:
+                    self._joined(service)
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 trouble = None
                 if not response["requests"]:
                     # A service that is being stopped does not wait.
                     await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _asked(self, service: str) -> bytes:
+        """The body of a take. The first one does not wait where somebody wants to know that it was answered."""
+        at_once = self._on_joined is not None and service in self._not_joined
+        return orjson.dumps(
+            {
+                "workerId": self._worker_id,
+                "max": _TAKE_MAX,
+                "waitSeconds": 0 if at_once else _WAIT_SECONDS,
+                "leaseSeconds": self._lease_seconds,
+            }
+        )
+
+    def _joined(self, service: str) -> None:
+        if service in self._not_joined:
+            self._not_joined.remove(service)
+            if self._on_joined is not None and not self._not_joined:
+                self._on_joined()
 
     def _receive(self, service: str, request: Mapping[str, Any]) -> None:
         message = unstructured(step_requests(service), request["event"])
@@ -211,7 +233,7 @@ class HttpTransport:
         if response.status_code >= 500:
             raise ServerUnavailableError("conveyor", f"{self._url}: {_detail(response)}")
         if response.status_code >= 400:
-            raise _Refused(_detail(response))
+            raise _Refused(_code(response), _detail(response))
         try:
             document = orjson.loads(response.content)
         except orjson.JSONDecodeError:
@@ -225,6 +247,10 @@ class HttpTransport:
 
 class _Refused(Exception):
     """The service does not take the call as it is."""
+
+    def __init__(self, code: str | None, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class LeasedKeys:
@@ -290,6 +316,13 @@ def _records_of(message: Message, request: Mapping[str, Any]) -> dict[str, KeyRe
 
 def _path(service: str) -> str:
     return f"/api/v1/participants/{quote(service, safe='')}"
+
+
+def _code(response: httpx.Response) -> str | None:
+    try:
+        return str(orjson.loads(response.content)["code"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def _detail(response: httpx.Response) -> str:

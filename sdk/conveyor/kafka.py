@@ -79,6 +79,7 @@ class KafkaTransport:
     About every second, and whenever partitions move, it commits the offset of the lowest unfinished
     request. After a crash Kafka delivers the later requests again; they get their recorded replies.
     `topic_prefix` stands before every topic name. `properties` are librdkafka's (`security.protocol`, ...).
+    `on_joined` is called once, in the consumer's thread, when the group has given this process its partitions.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class KafkaTransport:
         session_timeout_ms: int = 10_000,
         properties: Mapping[str, str] | None = None,
         group_prefix: str = GROUP_PREFIX,
+        on_joined: Callable[[], None] | None = None,
     ) -> None:
+        self._on_joined = on_joined
         self._group_prefix = group_prefix
         self._bootstrap_servers = bootstrap_servers
         self._prefix = topic_prefix
@@ -185,6 +188,9 @@ class KafkaTransport:
         with self._lanes_lock:
             for each in partitions:
                 self._lanes[self._name(each.topic), each.partition] = _Lane()
+        on_joined, self._on_joined = self._on_joined, None
+        if on_joined is not None:
+            on_joined()
 
     def _on_gone(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         with self._lanes_lock:

@@ -18,6 +18,9 @@ from conveyor.transport import Transport
 #: Opens the requests and key records of a participant.
 Connect = Callable[[Participant], tuple[Transport, KeyStore]]
 
+#: How the names of the threads begin in which plain handlers run.
+HANDLER_THREAD = "conveyor-handler"
+
 
 class Worker:
     """Runs participants in one process, usually by `conveyor-worker`.
@@ -65,8 +68,9 @@ class Worker:
         `connect` is what `over_http` or `over_kafka` returns. `observer` sees requests and runs of handlers.
         """
         perform = run_in_thread if observer is None else observed(run_in_thread, observer)
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="handler") as threads:
-            asyncio.get_running_loop().set_default_executor(threads)
+        threads = ThreadPoolExecutor(self._threads, thread_name_prefix=HANDLER_THREAD)
+        asyncio.get_running_loop().set_default_executor(threads)
+        try:
             async with asyncio.TaskGroup() as group:
                 for each in self.participants:
                     transport, key_store = connect(each)
@@ -80,19 +84,30 @@ class Worker:
                         perform=perform,
                     )
                     group.create_task(runner.run_until(stop))
+        finally:
+            # A thread cannot be cancelled: a handler that never returns must not hold up the stop.
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
-def over_http(url: str, worker_id: str, api_key: str | None = None) -> Connect:
+def over_http(
+    url: str,
+    worker_id: str,
+    api_key: str | None = None,
+    *,
+    on_joined: Callable[[], None] | None = None,
+) -> Connect:
     """Connects a worker over HTTP: to `conveyor dev`, or to a service with the role `workers`.
 
-    `worker_id` names this process for people. Raises ValueError for what is not an address, and ModuleNotFoundError
-    without the extra `http`.
+    `worker_id` names this process for people. `on_joined` is called once for each participant, when its first requests
+    could be taken. Raises ValueError for what is not an address, and ModuleNotFoundError without the extra `http`.
     """
     address = checked_url(url)
     from conveyor.http_transport import HttpTransport  # noqa: PLC0415 - an extra
 
     def connect(_: Participant) -> tuple[Transport, KeyStore]:
-        transport = HttpTransport(address, worker_id=worker_id, api_key=api_key)
+        transport = HttpTransport(
+            address, worker_id=worker_id, api_key=api_key, on_joined=on_joined
+        )
         return transport, transport.key_store
 
     return connect
@@ -104,18 +119,23 @@ def over_kafka(
     *,
     topic_prefix: str = "",
     properties: Mapping[str, str] | None = None,
+    on_joined: Callable[[], None] | None = None,
 ) -> Connect:
     """Connects a worker to the topics of Kafka, with Redis as its key store.
 
-    `topic_prefix` stands before every topic name, `properties` are librdkafka's. Raises ModuleNotFoundError
-    without the extras `kafka` and `redis`.
+    `topic_prefix` stands before every topic name, `properties` are librdkafka's. `on_joined` is called once for each
+    participant, in a thread, when its group has given out the partitions. Raises ModuleNotFoundError without the
+    extras `kafka` and `redis`.
     """
     from conveyor.kafka import KafkaTransport  # noqa: PLC0415 - an extra
     from conveyor.redis_keys import RedisKeyStore  # noqa: PLC0415 - an extra
 
     def connect(_: Participant) -> tuple[Transport, KeyStore]:
         transport = KafkaTransport(
-            bootstrap_servers, topic_prefix=topic_prefix, properties=properties
+            bootstrap_servers,
+            topic_prefix=topic_prefix,
+            properties=properties,
+            on_joined=on_joined,
         )
         return transport, RedisKeyStore(redis_url)
 

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from conveyor.child_process import CANNOT_START, PARENT
 from conveyor.observation import Observer
 from conveyor.participant import Participant
 from conveyor.reloading import run_again_after_changes
-from conveyor.worker import Connect, Worker, over_http, over_kafka
+from conveyor.worker import HANDLER_THREAD, Connect, Worker, over_http, over_kafka
 from conveyor.worker_settings import (
     BOOTSTRAP_SERVERS,
     REDIS_URL,
@@ -32,6 +33,9 @@ from conveyor.worker_settings import (
 _METRICS_PORT = "CONVEYOR_WORKER__METRICS_PORT"
 _METRICS_HOST = "CONVEYOR_WORKER__METRICS_HOST"
 _LOOK_SECONDS = 0.5
+_LATE_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
 _URL, _API_KEY = "CONVEYOR_URL", "CONVEYOR_API_KEY"
 
 #: Goes on until the event is set.
@@ -83,11 +87,68 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serving(given: argparse.Namespace) -> Work:
     worker = load(given.object, Path.cwd())
-    connect, where = connection(given.url, os.environ)
+    joining = Joining(len(worker.participants))
+    connect, where = connection(given.url, os.environ, joining.one_joined)
     observer = metrics(given.metrics_port, given.metrics_host, os.environ)
-    services = ", ".join(worker.services)
-    print(f"conveyor-worker serves {services} of {where}; Ctrl-C stops it", flush=True)  # noqa: T201
-    return partial(worker.run, connect, observer=observer)
+    joining.ready = f"serves {', '.join(worker.services)} of {where}; Ctrl-C stops it"
+    joining.late = f"waits for {where}"
+    return partial(_serve, worker, connect, joining, observer)
+
+
+async def _serve(
+    worker: Worker,
+    connect: Connect,
+    joining: Joining,
+    observer: Observer | None,
+    stop: asyncio.Event,
+) -> None:
+    late = asyncio.create_task(joining.say_if_late())
+    await worker.run(connect, stop, observer)
+    late.cancel()
+    if await _handlers_run():
+        log.warning(
+            "Handlers still run after the grace time. The process ends without them,"
+            " and their requests are given out again."
+        )
+        # Python waits for threads at its end, also for those that never return.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+async def _handlers_run() -> bool:
+    """Whether some are left. Threads without work take a moment to end."""
+    for _ in range(20):
+        if not any(each.name.startswith(HANDLER_THREAD) for each in threading.enumerate()):
+            return False
+        await asyncio.sleep(0.05)
+    return True
+
+
+class Joining:
+    """Says once that the worker takes requests, and before that, if it takes long, what it waits for."""
+
+    def __init__(self, participants: int) -> None:
+        self._missing = participants
+        self._lock = threading.Lock()
+        self.ready = self.late = ""
+
+    def one_joined(self) -> None:
+        """One more participant takes requests; called in any thread."""
+        with self._lock:
+            self._missing -= 1
+            if self._missing == 0:
+                _say(self.ready)
+
+    async def say_if_late(self) -> None:
+        await asyncio.sleep(_LATE_SECONDS)
+        with self._lock:
+            if self._missing > 0:
+                _say(self.late)
+
+
+def _say(sentence: str) -> None:
+    print(f"conveyor-worker {sentence}", flush=True)  # noqa: T201
 
 
 def _reloading(given: argparse.Namespace) -> Work:
@@ -173,15 +234,22 @@ def _last_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect, str]:
-    """How the worker connects, and to what. Raises WrongStart."""
+def connection(
+    url: str | None,
+    environment: Mapping[str, str],
+    on_joined: Callable[[], None] | None = None,
+) -> tuple[Connect, str]:
+    """How the worker connects, and to what. Raises WrongStart.
+
+    `on_joined` is called once for each participant, in any thread, when it takes requests.
+    """
     kafka = environment.get(BOOTSTRAP_SERVERS)
     # An address that is given counts more than Kafka, one of the environment less.
     url = url or (None if kafka else environment.get(_URL))
     try:
         if url:
             name = f"{socket.gethostname()}-{os.getpid()}"
-            return over_http(url, name, environment.get(_API_KEY)), url
+            return over_http(url, name, environment.get(_API_KEY), on_joined=on_joined), url
         if kafka:
             redis = redis_address(environment)
             if redis is None:
@@ -193,6 +261,7 @@ def connection(url: str | None, environment: Mapping[str, str]) -> tuple[Connect
                 redis,
                 topic_prefix=environment.get(TOPIC_PREFIX, ""),
                 properties=kafka_properties(environment),
+                on_joined=on_joined,
             )
             return connect, f"Kafka at {kafka}"
     except (ModuleNotFoundError, ValueError) as fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Generator
@@ -274,13 +273,41 @@ def test_a_bad_definition_ends_dev(project: Path) -> None:
     assert "type: is required" in done.stderr
 
 
-def test_a_worker_without_a_service(project: Path) -> None:
-    """It says what it waits for, and stops when it is asked to."""
+def test_a_worker_before_its_service(project: Path) -> None:
+    """It says what it waits for, and that it serves only when it does."""
     port = free_port()
-    arguments = ["app:worker", "--url", f"http://127.0.0.1:{port}"]
-    with running("worker", *arguments, folder=project, program=[WORKER]) as worker:
-        until("a warning", lambda: "Cannot take requests" in worker.log, 30, [worker])
-        assert worker.stop() == 0
+    url = f"http://127.0.0.1:{port}"
+    ready = f"conveyor-worker serves hotel-service, money-service of {url}"
+    with running("worker", "app:worker", "--url", url, folder=project, program=[WORKER]) as worker:
+        waits = f"conveyor-worker waits for {url}"
+        until("its sentence", lambda: waits in worker.log, 30, [worker])
+        assert ready not in worker.log
+        with dev(project, port=port) as (program, _):
+            until("ready", lambda: ready in worker.log, 30, [worker, program])
+            start(url, "wf-1")
+            until("the end", lambda: ends(url, "wf-1", "COMPLETED"), 60, [worker, program])
+            assert worker.stop() == 0
 
-    assert json.dumps(worker.log).count("Cannot take requests") < 10
+    assert worker.log.count("Cannot take requests") < 10
+    assert worker.log.count(ready) == 1
     assert "Traceback" not in worker.log
+
+
+def test_a_handler_that_never_returns(project: Path) -> None:
+    """It holds up a stop for the grace time only, and another worker performs its step."""
+    limits = "worker = Worker(hotel, grace_seconds=0.5)"
+    (project / "app.py").write_text(APP.replace("worker = Worker(hotel)", limits))
+    with dev(project) as (program, url):
+        arguments = ["app:worker", "--url", url]
+        with running("worker", *arguments, folder=project, program=[WORKER]) as worker:
+            start(url, "wf-1", seconds=100_000)
+            until("begun", (project / "begun-wf-1").exists, 30, [program, worker])
+            assert worker.stop() == 0
+        assert "Handlers still run after the grace time" in worker.log
+
+        (project / "app.py").write_text(APP.replace("time.sleep", "abs"))
+        with running("worker", *arguments, folder=project, program=[WORKER]) as worker:
+            until("the end", lambda: ends(url, "wf-1", "COMPLETED"), 90, [program, worker])
+            assert worker.stop() == 0
+
+    assert journal(project) == Counter(["book wf-1/book/1"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -69,8 +69,13 @@ class KafkaSite:
             while (await asyncio.to_thread(self._admin.list_topics, timeout=5)).topics.get(name):
                 pass
 
-    def transport(self) -> KafkaTransport:
-        return KafkaTransport(self.bootstrap, topic_prefix=self.prefix, session_timeout_ms=6_000)
+    def transport(self, on_joined: Callable[[], None] | None = None) -> KafkaTransport:
+        return KafkaTransport(
+            self.bootstrap,
+            topic_prefix=self.prefix,
+            session_timeout_ms=6_000,
+            on_joined=on_joined,
+        )
 
     async def write(self, *messages: Message | Record) -> None:
         await self._writer.write(messages)

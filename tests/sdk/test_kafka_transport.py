@@ -163,6 +163,28 @@ async def test_nothing_is_taken_without_room(single: KafkaSite) -> None:
     assert [each.offset for each in taken] == list(range(10))
 
 
+async def test_joining_is_reported_once(single: KafkaSite) -> None:
+    """By each process when the group has decided, also by the one that gets no partition."""
+    joined: list[str] = []
+    first = single.transport(lambda: joined.append("first"))
+    second = single.transport(lambda: joined.append("second"))
+    await first.start("inventory", ["inventory-service"])
+    assert joined == []
+    async with asyncio.timeout(30):
+        while not joined:
+            await first.take(1, 0.1)
+    await second.start("inventory", ["inventory-service"])
+    async with asyncio.timeout(60):
+        while len(joined) < 2:
+            await first.take(1, 0.1)
+            await second.take(1, 0.1)
+    await second.close()
+    await first.take(1, 0.1)
+    await first.close()
+
+    assert joined == ["first", "second"]
+
+
 async def test_two_processes_share_the_work(site: KafkaSite, redis_url: str) -> None:
     """When a second process joins and the first leaves, every step is still performed once."""
     stock, replies = Stock(), site.reader(topics.REPLIES)
