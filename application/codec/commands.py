@@ -62,7 +62,7 @@ _FAILURE_CODE_MAX = 255
 _FAILURE_MESSAGE_MAX = 4000
 
 
-def error_of(step_id: str, failure: wire.StepFailure | exchange.StepFailure) -> WorkflowError:
+def error_of(step_id: str, failure: wire.StepFailure | exchange.ReportedFailure) -> WorkflowError:
     recoverable = failure.retryable
     return WorkflowError(
         step_id=step_id,

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 from conveyor import types
-from conveyor.exchange import Sealed, StepCompleted, StepFailed, StepFailure
+from conveyor.exchange import ReportedFailure, Sealed, StepCompleted, StepFailed
 from conveyor.execution import fail
 from conveyor.handlers import INVALID_OUTPUT, MAX_OUTPUT_BYTES, TOO_LARGE
 from conveyor.keys import (
@@ -140,7 +140,7 @@ def _with_output(
     return performed(attempt, output, snapshot=snapshot, execution_time_ms=execution_time_ms)
 
 
-def _fail(request: Request, error: StepFailure) -> None:
+def _fail(request: Request, error: ReportedFailure) -> None:
     """A failed attempt did nothing (PROTOCOL rule 3), unless its answer says otherwise. It settles no earlier one."""
     claimed = request.records[request.key].claimed
     failure = Failure(

@@ -61,7 +61,7 @@ class CompensationRequest(StepRequest, frozen=True, kw_only=True):
 # -- replies -------------------------------------------------------------------------------------
 
 
-class StepFailure(Exchanged, frozen=True, kw_only=True):
+class ReportedFailure(Exchanged, frozen=True, kw_only=True):
     """Why an attempt failed; without `retryable` the type's default counts."""
 
     code: Name
@@ -109,7 +109,7 @@ class StepCompleted(StepReply, frozen=True, kw_only=True):
 class StepFailed(StepReply, frozen=True, kw_only=True):
     """`failed`: unless the type is UNKNOWN, this attempt did nothing and never will (rule 3)."""
 
-    error: StepFailure
+    error: ReportedFailure
     #: True: the step was performed all the same, and the error says why its output cannot be used.
     performed: bool = False
 
@@ -122,6 +122,6 @@ class Sealed(Reply, frozen=True, kw_only=True):
     #: Of a performed step, if its handler kept one.
     snapshot: JsonObject | None = None
     #: Why the output of a performed step cannot be used.
-    error: StepFailure | None = None
+    error: ReportedFailure | None = None
     #: The attempt that performed.
     attempt: Count | None = None

@@ -122,7 +122,7 @@ class SignalData(_Command):
 class StepFailure(_Event):
     """Why an attempt failed; without `retryable` the type's default counts."""
 
-    # The fields of `exchange.StepFailure`, which participants send. There are two classes because pydantic names
+    # The fields of `exchange.ReportedFailure`, which participants send. There are two classes because pydantic names
     # every fault of what an operator writes, and msgspec is fast enough for replies. A test holds them equal.
 
     code: Name

@@ -12,7 +12,9 @@ from conveyor.payloads import InvalidPayload, parse_exchanged, parse_reply
 
 def test_operators_and_participants_report_failures_with_the_same_fields() -> None:
     """The failure is modelled twice, for two libraries: a field that only one of them has would be lost."""
-    of_participants = {field.encode_name for field in msgspec.structs.fields(exchange.StepFailure)}
+    of_participants = {
+        field.encode_name for field in msgspec.structs.fields(exchange.ReportedFailure)
+    }
     of_operators = {field.alias for field in wire.StepFailure.model_fields.values()}
 
     assert of_operators == of_participants
