@@ -89,9 +89,8 @@ class ParticipantRunner:
 
     async def run(self) -> None:
         """Work until `stop`. Returns when running handlers have their replies, or after the grace."""
-        services = self._participant.services
         try:
-            await self._persist(lambda: self._transport.start(self._participant.name, services))
+            await self._persist(self._start)
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 loops = {
@@ -124,6 +123,11 @@ class ParticipantRunner:
         """Take no more requests; `run` returns soon after."""
         self._stopping.set()
         self._progress.set()
+
+    async def _start(self) -> None:
+        # A stop ends the tries; there is nothing to finish yet.
+        if not self._stopping.is_set():
+            await self._transport.start(self._participant.name, self._participant.services)
 
     # -- taking --------------------------------------------------------------------------------
 

@@ -871,6 +871,27 @@ async def test_servers_that_stumble(stock: Stock) -> None:
     assert all(reply.type == types.STEP_COMPLETED for reply in transport.replies)
 
 
+async def test_a_stop_ends_the_tries_to_start(stock: Stock, keys: MemoryKeyStore) -> None:
+    """A process whose server never was there can be stopped all the same."""
+    tried = asyncio.Event()
+
+    class Away(MemoryTransport):
+        async def start(self, participant: str, services: Sequence[str]) -> None:
+            del participant, services
+            tried.set()
+            raise ServerUnavailableError("kafka", "not there")
+
+    stop = asyncio.Event()
+    runner = ParticipantRunner(stock.participant, Away(), keys)
+    async with asyncio.timeout(5):
+        running = asyncio.create_task(runner.run_until(stop))
+        await tried.wait()
+        stop.set()
+        await running
+
+    assert running.done()
+
+
 class TakenOver(MemoryKeyStore):
     """Another process takes the keys over, and performs, before this one can save."""
 
