@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -163,11 +162,15 @@ class KafkaConnection:
         self, http: HttpConnection, workflow_id: str, events: asyncio.Queue[Message]
     ) -> Ending:
         while True:
-            with suppress(ServerUnavailableError):
+            try:
                 ending = await http.ending(workflow_id)
-                if ending.has_come:
-                    return ending
-                await _until_it_may_have_ended(events)
+            except ServerUnavailableError:
+                # Perhaps at once, where something else responds at the address.
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            if ending.has_come:
+                return ending
+            await _until_it_may_have_ended(events)
 
 
 async def _until_it_may_have_ended(events: asyncio.Queue[Message]) -> None:
