@@ -8,16 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from functools import wraps
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from typing import Any, TypeVar
 
 from conveyor.async_client import AsyncClient, AsyncWorkflow
+from conveyor.facade import Facade, Method, awaited
 
-P = ParamSpec("P")
-A = TypeVar("A")
-R = TypeVar("R")
-S = TypeVar("S")
 T = TypeVar("T")
 
 _CANCEL_SECONDS = 5.0
@@ -84,53 +80,11 @@ async def _next(source: AsyncGenerator[T, None]) -> T:
     return await anext(source)
 
 
-class _Facade(Generic[A]):
-    """An asynchronous object, and the thread in which it is used."""
-
-    def __init__(self, thread: EventLoopThread, asynchronous: A) -> None:
-        self.thread = thread
-        self.asynchronous = asynchronous
-
-
-class _Method(Generic[A, P, R, S]):
-    """A method of a facade: that of its asynchronous object, with the result adapted to a caller that waits."""
-
-    def __init__(
-        self,
-        method: Callable[Concatenate[A, P], R],
-        adapt: Callable[[EventLoopThread, R], S],
-    ) -> None:
-        self._method = method
-        self._adapt = adapt
-        self.__doc__ = method.__doc__
-
-    @overload
-    def __get__(self, facade: None, owner: type) -> Self: ...
-
-    @overload
-    def __get__(self, facade: _Facade[A], owner: type) -> Callable[P, S]: ...
-
-    def __get__(self, facade: _Facade[A] | None, owner: type) -> Self | Callable[P, S]:
-        if facade is None:
-            return self
-
-        @wraps(self._method)
-        def call(*arguments: P.args, **options: P.kwargs) -> S:
-            result = self._method(facade.asynchronous, *arguments, **options)
-            return self._adapt(facade.thread, result)
-
-        return call
-
-
-def _awaited(thread: EventLoopThread, call: Coroutine[Any, Any, T]) -> T:
-    return thread.run(call)
-
-
 def _iterated(thread: EventLoopThread, source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     return thread.iterate(source)
 
 
-class BlockingWorkflow(_Facade[AsyncWorkflow]):
+class BlockingWorkflow(Facade[AsyncWorkflow, EventLoopThread]):
     """`AsyncWorkflow` for code without asyncio."""
 
     @property
@@ -140,28 +94,28 @@ class BlockingWorkflow(_Facade[AsyncWorkflow]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
 
-    result = _Method(AsyncWorkflow.result, _awaited)
-    get = _Method(AsyncWorkflow.get, _awaited)
-    history = _Method(AsyncWorkflow.history, _awaited)
-    events = _Method(AsyncWorkflow.events, _iterated)
-    signal = _Method(AsyncWorkflow.signal, _awaited)
-    pause = _Method(AsyncWorkflow.pause, _awaited)
-    resume = _Method(AsyncWorkflow.resume, _awaited)
-    cancel = _Method(AsyncWorkflow.cancel, _awaited)
-    compensate = _Method(AsyncWorkflow.compensate, _awaited)
-    force_compensate = _Method(AsyncWorkflow.force_compensate, _awaited)
-    retry = _Method(AsyncWorkflow.retry, _awaited)
-    execute_step = _Method(AsyncWorkflow.execute_step, _awaited)
+    result = Method(AsyncWorkflow.result, awaited)
+    get = Method(AsyncWorkflow.get, awaited)
+    history = Method(AsyncWorkflow.history, awaited)
+    events = Method(AsyncWorkflow.events, _iterated)
+    signal = Method(AsyncWorkflow.signal, awaited)
+    pause = Method(AsyncWorkflow.pause, awaited)
+    resume = Method(AsyncWorkflow.resume, awaited)
+    cancel = Method(AsyncWorkflow.cancel, awaited)
+    compensate = Method(AsyncWorkflow.compensate, awaited)
+    force_compensate = Method(AsyncWorkflow.force_compensate, awaited)
+    retry = Method(AsyncWorkflow.retry, awaited)
+    execute_step = Method(AsyncWorkflow.execute_step, awaited)
 
 
 def _started(thread: EventLoopThread, call: Coroutine[Any, Any, AsyncWorkflow]) -> BlockingWorkflow:
     return BlockingWorkflow(thread, thread.run(call))
 
 
-class BlockingClient(_Facade[AsyncClient]):
+class BlockingClient(Facade[AsyncClient, EventLoopThread]):
     """`AsyncClient` for code without asyncio; `with Client(...)` gives it. Threads may share it."""
 
-    start = _Method(AsyncClient.start, _started)
-    workflow = _Method(AsyncClient.workflow, BlockingWorkflow)
-    list = _Method(AsyncClient.list, _awaited)
-    subscribe = _Method(AsyncClient.subscribe, _iterated)
+    start = Method(AsyncClient.start, _started)
+    workflow = Method(AsyncClient.workflow, BlockingWorkflow)
+    list = Method(AsyncClient.list, awaited)
+    subscribe = Method(AsyncClient.subscribe, _iterated)

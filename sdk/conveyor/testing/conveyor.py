@@ -7,11 +7,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from conveyor import types
 from conveyor.participant import Participant
-from conveyor.testing.blocking import BlockingConveyor
 from conveyor.testing.case import Case
 from conveyor.testing.engine import shared_engine
 from conveyor.testing.errors import EngineError, KitError
@@ -21,6 +20,9 @@ from conveyor.testing.run import Run
 from conveyor.testing.services import Asked, Service
 from conveyor.testing.world import Definition, World
 from conveyor.worker import Worker
+
+if TYPE_CHECKING:
+    from conveyor.testing.blocking import BlockingConveyor
 
 Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -91,6 +93,8 @@ class Conveyor:
 
     def __enter__(self) -> BlockingConveyor:
         """For a plain test. Raises KitError in an async one, WrongDefinition, EngineError."""
+        from conveyor.testing.blocking import BlockingConveyor  # noqa: PLC0415 - it is made of this class
+
         self._blocking = BlockingConveyor(self)
         self._awaits = ""
         return self._blocking
@@ -102,7 +106,7 @@ class Conveyor:
 
     @_while_open
     async def run(
-        self, definition: str, input: Mapping[str, Any] | None = None, **options: Any
+        self, /, definition: str, input: Mapping[str, Any] | None = None, **options: Any
     ) -> Run:
         """Start a workflow and let time pass until it has ended or nothing is due.
 
@@ -114,7 +118,7 @@ class Conveyor:
 
     @_while_open
     async def start(
-        self, definition: str, input: Mapping[str, Any] | None = None, **options: Any
+        self, /, definition: str, input: Mapping[str, Any] | None = None, **options: Any
     ) -> Run:
         """As `run`, up to the first standstill: time does not pass."""
         return self._handle(
@@ -122,7 +126,7 @@ class Conveyor:
         )
 
     @_while_open
-    async def advance(self, **time: float) -> None:
+    async def advance(self, /, **time: float) -> None:
         """Let time pass, with everything that is due meanwhile: `advance(hours=3)`, as of `timedelta`."""
         seconds = timedelta(**time).total_seconds()
         await self._do(lambda case: case.advance(seconds))
