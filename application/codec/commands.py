@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from conveyor import exchange, types, wire
@@ -10,41 +11,65 @@ from conveyor.payloads import InvalidPayload, Model, parse
 
 from application.aggregates.aggregate import Decode
 from application.codec.addressing import actor_of, refused, to_workflow
-from domain.aggregate.rejection import Rejection
+from domain.aggregate.rejection import Rejection, RejectionCode
+from domain.values import changed
 from domain.workflow.commands import (
     CancelWorkflow,
-    Command,
     CompensateWorkflow,
+    CompleteStep,
+    Control,
     ExecuteStep,
     ForceCompensateWorkflow,
+    PatchWorkflow,
     PauseWorkflow,
     ResumeWorkflow,
+    RetryStepNow,
     RetryWorkflow,
     SignalWorkflow,
+    SkipStep,
 )
 from domain.workflow.failure import WorkflowError, is_recoverable_type
 
 
-def _control(model: type[Model], build: Callable[[Model, str], Command]) -> Decode:
-    def read(message: Message) -> Command | Rejection:
+def _control(model: type[Model], build: Callable[[Model, str], Control]) -> Decode:
+    def read(message: Message) -> Control | Rejection:
         try:
             data = parse(model, message.data)
         except InvalidPayload as error:
             return refused(error)
-        return build(data, actor_of(message))
+        expected = message.extensions.get(EXPECTED_VERSION)
+        if expected is None:
+            return build(data, actor_of(message))
+        if not _VERSION.fullmatch(expected):
+            detail = f"{EXPECTED_VERSION} {expected[:60]!r} is not a version; write a number from 1"
+            return Rejection(RejectionCode.INVALID_INPUT, detail)
+        return changed(build(data, actor_of(message)), expected_version=int(expected))
 
     return to_workflow(read)
 
 
-def _cancel(data: wire.CancelData, actor: str) -> Command:
+#: The attribute of a command that is meant for one version of its workflow only.
+EXPECTED_VERSION = "expectedversion"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def _cancel(data: wire.CancelData, actor: str) -> Control:
     return CancelWorkflow(reason=data.reason, compensate=data.compensate, actor=actor)
 
 
-def _signal(data: wire.SignalData, actor: str) -> Command:
+def _signal(data: wire.SignalData, actor: str) -> Control:
     return SignalWorkflow(name=data.name, payload=data.payload, actor=actor)
 
 
-def _execute(data: wire.ExecuteStepData, actor: str) -> Command:
+def _complete(data: wire.CompleteStepData, actor: str) -> Control:
+    return CompleteStep(step_id=data.step_id, reason=data.reason, output=data.output, actor=actor)
+
+
+def _patch(data: wire.PatchData, actor: str) -> Control:
+    return PatchWorkflow(reason=data.reason, input=data.input, context=data.context, actor=actor)
+
+
+def _execute(data: wire.ExecuteStepData, actor: str) -> Control:
     result = data.result
     failure = result.error if result is not None else None
     return ExecuteStep(
@@ -88,6 +113,15 @@ COMMANDS: Mapping[str, Decode] = {
     types.RETRY: _control(wire.ReasonData, lambda d, a: RetryWorkflow(reason=d.reason, actor=a)),
     types.SIGNAL: _control(wire.SignalData, _signal),
     types.EXECUTE_STEP: _control(wire.ExecuteStepData, _execute),
+    types.RETRY_STEP_NOW: _control(
+        wire.StepRepairData,
+        lambda d, a: RetryStepNow(step_id=d.step_id, reason=d.reason, actor=a),
+    ),
+    types.SKIP_STEP: _control(
+        wire.StepRepairData, lambda d, a: SkipStep(step_id=d.step_id, reason=d.reason, actor=a)
+    ),
+    types.COMPLETE_STEP: _control(wire.CompleteStepData, _complete),
+    types.PATCH: _control(wire.PatchData, _patch),
 }
 
 _COMMAND_PREFIXES = ("orchestration.workflow.", "orchestration.waveless.")

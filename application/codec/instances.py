@@ -232,6 +232,8 @@ def _internal(step: StepExecution) -> Document:
         document["sealed"] = True
     if step.performed:
         document["performed"] = True
+    if step.renewed:
+        document["renewed"] = True
     if step.undo != NO_UNDO:
         document["undo"] = _undo(step.undo)
     return document
@@ -347,6 +349,7 @@ def _execution(step: Document, internal: Document) -> StepExecution:
         seal_due_at=_moment(internal.get("sealDueAt")),
         sealed=internal.get("sealed", False),
         performed=internal.get("performed", False),
+        renewed=internal.get("renewed", False),
         completion_order=internal.get("completionOrder", 0),
         undo=Undo(
             status=CompensationStatus(action.get("status", "NONE")),

@@ -26,6 +26,7 @@ class RejectionCode(StrEnum):
     ACTION_NOT_ALLOWED = "ACTION_NOT_ALLOWED"
     ACTOR_NOT_ALLOWED = "ACTOR_NOT_ALLOWED"
     VERSION_MISMATCH = "VERSION_MISMATCH"
+    STALE = "STALE"
 
 
 class Rejection(Value, kw_only=False):

@@ -64,6 +64,14 @@ class StepDefinition:
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def undo_templates(self) -> tuple[Template, ...]:
+        """The inputs of its undo and of the verification of that, as far as it has them."""
+        action = self.compensation
+        if action is None:
+            return ()
+        return (action.input,) if action.verify is None else (action.input, action.verify.input)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkflowDefinition:

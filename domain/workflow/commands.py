@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from domain.aggregate.timer import Firing
-from domain.values import Value
+from domain.values import Value, field
 from domain.workflow.events import StartFacts
 from domain.workflow.failure import WorkflowError
 
@@ -17,55 +18,86 @@ class StartWorkflow(Value):
     actor: str = "system"
 
 
-class PauseWorkflow(Value):
-    reason: str | None = None
+class Control(Value):
+    """A command on a workflow that exists."""
+
     actor: str = "system"
+    #: Refused (STALE) in any other version. None: in whichever version the workflow is.
+    expected_version: int | None = None
 
 
-class ResumeWorkflow(Value):
+class PauseWorkflow(Control):
     reason: str | None = None
-    actor: str = "system"
 
 
-class CancelWorkflow(Value):
+class ResumeWorkflow(Control):
+    reason: str | None = None
+
+
+class CancelWorkflow(Control):
     """If `compensate` is None, the definition's `onCancel` applies."""
 
     reason: str | None = None
     compensate: bool | None = None
-    actor: str = "system"
 
 
-class CompensateWorkflow(Value):
+class CompensateWorkflow(Control):
     reason: str | None = None
-    actor: str = "system"
 
 
-class ForceCompensateWorkflow(Value):
+class ForceCompensateWorkflow(Control):
     """Undo what can be undone. What cannot be undone counts as undone, because the operator says so."""
 
     reason: str | None = None
-    actor: str = "system"
 
 
-class RetryWorkflow(Value):
+class RetryWorkflow(Control):
     reason: str | None = None
-    actor: str = "system"
 
 
-class SignalWorkflow(Value):
+class SignalWorkflow(Control):
     name: str
     payload: Any = None
-    actor: str = "system"
 
 
-class EnableWaveless(Value):
+class RetryStepNow(Control):
+    """Do not wait any longer for the step's next attempt, for that of its undo, or for its next seal request."""
+
+    step_id: str
+    reason: str
+
+
+class SkipStep(Control):
+    """Leave out a step that was not performed."""
+
+    step_id: str
+    reason: str
+
+
+class CompleteStep(Control):
+    """The step was performed by hand."""
+
+    step_id: str
+    reason: str
+    output: Any = None
+
+
+class PatchWorkflow(Control):
+    """New values of fields of the input and of the metadata; None removes the field."""
+
+    reason: str
+    input: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    #: Fields of the metadata, which expressions read as `context.metadata`.
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class EnableWaveless(Control):
     release_queue: str = "default"
     batch_size: int = 10
     processing_interval_ms: int = 1000
-    actor: str = "system"
 
 
-class ExecuteStep(Value):
+class ExecuteStep(Control):
     """Dispatch a step now, or record its outcome (`output` or `error`) in place of the participant."""
 
     step_id: str
@@ -73,7 +105,6 @@ class ExecuteStep(Value):
     has_result: bool = False
     output: Any = None
     error: WorkflowError | None = None
-    actor: str = "system"
 
 
 class Purpose(StrEnum):
@@ -134,6 +165,10 @@ Command = (
     | ForceCompensateWorkflow
     | RetryWorkflow
     | SignalWorkflow
+    | RetryStepNow
+    | SkipStep
+    | CompleteStep
+    | PatchWorkflow
     | EnableWaveless
     | ExecuteStep
     | HandleStepReply

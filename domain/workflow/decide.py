@@ -17,21 +17,26 @@ from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.aggregate.timer import Firing
 from domain.definition.definition import OnCancel, StepDefinition
 from domain.definition.expression import ExpressionError
-from domain.workflow import replies, timers
+from domain.workflow import repair, replies, timers
 from domain.workflow.backward import backward, start_compensation, undo_fault
 from domain.workflow.commands import (
     CancelWorkflow,
     Command,
     CompensateWorkflow,
+    CompleteStep,
+    Control,
     EnableWaveless,
     ExecuteStep,
     ForceCompensateWorkflow,
     HandleSealAnswer,
     HandleStepReply,
+    PatchWorkflow,
     PauseWorkflow,
     ResumeWorkflow,
+    RetryStepNow,
     RetryWorkflow,
     SignalWorkflow,
+    SkipStep,
     StartWorkflow,
 )
 from domain.workflow.events import (
@@ -65,6 +70,11 @@ def decide(instance: WorkflowInstance | None, command: Command, at: Moment) -> D
         return _start(instance, command, at.now)
     if instance is None:
         return Rejection(RejectionCode.WORKFLOW_NOT_FOUND, "there is no workflow with this id")
+    if isinstance(command, Control) and command.expected_version not in (None, instance.version):
+        return Rejection(
+            RejectionCode.STALE,
+            f"{instance.id} has version {instance.version}, not {command.expected_version}: look at it again",
+        )
     now = max(at.now, instance.updated_at)
     handled = _HANDLERS[type(command)](instance, command, now)
     return handled if isinstance(handled, Rejection) else _settled(instance, handled, now)
@@ -269,11 +279,12 @@ def _signal(instance: WorkflowInstance, command: SignalWorkflow, now: datetime) 
 @lru_cache(maxsize=4096)
 def _reads_signals(step: StepDefinition) -> bool:
     """Whether its undo, or the verification of the undo, may read the payload of signals."""
-    action = step.compensation
-    if action is None:
-        return False
-    templates = (action.input,) if action.verify is None else (action.input, action.verify.input)
-    read = {path for each in templates for leaf in each.expressions for path in leaf.references}
+    read = {
+        path
+        for template in step.undo_templates
+        for leaf in template.expressions
+        for path in leaf.references
+    }
     return any(path[:1] in ((), ("signals",)) for path in read)
 
 
@@ -298,13 +309,9 @@ def _execute_step(instance: WorkflowInstance, command: ExecuteStep, now: datetim
     completes = _completes_what_was_done(instance, command)
     if instance.status is not WorkflowStatus.EXECUTING and not completes:
         return _illegal(instance, "execute step", "EXECUTING")
-    if not instance.definition.has_step(command.step_id):
-        known = ", ".join(instance.steps)
-        return Rejection(
-            RejectionCode.INVALID_INPUT,
-            f"{instance.definition.id} has no step '{command.step_id}'; it has {known}",
-        )
-    step = instance.definition.step(command.step_id)
+    step = repair.known_step(instance, command.step_id)
+    if isinstance(step, Rejection):
+        return step
     execution = instance.steps[step.id]
     unfinished = execution.status in (StepStatus.EXECUTING, StepStatus.FAILED)
     if command.has_result:
@@ -359,6 +366,10 @@ _HANDLERS: dict[type[Any], Callable[[WorkflowInstance, Any, datetime], Handled]]
     SignalWorkflow: _signal,
     EnableWaveless: _waveless,
     ExecuteStep: _execute_step,
+    RetryStepNow: repair.retry_now,
+    SkipStep: repair.skip_step,
+    CompleteStep: repair.complete_step,
+    PatchWorkflow: repair.patch,
     HandleStepReply: replies.handle_reply,
     HandleSealAnswer: replies.handle_seal_answer,
     Firing: timers.fire,

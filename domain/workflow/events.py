@@ -19,7 +19,10 @@ from domain.workflow.status import WorkflowPriority
 
 
 class StartFacts(Value):
-    """Facts that the start command fixes for the life of the instance."""
+    """Facts that the start command fixes for the life of the instance.
+
+    Only a patch by an operator changes `input` and `metadata`.
+    """
 
     definition: WorkflowDefinition
     input: Mapping[str, Any]
@@ -145,6 +148,19 @@ class WorkflowSignalled(DomainEvent):
     payload: Any = None
 
 
+class WorkflowPatched(DomainEvent):
+    """An operator changed one field of the input or of the metadata, named as `input.lines` or `context.dock`."""
+
+    TYPE = "orchestration.workflow.patched"
+    NAME = "WorkflowPatchedEvent"
+    path: str
+    #: None: there was no such field.
+    before: Any
+    #: None: the field is gone.
+    after: Any
+    reason: str
+
+
 class WavelessProcessingEnabled(DomainEvent):
     TYPE = "orchestration.waveless.enabled"
     NAME = "WavelessProcessingEnabledEvent"
@@ -170,6 +186,8 @@ class StepScheduled(DomainEvent):
     #: None for the step itself, else `undo` or `verify`.
     purpose: str | None
     request: StepRequest
+    #: Why an operator had it sent before its time.
+    reason: str | None = None
 
 
 class StepExecuted(DomainEvent):
@@ -183,6 +201,8 @@ class StepExecuted(DomainEvent):
     output: Any
     execution_time_ms: int
     snapshot: Any = None
+    #: Why an operator completed it by hand.
+    reason: str | None = None
 
 
 class StepFailed(DomainEvent):
@@ -242,6 +262,8 @@ class StepUnresolved(DomainEvent):
     next_seal_at: datetime
     idempotency_key: str
     request: SealRequest
+    #: Why an operator had it sent before its time.
+    reason: str | None = None
 
 
 class StepSealed(DomainEvent):
@@ -365,6 +387,7 @@ FINER_EVENTS: tuple[type[DomainEvent], ...] = (
     WorkflowAccepted,
     WorkflowReleased,
     WorkflowSignalled,
+    WorkflowPatched,
     StepScheduled,
     StepRetryScheduled,
     StepSkipped,

@@ -30,6 +30,7 @@ from domain.workflow.events import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    WorkflowPatched,
     WorkflowPaused,
     WorkflowReleased,
     WorkflowResumed,
@@ -202,6 +203,21 @@ def _signalled(instance: WorkflowInstance, event: WorkflowSignalled) -> Workflow
     held = instance.held + at_most((event.name, event.payload))
     return _next(
         instance, event, signals={**instance.signals, event.name: event.payload}, held=held
+    )
+
+
+def _patched(instance: WorkflowInstance, event: WorkflowPatched) -> WorkflowInstance:
+    part, _, name = event.path.partition(".")
+    of_facts = "input" if part == "input" else "metadata"
+    fields = {**getattr(instance.facts, of_facts), name: event.after}
+    if event.after is None:
+        del fields[name]
+    return _next(
+        instance,
+        event,
+        facts=changed(instance.facts, **{of_facts: fields}),
+        steps={step_id: step.renew() for step_id, step in instance.steps.items()},
+        held=instance.held + at_most((name, event.after)),
     )
 
 
@@ -399,6 +415,7 @@ _APPLY: dict[type[DomainEvent], Callable[[WorkflowInstance, Any], WorkflowInstan
     WorkflowCancelled: _cancelled,
     WorkflowRetried: _retried,
     WorkflowSignalled: _signalled,
+    WorkflowPatched: _patched,
     WavelessProcessingEnabled: _waveless,
     StepScheduled: _step_scheduled,
     StepExecuted: _step_executed,

@@ -150,14 +150,14 @@ def schedule_step(
     input: Any = None,
     actor: str = "system",
 ) -> StepScheduled:
-    """The next attempt of a step, in a new round if it was compensated or sealed (PROTOCOL rule 10).
+    """The next attempt of a step, in a new round if it was compensated, sealed or patched (PROTOCOL rule 10).
 
     A step that was asked to seal also gets a new round: its service may have sealed it, whatever resolved the step
     in the end. All attempts of a round send the same input. Raises ExpressionError.
     """
     execution = instance.steps[step.id]
     was_sealed = execution.seal_attempt > 0 and not execution.performed
-    new_round = was_sealed or execution.status is StepStatus.COMPENSATED
+    new_round = was_sealed or execution.status is StepStatus.COMPENSATED or execution.may_be_renewed
     round = execution.round + new_round
     if input is None:
         same_round = execution.attempt > 0 and not new_round

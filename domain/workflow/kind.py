@@ -7,9 +7,11 @@ from datetime import datetime
 from domain.aggregate.event import DomainEvent
 from domain.aggregate.kind import Kind, Standing
 from domain.workflow.commands import (
+    CompleteStep,
     ExecuteStep,
     HandleSealAnswer,
     HandleStepReply,
+    PatchWorkflow,
     SignalWorkflow,
     StartWorkflow,
 )
@@ -39,7 +41,15 @@ WORKFLOW: Kind[WorkflowInstance] = Kind(
     events=WORKFLOW_EVENTS,
     creating=frozenset({StartWorkflow}),
     bringing_data=frozenset(
-        {StartWorkflow, SignalWorkflow, ExecuteStep, HandleStepReply, HandleSealAnswer}
+        {
+            StartWorkflow,
+            SignalWorkflow,
+            PatchWorkflow,
+            ExecuteStep,
+            CompleteStep,
+            HandleStepReply,
+            HandleSealAnswer,
+        }
     ),
     decide=decide,
     evolve=evolve,

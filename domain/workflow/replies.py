@@ -92,7 +92,7 @@ def _succeeded(
         )
         code = IncidentCode.PERFORMED_AFTER_ALL
         return (ignored, *raise_incident(instance, now, code, step.id, detail))
-    unusable = reply.error or _unusable(instance, step, reply, now)
+    unusable = reply.error or unusable_output(instance, step, reply, now)
     if unusable is not None:
         return (_performed_in_vain(step, execution, reply, unusable, now),)
     return (
@@ -111,7 +111,7 @@ def _succeeded(
     )
 
 
-def _unusable(
+def unusable_output(
     instance: WorkflowInstance,
     step: StepDefinition,
     answer: HandleStepReply | HandleSealAnswer,
@@ -255,7 +255,7 @@ def record_result(
         actor=command.actor,
     )
     if command.error is None:
-        unusable = _unusable(instance, step, reply, now)
+        unusable = unusable_output(instance, step, reply, now)
         if unusable is not None:
             return Rejection(RejectionCode.TOO_LARGE, unusable.message)
         return _succeeded(instance, step, execution, reply, now)
@@ -289,7 +289,7 @@ def handle_seal_answer(
     step = instance.definition.step(answer.step_id)
     unusable: WorkflowError | None = None
     if answer.performed:
-        unusable = answer.error or _unusable(instance, step, answer, now)
+        unusable = answer.error or unusable_output(instance, step, answer, now)
     if unusable is not None:
         unusable = changed(
             unusable, service_name=step.service, attempt=answer.attempt, occurred_at=now

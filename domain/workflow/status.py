@@ -94,14 +94,19 @@ WORKFLOW_TRANSITIONS: dict[WorkflowStatus, frozenset[WorkflowStatus]] = {
 }
 
 #: A FAILED step can run again by retry. It becomes COMPLETED when a late success arrives or the seal reports
-#: `performed` (PROTOCOL rules 1 and 4), and is undone if only its output was unusable. A COMPENSATED step can start a
-#: new round (rule 10).
+#: `performed` (PROTOCOL rules 1 and 4), is undone if only its output was unusable, and may be skipped by an operator. A
+#: COMPENSATED step can start a new round (rule 10).
 STEP_TRANSITIONS: dict[StepStatus, frozenset[StepStatus]] = {
     StepStatus.PENDING: frozenset({StepStatus.EXECUTING, StepStatus.SKIPPED}),
     StepStatus.EXECUTING: frozenset({StepStatus.COMPLETED, StepStatus.FAILED}),
     StepStatus.COMPLETED: frozenset({StepStatus.COMPENSATING, StepStatus.COMPENSATED}),
     StepStatus.FAILED: frozenset(
-        {StepStatus.EXECUTING, StepStatus.COMPLETED, StepStatus.COMPENSATING}
+        {
+            StepStatus.EXECUTING,
+            StepStatus.COMPLETED,
+            StepStatus.COMPENSATING,
+            StepStatus.SKIPPED,
+        }
     ),
     StepStatus.COMPENSATING: frozenset({StepStatus.COMPENSATED}),
     StepStatus.COMPENSATED: frozenset({StepStatus.EXECUTING}),

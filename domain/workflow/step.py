@@ -81,6 +81,8 @@ class StepExecution(Value):
     sealed: bool = False
     #: The step is FAILED although it was performed, because its output could not be kept.
     performed: bool = False
+    #: What its input is made of was patched. Once no attempt is open, the next one begins a new round with a new input.
+    renewed: bool = False
     #: The step's place in the order of completion within the instance, from 1.
     completion_order: int = 0
     undo: Undo = NO_UNDO
@@ -143,6 +145,7 @@ class StepExecution(Value):
             next_attempt_at=None,
             sealed=False,
             performed=self.performed and same_round,
+            renewed=self.renewed and same_round,
             seal_attempt=0,
             seal_due_at=None,
         )
@@ -203,7 +206,19 @@ class StepExecution(Value):
         return tuple(open_ for open_ in self.unanswered if open_ != attempt)
 
     def skip(self, now: datetime) -> StepExecution:
-        return changed(self, status=StepStatus.SKIPPED, completed_at=now)
+        return changed(
+            self, status=StepStatus.SKIPPED, next_attempt_at=None, completed_at=now, renewed=False
+        )
+
+    def renew(self) -> StepExecution:
+        """The workflow was patched. Attempts of one round send the same input, so this needs a new round."""
+        unfinished = self.status in (StepStatus.EXECUTING, StepStatus.FAILED)
+        return changed(self, renewed=True) if unfinished and not self.performed else self
+
+    @property
+    def may_be_renewed(self) -> bool:
+        """Every attempt of this round was answered: none did anything."""
+        return self.renewed and not self.unanswered and not self.performed
 
     def ask_seal(self, due_at: datetime) -> StepExecution:
         """Its service was asked to seal it. The request is repeated at `due_at`."""

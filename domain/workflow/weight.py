@@ -64,12 +64,7 @@ def request_bytes(facts: StartFacts, request: StepRequest) -> int:
 @lru_cache(maxsize=4096)
 def _growth(step: StepDefinition) -> tuple[int | None, int]:
     """How often the step's requests may repeat the workflow's data (None: no bound), and the bytes that they add."""
-    action = step.compensation
-    templates = [step.input]
-    if action is not None:
-        templates += (
-            [action.input] if action.verify is None else [action.input, action.verify.input]
-        )
+    templates = [step.input, *step.undo_templates]
     # The request has output, snapshot and context besides the mapped input.
     return _most(templates, beside=3)
 

@@ -14,6 +14,10 @@ FORCE_COMPENSATE = "orchestration.workflow.force-compensate"
 RETRY = "orchestration.workflow.retry"
 SIGNAL = "orchestration.workflow.signal"
 EXECUTE_STEP = "orchestration.workflow.step.execute"
+RETRY_STEP_NOW = "orchestration.workflow.step.retry-now"
+SKIP_STEP = "orchestration.workflow.step.skip"
+COMPLETE_STEP = "orchestration.workflow.step.complete"
+PATCH = "orchestration.workflow.patch"
 ENABLE_WAVELESS = "orchestration.waveless.enable"
 
 # Commands on the system.

@@ -160,6 +160,43 @@ class ExecuteStepData(_Command):
         return self
 
 
+class RepairData(_Command):
+    """What every repair says, for the history: why."""
+
+    reason: Name
+
+
+class StepRepairData(RepairData):
+    """`step.retry-now`, `step.skip`."""
+
+    step_id: Name
+
+
+class CompletionData(RepairData):
+    """The output of a step that was performed by hand."""
+
+    output: JsonObject = Field(default_factory=dict)
+
+
+class CompleteStepData(CompletionData):
+    """`step.complete`."""
+
+    step_id: Name
+
+
+class PatchData(RepairData):
+    """`patch`: new values of fields of the input, or of the metadata (`context`); null removes a field."""
+
+    input: JsonObject = Field(default_factory=dict)
+    context: JsonObject = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not (self.input or self.context):
+            raise ValueError("give input or context, with the fields to change")
+        return self
+
+
 # -- samples -------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,15 @@ from application.codec.events import record, restore
 from application.codec.instances import to_document
 from domain.aggregate.event import CommandRejected, DomainEvent
 from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
-from domain.workflow.commands import EnableWaveless, SignalWorkflow, TimerKind
+from domain.workflow.commands import (
+    CompleteStep,
+    EnableWaveless,
+    PatchWorkflow,
+    RetryStepNow,
+    SignalWorkflow,
+    SkipStep,
+    TimerKind,
+)
 from domain.workflow.events import (
     StartFacts,
     WorkflowAccepted,
@@ -107,8 +115,23 @@ def released() -> list[DomainEvent]:
     ]
 
 
+def repaired() -> list[DomainEvent]:
+    """By an operator: hurried, patched, skipped, completed by hand."""
+    saga = Saga(ORDER).starts({"gift": True, "note": "a"}).unavailable("reserve")
+    saga.send(RetryStepNow(step_id="reserve", reason="it is back", actor="alice"))
+    saga.unavailable("reserve")
+    patch = {"gift": True, "note": "b", "dock": 4}
+    saga.send(PatchWorkflow(input=patch, context={"shift": 2}, reason="wrong note", actor="alice"))
+    saga.retry_is_due("reserve")
+    hand = {"reservationId": "res-2"}
+    saga.send(CompleteStep(step_id="reserve", output=hand, reason="counted", actor="alice"))
+    saga.unavailable("wrap")
+    saga.send(SkipStep(step_id="wrap", reason="no ribbon left", actor="alice"))
+    return saga.succeeds("charge").history
+
+
 SAGAS: Mapping[str, Callable[[], list[DomainEvent]]] = {
-    saga.__name__: saga for saga in (completed, compensated, forced, gone_on, released)
+    saga.__name__: saga for saga in (completed, compensated, forced, gone_on, released, repaired)
 }
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.definition.definition import OnCancel, OnFailure, StepKind, WorkflowDefinition
+from domain.definition.expression import Template
 from domain.definition.registration import registration_faults
 from domain.definition.retry import RetryPolicy
 from domain.workflow.events import (
     CompensationCompleted,
     CompensationStarted,
     StepCompensated,
+    StepExecuted,
     StepScheduled,
+    StepSealed,
+    StepSkipped,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
@@ -24,6 +29,9 @@ from domain.workflow.status import CompensationStatus, WorkflowStatus
 from domain.workflow.timers import timers_of
 from tests.domain.definitions import Path, step, undo_of, workflow
 from tests.domain.world import World
+
+#: Reads what an operator may patch.
+PATCHED = Template({"n": Path("input.n")})
 
 
 def any_definition(rng: Random) -> WorkflowDefinition:
@@ -68,8 +76,11 @@ def _facts(rng: Random, name: str, kind: StepKind) -> dict[str, object]:
     }
     if rng.random() < 0.15 and kind is not StepKind.PIVOT:
         facts["when"] = Path("input.nothing")
+    if rng.random() < 0.5:
+        facts["input"] = PATCHED
     if kind is StepKind.COMPENSATABLE:
-        facts["compensation"] = undo_of(name, verify=rng.random() < 0.2)
+        template = PATCHED if rng.random() < 0.5 else None
+        facts["compensation"] = undo_of(name, verify=rng.random() < 0.2, template=template)
     return facts
 
 
@@ -97,6 +108,34 @@ def assert_attempts_never_restart(world: World) -> None:
         round_, attempt = newest.get(event.step_id, (1, 0))
         assert (event.round, event.attempt) in ((round_, attempt + 1), (round_ + 1, 1))
         newest[event.step_id] = (event.round, event.attempt)
+
+
+def assert_nothing_begins_before_its_turn(world: World) -> None:
+    """Whatever a step depends on, directly or through others, is done or left out before it begins."""
+    dependents = world.saga.definition.dependents
+    satisfied: set[str] = set()
+    for event in world.saga.history:
+        if isinstance(event, StepExecuted | StepSkipped) or (
+            isinstance(event, StepSealed) and event.performed
+        ):
+            satisfied.add(event.step_id)
+        elif isinstance(event, StepScheduled) and event.purpose is None:
+            above = {name for name, below in dependents.items() if event.step_id in below}
+            assert above <= satisfied, event
+
+
+def assert_a_patch_changes_nothing_that_was_begun(world: World) -> None:
+    """All attempts of a round send the same input, and an undo reads what its step read."""
+    sent: dict[str, Any] = {}
+    newest: dict[str, Any] = {}
+    for event in world.saga.all_of(StepScheduled):
+        if event.purpose != "undo":
+            key = f"{event.idempotency_key} {event.purpose}"
+            assert event.request.input == sent.setdefault(key, event.request.input), event
+        if event.purpose is None:
+            newest[event.step_id] = event.request.input
+        elif event.request.input and newest[event.step_id]:
+            assert event.request.input == newest[event.step_id], event
 
 
 def assert_effects_are_what_the_saga_says(world: World) -> None:
@@ -179,6 +218,8 @@ def check(world: World) -> None:
     """All that holds of a saga at rest, and holds still when every message comes once more."""
     assert_nothing_is_scheduled_after_an_end(world)
     assert_attempts_never_restart(world)
+    assert_a_patch_changes_nothing_that_was_begun(world)
+    assert_nothing_begins_before_its_turn(world)
     if not world.saga.instance.forced:
         assert_effects_are_what_the_saga_says(world)
         assert_effects_are_in_order(world)

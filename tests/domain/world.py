@@ -14,15 +14,19 @@ from domain.workflow.commands import (
     CancelWorkflow,
     Command,
     CompensateWorkflow,
+    CompleteStep,
     ExecuteStep,
     Firing,
     ForceCompensateWorkflow,
     HandleSealAnswer,
     HandleStepReply,
+    PatchWorkflow,
     PauseWorkflow,
     Purpose,
     ResumeWorkflow,
+    RetryStepNow,
     RetryWorkflow,
+    SkipStep,
 )
 from domain.workflow.decide import Decided
 from domain.workflow.events import StepScheduled, StepUnresolved
@@ -163,6 +167,9 @@ class World:
         if self.rng.random() < 0.03:
             commands = [ForceCompensateWorkflow()]
         step_id = self.rng.choice(list(self.saga.instance.steps))
+        if self.rng.random() < 0.3:
+            self.tell(self._repair(step_id))
+            return
         if self.rng.random() < 0.2:
             commands = [ExecuteStep(step_id=step_id)]
         elif self.rng.random() < 0.05:
@@ -170,6 +177,19 @@ class World:
             commands = [ExecuteStep(step_id=step_id, has_result=True, error=error)]
             self.told.add(step_id)
         self.tell(self.rng.choice(commands))
+
+    def _repair(self, step_id: str) -> Command:
+        if self.rng.random() < 0.05:
+            self.told.add(step_id)
+            return CompleteStep(step_id=step_id, reason="by hand")
+        changed = self.rng.choice([None, 1, 2, 3])
+        return self.rng.choice(
+            [
+                RetryStepNow(step_id=step_id, reason="it is back"),
+                SkipStep(step_id=step_id, reason="not needed"),
+                PatchWorkflow(input={"n": changed}, reason="a typing error"),
+            ]
+        )
 
     # -- participants ----------------------------------------------------------------------------
 

@@ -278,7 +278,7 @@ MUTANTS = (
         "undo-not-weighed",
         15,
         "an output is accepted though the undo that repeats it could not be sent",
-        (replies, "_unusable", lambda *_: None),
+        (replies, "unusable_output", lambda *_: None),
     ),
     patched(
         "retries-without-pause",
