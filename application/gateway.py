@@ -18,6 +18,7 @@ from conveyor import topics, types
 from conveyor.messages import Message
 from conveyor.times import rfc3339
 
+from application.codec.commands import EXPECTED_VERSION
 from application.codec.endings import MAY_END, status_at_end
 from application.codec.starts import payload_hash
 from application.ports import Clock, Document, EventFeed, PublishEventPort, Unavailable
@@ -127,9 +128,12 @@ class CommandGateway:
         actor: str = "system",
         traceparent: str | None = None,
         command_id: str | None = None,
+        expected_version: int | None = None,
     ) -> Message:
-        """The command as a message for the topic."""
+        """The command as a message for the topic. It is refused in any other than the expected version."""
         extensions = {"actor": actor}
+        if expected_version is not None:
+            extensions[EXPECTED_VERSION] = str(expected_version)
         if traceparent is not None:
             extensions["traceparent"] = traceparent
         return Message(

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from conveyor.times import rfc3339
 
 from application.aggregates.catalog import CATALOG
-from application.codec.instances import listed, resource
+from application.aggregates.workflow import WORKFLOW
+from application.codec.events import restore
+from application.codec.instances import listed, resource, to_document
 from application.codec.times import parse_time
 from application.engine.loader import Loader
 from application.ports import (
@@ -19,7 +21,10 @@ from application.ports import (
     WorkflowFilter,
     WorkflowQueries,
 )
+from domain.aggregate.kind import HistoryError
 from domain.aggregate.position import Position
+from domain.definition.definition import WorkflowDefinition
+from domain.workflow.instance import WorkflowInstance
 
 #: How old a list may be while engines keep up: a change waits for one round of projecting and is then written.
 _LAG = timedelta(seconds=1)
@@ -45,6 +50,7 @@ class WorkflowReader:
         self._log = event_log
         self._loader = Loader(event_log, projections, find_definition, CATALOG)
         self._projections = projections
+        self._find_definition = find_definition
         self._queries = queries
         self._clock = clock
 
@@ -52,6 +58,31 @@ class WorkflowReader:
         """The resource: projection plus tail of the log (PROTOCOL rule 20)."""
         loaded = (await self._loader.load({workflow_id: _NO_PARTITION})).get(workflow_id)
         return resource(loaded.hot.document(0)) if loaded is not None else None
+
+    async def state(self, workflow_id: str) -> WorkflowInstance | None:
+        """The workflow itself, as new as its resource."""
+        loaded = (await self._loader.load({workflow_id: _NO_PARTITION})).get(workflow_id)
+        return loaded.hot.state if loaded is not None else None
+
+    async def get_at(self, workflow_id: str, version: int) -> Document | None:
+        """The resource as it was after this event; after the last one if there are fewer."""
+        commits = (await self._log.read({workflow_id: 0})).get(workflow_id, ())
+        instance: WorkflowInstance | None = None
+        definitions: dict[tuple[str, int], WorkflowDefinition] = {}
+        for event in (e for commit in commits for entry in commit.entries for e in entry.events):
+            if instance is None:
+                key = event.data["definition"], event.data["definitionVersion"]
+                definition = await self._find_definition(*key)
+                if definition is None:
+                    raise HistoryError(
+                        f"{key[0]} v{key[1]} is used by {workflow_id} and not registered"
+                    )
+                definitions[key] = definition
+            elif instance.version >= version:
+                break
+            restored = restore(WORKFLOW.kind, event, lambda name, number: definitions[name, number])
+            instance = WORKFLOW.kind.evolve(instance, restored, workflow_id)
+        return resource(to_document(instance, 0, {})) if instance is not None else None
 
     async def find(self, filter: WorkflowFilter, limit: int, cursor: str | None) -> Document:
         """One page of the list. Raises ValueError for a cursor that was not issued here."""

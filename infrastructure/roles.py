@@ -21,6 +21,7 @@ from application.definitions import services_named
 from application.gateway import CommandGateway
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.definitions import RegisterDefinition
+from application.use_cases.preview import PreviewCommand
 from application.use_cases.start import StartWorkflow
 from application.workers.desk import WorkerDesk
 from infrastructure.health import ProcessMonitor
@@ -70,6 +71,7 @@ class Site:
             reader=reader,
             start=StartWorkflow(self.gateway, reader, self.backbone.registry),
             control=ControlWorkflow(self.gateway, reader),
+            preview=PreviewCommand(self.gateway, reader, self.backbone.clock),
             register=RegisterDefinition(self.backbone.registry, self.backbone.ensure_request_topic),
             definitions=self.backbone.definitions,
             workers=self.workers,

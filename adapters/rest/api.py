@@ -14,6 +14,7 @@ from application.ports import Document, WorkflowDefinitionRepository
 from application.queries import WorkflowReader
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.definitions import RegisterDefinition
+from application.use_cases.preview import PreviewCommand
 from application.use_cases.start import StartWorkflow
 from application.workers.desk import WorkerDesk
 
@@ -51,6 +52,7 @@ class Api:
     reader: WorkflowReader
     start: StartWorkflow
     control: ControlWorkflow
+    preview: PreviewCommand
     register: RegisterDefinition
     #: The documents as registered.
     definitions: WorkflowDefinitionRepository

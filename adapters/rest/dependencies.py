@@ -60,6 +60,9 @@ TheApi = Annotated[Api, Depends(_api)]
 TheCaller = Annotated[Caller, Depends(_caller)]
 #: From a path.
 WorkflowId = Annotated[str, Path(description="The workflow's id.", examples=["wf-1"])]
+StepId = Annotated[
+    str, Path(description="The step's id in the definition.", examples=["charge-payment"])
+]
 
 
 def permitted(action: Action) -> Callable[[Caller], Awaitable[None]]:

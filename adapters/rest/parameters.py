@@ -1,4 +1,4 @@
-"""Parameters: what may be asked of the list and of a history, and the keys of commands."""
+"""Parameters: what may be asked of a workflow, of the list and of a history."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from conveyor.times import parse_rfc3339, rfc3339
 from conveyor.wire import COUNT_MAX
-from fastapi import Header
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
@@ -14,14 +13,6 @@ from application.ports import ANY_INCIDENT, WorkflowFilter
 from domain.workflow.incident import INCIDENT_CODES
 from domain.workflow.status import WorkflowStatus
 
-CommandKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="The same command with the same key and body is carried out once (1 to 255 characters).",
-        examples=["pause-order-4711"],
-    ),
-]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -122,6 +113,20 @@ class ListParameters(BaseModel):
             started_before=self.started_before,
             ascending=self.sort == "startedAt",
         )
+
+
+class WorkflowParameters(BaseModel):
+    """Query parameters of `/{id}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int | None = Field(
+        default=None,
+        ge=1,
+        le=COUNT_MAX,
+        description="The workflow as it was after this event; without it, as it is.",
+        examples=[7],
+    )
 
 
 class HistoryParameters(BaseModel):

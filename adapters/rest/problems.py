@@ -34,6 +34,7 @@ _TITLES: Mapping[str, str] = {
     RejectionCode.UNKNOWN_DEFINITION: "No such definition",
     RejectionCode.INVALID_INPUT: "The request has faults",
     RejectionCode.ILLEGAL_STATUS: "Not possible in this status",
+    RejectionCode.STALE: "The workflow has another version",
     RejectionCode.PAST_PIVOT: "Not possible past the pivot",
     RejectionCode.IDEMPOTENCY_CONFLICT: "The idempotency key was used for another request",
     RejectionCode.DEFINITION_EXISTS: "This version is registered with other content",
@@ -59,6 +60,7 @@ _STATUSES: Mapping[str, int] = {
     RejectionCode.INVALID_INPUT: 422,
     RejectionCode.TOO_LARGE: 413,
     RejectionCode.INTERNAL: 500,
+    RejectionCode.STALE: 412,
 }
 _CODES_OF_STATUSES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: RejectionCode.TOO_LARGE}
 

@@ -40,6 +40,7 @@ class Route:
 
 
 _WORKFLOWS = "/api/v1/workflows"
+_STEP = f"{_WORKFLOWS}/{{id}}/steps/{{step}}"
 _DEFINITIONS = "/api/v1/definitions"
 _PARTICIPANTS = "/api/v1/participants/{service}"
 
@@ -161,6 +162,37 @@ ROUTES: tuple[Route, ...] = (
         controls.execute_step,
         wire.ExecuteStepData,
         is_body_required=True,
+    ),
+    *(
+        _control("POST", f"{_STEP}/{name}", handler, body, is_body_required=True)
+        for name, handler, body in (
+            ("retry-now", controls.retry_step_now, wire.RepairData),
+            ("skip", controls.skip_step, wire.RepairData),
+            ("complete", controls.complete_step, wire.CompletionData),
+        )
+    ),
+    _control(
+        "POST",
+        f"{_WORKFLOWS}/{{id}}/reset",
+        controls.reset_workflow,
+        wire.ResetData,
+        is_body_required=True,
+    ),
+    _control(
+        "PATCH",
+        f"{_WORKFLOWS}/{{id}}",
+        controls.patch_workflow,
+        wire.PatchData,
+        is_body_required=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{_WORKFLOWS}/{{id}}/preview",
+        action=Action.CONTROL,
+        handler=controls.preview_command,
+        body=schemas.PreviewRequest,
+        answers=_answer(schemas.Preview, "What the command would do"),
+        tag="workflows",
     ),
     _control(
         "POST",

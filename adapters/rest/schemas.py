@@ -94,6 +94,43 @@ class StepResponse(_Answer):
     metadata: JsonObject
 
 
+class PreviewRequest(BaseModel):
+    """A command that is not carried out; the other fields are the command's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    command: str = Field(min_length=1)
+
+
+class RefusalResponse(_Answer):
+    """Why a command would be refused."""
+
+    code: str
+    detail: str
+
+
+class EffectResponse(_Answer):
+    """Something that a step did."""
+
+    step_id: str
+    operation: str
+    only_if_performed: bool
+
+
+class Preview(_Answer):
+    """What a command would do now."""
+
+    allowed: bool
+    #: Of the workflow that was looked at, for If-Match.
+    version: int
+    status: WorkflowStatus
+    status_after: WorkflowStatus
+    refusals: list[RefusalResponse]
+    #: In the order in which they are undone.
+    undo: list[EffectResponse]
+    lost: list[EffectResponse]
+
+
 class WorkflowListItem(_Answer):
     """A workflow as an item of the list."""
 

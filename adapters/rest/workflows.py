@@ -8,8 +8,9 @@ from fastapi import Query
 from starlette.responses import Response
 
 from adapters.rest.bodies import json_response
+from adapters.rest.conditions import etag_of
 from adapters.rest.dependencies import TheApi, WorkflowId
-from adapters.rest.parameters import HistoryParameters, ListParameters
+from adapters.rest.parameters import HistoryParameters, ListParameters, WorkflowParameters
 from application.ports import Document
 from application.queries import WorkflowReader
 from application.use_cases.refusal import no_workflow, refused_for, require_id
@@ -26,9 +27,22 @@ async def list_workflows(parameters: Annotated[ListParameters, Query()], api: Th
     return json_response(page)
 
 
-async def get_workflow(id: WorkflowId, api: TheApi) -> Response:
-    """The workflow; never older than any answer given or event published."""
-    return json_response(await _resource(api.reader, id))
+async def get_workflow(
+    id: WorkflowId, parameters: Annotated[WorkflowParameters, Query()], api: TheApi
+) -> Response:
+    """The workflow; never older than any answer given or event published. `ETag` names its version."""
+    version = parameters.version
+    if version is None:
+        resource = await _resource(api.reader, id)
+        return json_response(resource, headers=etag_of(resource))
+    require_id(id)
+    resource = await api.reader.get_at(id, version)
+    if resource is None:
+        raise no_workflow(id)
+    if resource["version"] < version:
+        message = f"{id} has the versions 1 to {resource['version']}"
+        raise refused_for([{"path": "version", "message": message}])
+    return json_response(resource)
 
 
 async def get_status(id: WorkflowId, api: TheApi) -> Response:

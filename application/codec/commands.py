@@ -22,6 +22,7 @@ from domain.workflow.commands import (
     ForceCompensateWorkflow,
     PatchWorkflow,
     PauseWorkflow,
+    ResetWorkflow,
     ResumeWorkflow,
     RetryStepNow,
     RetryWorkflow,
@@ -122,6 +123,9 @@ COMMANDS: Mapping[str, Decode] = {
     ),
     types.COMPLETE_STEP: _control(wire.CompleteStepData, _complete),
     types.PATCH: _control(wire.PatchData, _patch),
+    types.RESET: _control(
+        wire.ResetData, lambda d, a: ResetWorkflow(to_step=d.to_step, reason=d.reason, actor=a)
+    ),
 }
 
 _COMMAND_PREFIXES = ("orchestration.workflow.", "orchestration.waveless.")

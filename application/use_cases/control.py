@@ -43,8 +43,11 @@ class ControlWorkflow:
         data: Document,
         *,
         idempotency_key: str | None = None,
+        expected_version: int | None = None,
     ) -> Controlled:
         """`data` has the shape of the command. With the same key and data, a command is carried out once.
+
+        It is refused (STALE) if the workflow has another version than the expected one.
 
         Raises Refused, and Unavailable when the command could not be sent.
         """
@@ -57,7 +60,10 @@ class ControlWorkflow:
             data,
             actor=caller.actor,
             traceparent=caller.traceparent,
-            command_id=_command_id(caller, command_type, workflow_id, data, idempotency_key),
+            command_id=_command_id(
+                caller, command_type, workflow_id, data, idempotency_key, expected_version
+            ),
+            expected_version=expected_version,
         )
         outcome = await self._gateway.send(command, DECISION_SECONDS)
         if outcome.is_rejected and outcome.event is not None:
@@ -76,11 +82,18 @@ class ControlWorkflow:
 
 
 def _command_id(
-    caller: Caller, command_type: str, workflow_id: str, data: Document, key: str | None
+    caller: Caller,
+    command_type: str,
+    workflow_id: str,
+    data: Document,
+    key: str | None,
+    expected_version: int | None,
 ) -> str | None:
     """Equal for repetitions of a command, by which the engine recognises them."""
     if key is None:
         return None
-    said = [caller.actor, command_type, workflow_id, key, data]
+    said: list[object] = [caller.actor, command_type, workflow_id, key, data]
+    if expected_version is not None:
+        said.append(expected_version)
     text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"conveyor:command:{text}"))

@@ -23,6 +23,7 @@ from domain.workflow.events import (
     StepRequest,
     StepScheduled,
     StepSealed,
+    WorkflowRetried,
 )
 from domain.workflow.failure import ErrorType
 from domain.workflow.incident import IncidentCode
@@ -84,8 +85,10 @@ def backward(
         )
         if undos:
             return undos
-    if any(_is_busy(step) for step in instance.steps.values()):
+    if any(_is_busy(step) and instance.goes_back(step.step_id) for step in instance.steps.values()):
         return ()
+    if instance.reset_to is not None and not failed:
+        return (_go_on(instance, instance.reset_to, now),)
     return _end_compensation(instance, failed, now)
 
 
@@ -113,6 +116,7 @@ def _may_be_undone(instance: WorkflowInstance, step: StepDefinition) -> bool:
     return (
         execution.awaits_undo
         and step.compensation is not None
+        and instance.goes_back(step.id)
         and all(
             _is_clear(instance.definition, instance.steps[dependent])
             for dependent in instance.definition.dependents[step.id]
@@ -294,6 +298,17 @@ def _do_not_wait(
         if step.status is StepStatus.COMPENSATING and step.undo.next_attempt_at is not None
     )
     return _schedule_undos(instance, waiting, now, requests)
+
+
+def _go_on(instance: WorkflowInstance, from_step: str, now: datetime) -> WorkflowRetried:
+    """What the reset takes back is undone: forward again. An operator's repair is not counted as a retry."""
+    return WorkflowRetried(
+        occurred_at=now,
+        retry_count=instance.retry_count,
+        max_retries=instance.facts.max_retries,
+        from_step_id=from_step,
+        reason=instance.compensation_reason,
+    )
 
 
 def _end_compensation(

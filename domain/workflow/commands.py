@@ -91,6 +91,13 @@ class PatchWorkflow(Control):
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+class ResetWorkflow(Control):
+    """Undo this step and everything that depends on it, then go on from there in a new round."""
+
+    to_step: str
+    reason: str
+
+
 class EnableWaveless(Control):
     release_queue: str = "default"
     batch_size: int = 10
@@ -169,6 +176,7 @@ Command = (
     | SkipStep
     | CompleteStep
     | PatchWorkflow
+    | ResetWorkflow
     | EnableWaveless
     | ExecuteStep
     | HandleStepReply

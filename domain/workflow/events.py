@@ -161,6 +161,15 @@ class WorkflowPatched(DomainEvent):
     reason: str
 
 
+class WorkflowReset(DomainEvent):
+    """An operator sent the workflow back to a step. What depends on it is undone, and then done again."""
+
+    TYPE = "orchestration.workflow.reset"
+    NAME = "WorkflowResetEvent"
+    to_step: str
+    reason: str
+
+
 class WavelessProcessingEnabled(DomainEvent):
     TYPE = "orchestration.waveless.enabled"
     NAME = "WavelessProcessingEnabledEvent"
@@ -388,6 +397,7 @@ FINER_EVENTS: tuple[type[DomainEvent], ...] = (
     WorkflowReleased,
     WorkflowSignalled,
     WorkflowPatched,
+    WorkflowReset,
     StepScheduled,
     StepRetryScheduled,
     StepSkipped,

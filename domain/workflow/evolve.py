@@ -33,6 +33,7 @@ from domain.workflow.events import (
     WorkflowPatched,
     WorkflowPaused,
     WorkflowReleased,
+    WorkflowReset,
     WorkflowResumed,
     WorkflowRetried,
     WorkflowSignalled,
@@ -182,11 +183,30 @@ def _cancelled(instance: WorkflowInstance, event: WorkflowCancelled) -> Workflow
     )
 
 
+def _reset(instance: WorkflowInstance, event: WorkflowReset) -> WorkflowInstance:
+    return _next(
+        instance,
+        event,
+        status=checked(instance.status, WorkflowStatus.COMPENSATING),
+        reset_to=event.to_step,
+        compensation_status=CompensationStatus.RUNNING,
+        compensation_reason=event.reason,
+        compensation_started_at=event.occurred_at,
+        completed_at=None,
+        paused_at=None,
+        timeout_at=None,
+    )
+
+
 def _retried(instance: WorkflowInstance, event: WorkflowRetried) -> WorkflowInstance:
-    steps = {
-        step_id: step.reset_retries(event.occurred_at) if step.status is StepStatus.FAILED else step
-        for step_id, step in instance.steps.items()
-    }
+    steps: dict[str, StepExecution] = {}
+    for step_id, step in instance.steps.items():
+        if instance.reset_to is not None and instance.goes_back(step_id):
+            steps[step_id] = step.begin_again()
+        elif step.status is StepStatus.FAILED:
+            steps[step_id] = step.reset_retries(event.occurred_at)
+        else:
+            steps[step_id] = step
     return _next(
         instance,
         event,
@@ -196,6 +216,11 @@ def _retried(instance: WorkflowInstance, event: WorkflowRetried) -> WorkflowInst
         completed_at=None,
         timeout_at=_timeout_from(instance.facts, event.occurred_at),
         clock_round=instance.clock_round + 1,
+        reset_to=None,
+        compensation_status=CompensationStatus.NONE,
+        compensation_reason=None,
+        compensation_started_at=None,
+        compensated_steps=(),
     )
 
 
@@ -364,6 +389,7 @@ def _compensation_started(
         compensation_started_at=event.occurred_at,
         completed_at=None,
         forced=instance.forced or event.trigger == "FORCE",
+        reset_to=None,
     )
 
 
@@ -378,6 +404,7 @@ def _compensation_completed(
         status=checked(instance.status, target),
         compensation_status=outcome,
         completed_at=event.occurred_at,
+        reset_to=None,
     )
 
 
@@ -416,6 +443,7 @@ _APPLY: dict[type[DomainEvent], Callable[[WorkflowInstance, Any], WorkflowInstan
     WorkflowRetried: _retried,
     WorkflowSignalled: _signalled,
     WorkflowPatched: _patched,
+    WorkflowReset: _reset,
     WavelessProcessingEnabled: _waveless,
     StepScheduled: _step_scheduled,
     StepExecuted: _step_executed,

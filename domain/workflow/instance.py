@@ -52,6 +52,8 @@ class WorkflowInstance(Value):
     compensation_started_at: datetime | None = None
     #: In the order in which they were undone.
     compensated_steps: tuple[str, ...] = ()
+    #: The step to which an operator reset the workflow, while what depends on it is undone.
+    reset_to: str | None = None
     #: Steps that cannot be undone count as undone (force-compensate).
     forced: bool = False
     signals: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -92,6 +94,11 @@ class WorkflowInstance(Value):
             if self.steps[step_id].unanswered:
                 return step_id
         return None
+
+    def goes_back(self, step_id: str) -> bool:
+        """Whether a compensation undoes this step: all of them, or those that a reset begins again."""
+        target = self.reset_to
+        return target is None or step_id == target or step_id in self.definition.dependents[target]
 
     def open_incident(self, code: str, step_id: str | None) -> Incident | None:
         for incident in self.incidents:

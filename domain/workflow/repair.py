@@ -1,4 +1,5 @@
-"""What an operator may change in a run: try a step now, skip it, complete it by hand, patch what the workflow holds."""
+"""What an operator may change in a run: try a step now, skip it, complete it by hand, patch what the workflow
+holds, and send the workflow back to a step."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from domain.workflow.commands import (
     HandleStepReply,
     PatchWorkflow,
     Purpose,
+    ResetWorkflow,
     RetryStepNow,
     SkipStep,
 )
@@ -26,6 +28,7 @@ from domain.workflow.events import (
     StepSkipped,
     StepUnresolved,
     WorkflowPatched,
+    WorkflowReset,
     WorkflowRetried,
 )
 from domain.workflow.evolve import evolve
@@ -34,6 +37,7 @@ from domain.workflow.instance import WorkflowInstance
 from domain.workflow.replies import unusable_output
 from domain.workflow.sealing import ask_seal_again
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
+from domain.workflow.step import StepExecution
 from domain.workflow.weight import WEIGHT_MAX, json_bytes, too_large
 
 Handled = Sequence[DomainEvent] | Rejection
@@ -141,7 +145,7 @@ def skip_step(instance: WorkflowInstance, command: SkipStep, now: datetime) -> H
             f"{step.id} is the pivot, and what follows it cannot be undone: complete it, or cancel {instance.id}",
         )
     execution = instance.steps[step.id]
-    if execution.may_be_done or execution.status not in (StepStatus.PENDING, StepStatus.FAILED):
+    if not was_not_performed(execution):
         state = (
             "FAILED, and may have been performed" if execution.is_unresolved else execution.status
         )
@@ -160,6 +164,12 @@ def skip_step(instance: WorkflowInstance, command: SkipStep, now: datetime) -> H
         occurred_at=now, actor=command.actor, step_id=step.id, reason=command.reason
     )
     return (skipped, *continued(instance, command.actor, command.reason, now))
+
+
+def was_not_performed(execution: StepExecution) -> bool:
+    """For certain: each attempt was answered, and none did anything."""
+    is_waiting = execution.status in (StepStatus.PENDING, StepStatus.FAILED)
+    return is_waiting and not execution.may_be_done
 
 
 def _readers(instance: WorkflowInstance, step_id: str) -> Iterator[str]:
@@ -235,6 +245,59 @@ def complete_step(instance: WorkflowInstance, command: CompleteStep, now: dateti
     return (executed, *continued(instance, command.actor, command.reason, now))
 
 
+# -- reset ---------------------------------------------------------------------------------------
+
+
+def reset(instance: WorkflowInstance, command: ResetWorkflow, now: datetime) -> Handled:
+    """Undo a step and what depends on it, then go on from there. Refused if something of it cannot be undone."""
+    nothing_undone = instance.compensation_status is CompensationStatus.NONE
+    held = instance.status is WorkflowStatus.FAILED and nothing_undone
+    if instance.status is not WorkflowStatus.PAUSED and not held:
+        return Rejection(
+            RejectionCode.ILLEGAL_STATUS,
+            f"{instance.id} is {instance.status}; reset needs PAUSED, or FAILED with nothing compensated",
+        )
+    step = known_step(instance, command.to_step)
+    if isinstance(step, Rejection):
+        return step
+    event = WorkflowReset(
+        occurred_at=now, actor=command.actor, to_step=step.id, reason=command.reason
+    )
+    after = evolve(instance, event)
+    taken_back = [each for each in instance.definition.steps if after.goes_back(each.id)]
+    return _reset_rejection(instance, taken_back) or (event,)
+
+
+def _reset_rejection(
+    instance: WorkflowInstance, taken_back: Sequence[StepDefinition]
+) -> Rejection | None:
+    begun = [
+        each for each in taken_back if instance.steps[each.id].status is not StepStatus.PENDING
+    ]
+    if not begun:
+        return Rejection(
+            RejectionCode.ILLEGAL_STATUS,
+            f"{taken_back[0].id} has not begun: nothing is to be reset",
+        )
+    for step in begun:
+        stays = step.kind is not StepKind.READ_ONLY and step.compensation is None
+        if stays and instance.steps[step.id].may_be_done:
+            return Rejection(
+                RejectionCode.PAST_PIVOT,
+                f"{step.id} may be done and has no undo, so it cannot be done again: reset to a later step",
+            )
+    ids = {each.id for each in taken_back}
+    for step_id, execution in instance.steps.items():
+        # One that is asked to seal would begin a new round before its service has answered.
+        is_asked = execution.seal_attempt > 0 and execution.unanswered
+        if step_id not in ids and (execution.status is StepStatus.EXECUTING or is_asked):
+            return Rejection(
+                RejectionCode.ILLEGAL_STATUS,
+                f"{step_id} is under way, and the reset does not take it back: reset once it has answered",
+            )
+    return None
+
+
 # -- patch ---------------------------------------------------------------------------------------
 
 
@@ -279,10 +342,10 @@ def patch(instance: WorkflowInstance, command: PatchWorkflow, now: datetime) -> 
         listed = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults)
         detail = f"the patched input does not fit {instance.definition.id}: {listed}"
         return Rejection(RejectionCode.INVALID_INPUT, detail, faults)
-    return _undo_rejection(instance, after, now) or events
+    return undo_rejection(instance, after, now) or events
 
 
-def _undo_rejection(
+def undo_rejection(
     before: WorkflowInstance, after: WorkflowInstance, now: datetime
 ) -> Rejection | None:
     """The undo of a step that may be done has to find what the step found."""

@@ -75,7 +75,7 @@ def seal_open_steps(instance: WorkflowInstance, now: datetime) -> list[DomainEve
     events: list[DomainEvent] = []
     for step in instance.definition.steps:
         execution = instance.steps[step.id]
-        if not execution.unanswered:
+        if not execution.unanswered or not instance.goes_back(step.id):
             continue
         if step.kind is StepKind.READ_ONLY:
             events.extend(close_read_only(instance, step, now))

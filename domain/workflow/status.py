@@ -75,6 +75,7 @@ _RANK = {WorkflowPriority.HIGH: 0, WorkflowPriority.NORMAL: 1, WorkflowPriority.
 
 #: From the lifecycle in the requirements, with C-07 (retry), C-08 (compensate a completed run), C-14 (cancel from
 #: PENDING and PAUSED), C-15 (a failed compensation) and the forced compensation of a cancelled run.
+#: A reset goes from PAUSED or FAILED through COMPENSATING back to EXECUTING, and puts its steps back to PENDING.
 WORKFLOW_TRANSITIONS: dict[WorkflowStatus, frozenset[WorkflowStatus]] = {
     WorkflowStatus.PENDING: frozenset({WorkflowStatus.EXECUTING, WorkflowStatus.CANCELLED}),
     WorkflowStatus.EXECUTING: frozenset(
@@ -85,10 +86,14 @@ WORKFLOW_TRANSITIONS: dict[WorkflowStatus, frozenset[WorkflowStatus]] = {
             WorkflowStatus.CANCELLED,
         }
     ),
-    WorkflowStatus.PAUSED: frozenset({WorkflowStatus.EXECUTING, WorkflowStatus.CANCELLED}),
+    WorkflowStatus.PAUSED: frozenset(
+        {WorkflowStatus.EXECUTING, WorkflowStatus.CANCELLED, WorkflowStatus.COMPENSATING}
+    ),
     WorkflowStatus.COMPLETED: frozenset({WorkflowStatus.COMPENSATING}),
     WorkflowStatus.FAILED: frozenset({WorkflowStatus.EXECUTING, WorkflowStatus.COMPENSATING}),
-    WorkflowStatus.COMPENSATING: frozenset({WorkflowStatus.COMPENSATED, WorkflowStatus.FAILED}),
+    WorkflowStatus.COMPENSATING: frozenset(
+        {WorkflowStatus.COMPENSATED, WorkflowStatus.FAILED, WorkflowStatus.EXECUTING}
+    ),
     WorkflowStatus.COMPENSATED: frozenset(),
     WorkflowStatus.CANCELLED: frozenset({WorkflowStatus.COMPENSATING}),
 }

@@ -215,6 +215,12 @@ class StepExecution(Value):
         unfinished = self.status in (StepStatus.EXECUTING, StepStatus.FAILED)
         return changed(self, renewed=True) if unfinished and not self.performed else self
 
+    def begin_again(self) -> StepExecution:
+        """As if it had not begun; its attempts are those of a new round. Nothing of it is done, or open."""
+        return StepExecution(
+            step_id=self.step_id, attempt=self.attempt, round=self.round, renewed=self.attempt > 0
+        )
+
     @property
     def may_be_renewed(self) -> bool:
         """Every attempt of this round was answered: none did anything."""

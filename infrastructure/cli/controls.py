@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -12,6 +13,9 @@ from infrastructure.cli.options import DEFAULT_URL, Form, Output, Url, WorkflowI
 from infrastructure.cli.output import note, write
 
 Reason = Annotated[str | None, typer.Option(help="Recorded in the history.")]
+#: Repairs change what a workflow would do by itself, so they always say why.
+Why = Annotated[str, typer.Option("--reason", help="Recorded in the history.")]
+Step = Annotated[str, typer.Argument(help="The step's id in the definition.")]
 
 
 def pause(
@@ -81,9 +85,109 @@ def signal(
     _send(url, "POST", workflow_path(id, "signal"), asked, output)
 
 
+def retry_step(
+    id: WorkflowId, step: Step, reason: Why, url: Url = DEFAULT_URL, output: Output = Form.TABLE
+) -> None:
+    """Try a step now that waits for its retry, or its undo, or the question about its outcome."""
+    _repair(url, id, step, "retry-now", {"reason": reason}, output)
+
+
+def skip_step(
+    id: WorkflowId, step: Step, reason: Why, url: Url = DEFAULT_URL, output: Output = Form.TABLE
+) -> None:
+    """Leave out a step that was not performed."""
+    _repair(url, id, step, "skip", {"reason": reason}, output)
+
+
+def complete_step(
+    id: WorkflowId,
+    step: Step,
+    reason: Why,
+    result: Annotated[
+        str | None,
+        typer.Option("--result", "-r", help="The step's output: JSON, @FILE, or - for stdin."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    output: Output = Form.TABLE,
+) -> None:
+    """Record a step that was performed by hand."""
+    asked: Json = {"reason": reason, "output": read_input(result, "--result")}
+    _repair(url, id, step, "complete", asked, output)
+
+
+def patch(
+    id: WorkflowId,
+    reason: Why,
+    input: Annotated[
+        str | None,
+        typer.Option("--input", "-i", help="Fields of the input: JSON, @FILE, or - for stdin."),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            "--context", "-c", help="Fields of the metadata: JSON, @FILE, or - for stdin."
+        ),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    output: Output = Form.TABLE,
+) -> None:
+    """Change fields of the input or metadata, for what is not done yet; null removes a field."""
+    asked: Json = {
+        "reason": reason,
+        "input": read_input(input, "--input"),
+        "context": read_input(context, "--context"),
+    }
+    _send(url, "PATCH", workflow_path(id), asked, output)
+
+
+def reset(
+    id: WorkflowId, step: Step, reason: Why, url: Url = DEFAULT_URL, output: Output = Form.TABLE
+) -> None:
+    """Undo a step of a paused or failed workflow and what depends on it, then go on from there."""
+    _send(url, "POST", workflow_path(id, "reset"), {"toStep": step, "reason": reason}, output)
+
+
+def preview(
+    id: WorkflowId,
+    command: Annotated[str, typer.Argument(help="For example cancel, or step.skip.")],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", "-d", help="The command's data: JSON, @FILE, or - for stdin."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    output: Output = Form.TABLE,
+) -> None:
+    """Show what a command would do now, without doing it."""
+    asked: Json = {**read_input(data, "--data"), "command": command}
+    response = request(url, "POST", workflow_path(id, "preview"), json=asked)
+    document = document_of(response, "allowed", "undo", "lost", "refusals")
+    fields: Json = {
+        "allowed": "yes" if document["allowed"] else "no",
+        "status": f"{document['status']} -> {document['statusAfter']}",
+        "undoes": _effects(document["undo"]) or "nothing",
+        "stays": _effects(document["lost"]) or "nothing",
+    }
+    for refusal in document["refusals"]:
+        fields = {"allowed": "no", "because": f"{refusal['detail']} ({refusal['code']})"}
+    write(output, document, fields)
+
+
+def _effects(effects: list[Json]) -> str:
+    return ", ".join(
+        f"{each['stepId']} ({'if performed' if each['onlyIfPerformed'] else each['operation']})"
+        for each in effects
+    )
+
+
 def add_controls(app: typer.Typer) -> None:
-    for control in (pause, resume, cancel, retry, compensate, force_compensate, signal):
+    controls = (pause, resume, cancel, retry, compensate, force_compensate, signal)
+    for control in (*controls, retry_step, skip_step, complete_step, patch, reset, preview):
         app.command()(control)
+
+
+def _repair(url: str, workflow_id: str, step: str, repair: str, asked: Json, output: Form) -> None:
+    path = workflow_path(workflow_id, "steps", quote(step, safe=""), repair)
+    _send(url, "POST", path, asked, output)
 
 
 def _put(url: str, workflow_id: str, control: str, asked: Json, output: Form) -> None:

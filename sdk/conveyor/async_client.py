@@ -15,12 +15,16 @@ from conveyor.resources import Event, WorkflowPage, WorkflowResource
 from conveyor.times import rfc3339
 from conveyor.wire import (
     CancelData,
+    CompleteStepData,
     ExecuteStepData,
+    PatchData,
     Priority,
     ReasonData,
+    ResetData,
     SignalData,
     StartData,
     StepOutcome,
+    StepRepairData,
 )
 
 
@@ -132,6 +136,49 @@ class AsyncWorkflow:
         given = None if input is None else dict(input)
         data = ExecuteStepData(step_id=step_id, input=given, result=result)
         await self._send(types.EXECUTE_STEP, data, idempotency_key)
+
+    async def retry_step_now(
+        self, step_id: str, reason: str, *, idempotency_key: str | None = None
+    ) -> None:
+        """Try a step now that waits for its retry, or its undo, or the question about its outcome."""
+        data = StepRepairData(step_id=step_id, reason=reason)
+        await self._send(types.RETRY_STEP_NOW, data, idempotency_key)
+
+    async def skip_step(
+        self, step_id: str, reason: str, *, idempotency_key: str | None = None
+    ) -> None:
+        """Leave out a step that was not performed."""
+        data = StepRepairData(step_id=step_id, reason=reason)
+        await self._send(types.SKIP_STEP, data, idempotency_key)
+
+    async def complete_step(
+        self,
+        step_id: str,
+        reason: str,
+        output: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Record a step that was performed by hand."""
+        data = CompleteStepData(step_id=step_id, reason=reason, output=dict(output or {}))
+        await self._send(types.COMPLETE_STEP, data, idempotency_key)
+
+    async def patch(
+        self,
+        reason: str,
+        *,
+        input: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Change fields of the input or of the metadata (`context`), for what is not done yet. None removes a field."""
+        data = PatchData(reason=reason, input=dict(input or {}), context=dict(context or {}))
+        await self._send(types.PATCH, data, idempotency_key)
+
+    async def reset(self, to_step: str, reason: str, *, idempotency_key: str | None = None) -> None:
+        """Undo this step and everything that depends on it, then go on from there in a new round."""
+        data = ResetData(to_step=to_step, reason=reason)
+        await self._send(types.RESET, data, idempotency_key)
 
     async def _send(self, type: str, data: BaseModel, idempotency_key: str | None) -> None:
         await self._connection.send(command(type, self.id, data, idempotency_key))

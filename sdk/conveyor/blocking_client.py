@@ -106,6 +106,11 @@ class BlockingWorkflow(Facade[AsyncWorkflow, EventLoopThread]):
     force_compensate = Method(AsyncWorkflow.force_compensate, awaited)
     retry = Method(AsyncWorkflow.retry, awaited)
     execute_step = Method(AsyncWorkflow.execute_step, awaited)
+    retry_step_now = Method(AsyncWorkflow.retry_step_now, awaited)
+    skip_step = Method(AsyncWorkflow.skip_step, awaited)
+    complete_step = Method(AsyncWorkflow.complete_step, awaited)
+    patch = Method(AsyncWorkflow.patch, awaited)
+    reset = Method(AsyncWorkflow.reset, awaited)
 
 
 def _started(thread: EventLoopThread, call: Coroutine[Any, Any, AsyncWorkflow]) -> BlockingWorkflow:

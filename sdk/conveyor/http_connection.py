@@ -55,6 +55,11 @@ _CONTROLS: Mapping[str, tuple[str, str]] = {
     types.COMPENSATE: ("PUT", f"{_WORKFLOWS}/{{id}}/compensate"),
     types.SIGNAL: ("POST", f"{_WORKFLOWS}/{{id}}/signal"),
     types.EXECUTE_STEP: ("POST", f"{_WORKFLOWS}/{{id}}/steps/execute"),
+    types.RETRY_STEP_NOW: ("POST", f"{_WORKFLOWS}/{{id}}/steps/{{step}}/retry-now"),
+    types.SKIP_STEP: ("POST", f"{_WORKFLOWS}/{{id}}/steps/{{step}}/skip"),
+    types.COMPLETE_STEP: ("POST", f"{_WORKFLOWS}/{{id}}/steps/{{step}}/complete"),
+    types.RESET: ("POST", f"{_WORKFLOWS}/{{id}}/reset"),
+    types.PATCH: ("PATCH", f"{_WORKFLOWS}/{{id}}"),
     types.FORCE_COMPENSATE: ("POST", "/admin/workflows/{id}/force-compensate"),
 }
 
@@ -255,7 +260,12 @@ def _request_of(command: Command) -> tuple[str, str, bytes]:
             body["id"] = command.workflow_id
         return "POST", _WORKFLOWS, orjson.dumps(body)
     method, path = _CONTROLS[command.type]
-    return method, path.format(id=quote(command.workflow_id or "", safe="")), command.data
+    workflow_id = quote(command.workflow_id or "", safe="")
+    if "{step}" not in path:
+        return method, path.format(id=workflow_id), command.data
+    body = orjson.loads(command.data)
+    step = quote(body.pop("stepId"), safe="")
+    return method, path.format(id=workflow_id, step=step), orjson.dumps(body)
 
 
 def _is_passing(response: httpx.Response) -> bool:

@@ -18,6 +18,7 @@ RETRY_STEP_NOW = "orchestration.workflow.step.retry-now"
 SKIP_STEP = "orchestration.workflow.step.skip"
 COMPLETE_STEP = "orchestration.workflow.step.complete"
 PATCH = "orchestration.workflow.patch"
+RESET = "orchestration.workflow.reset"
 ENABLE_WAVELESS = "orchestration.waveless.enable"
 
 # Commands on the system.

@@ -184,6 +184,12 @@ class CompleteStepData(CompletionData):
     step_id: Name
 
 
+class ResetData(RepairData):
+    """`reset`: the step from which the workflow goes on."""
+
+    to_step: Name
+
+
 class PatchData(RepairData):
     """`patch`: new values of fields of the input, or of the metadata (`context`); null removes a field."""
 

@@ -38,6 +38,11 @@ COMMAND_DATA: dict[str, type[BaseModel | exchange.Exchanged]] = {
     types.RETRY: wire.ReasonData,
     types.SIGNAL: wire.SignalData,
     types.EXECUTE_STEP: wire.ExecuteStepData,
+    types.RETRY_STEP_NOW: wire.StepRepairData,
+    types.SKIP_STEP: wire.StepRepairData,
+    types.COMPLETE_STEP: wire.CompleteStepData,
+    types.PATCH: wire.PatchData,
+    types.RESET: wire.ResetData,
 }
 REQUEST_DATA: dict[str, type[BaseModel | exchange.Exchanged]] = {
     types.STEP_REQUESTED: exchange.StepRequest,

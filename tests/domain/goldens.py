@@ -20,6 +20,7 @@ from domain.workflow.commands import (
     CompleteStep,
     EnableWaveless,
     PatchWorkflow,
+    ResetWorkflow,
     RetryStepNow,
     SignalWorkflow,
     SkipStep,
@@ -130,8 +131,17 @@ def repaired() -> list[DomainEvent]:
     return saga.succeeds("charge").history
 
 
+def reset() -> list[DomainEvent]:
+    """Paused, and sent back to a step: it is undone, and done again in a new round."""
+    saga = Saga(ORDER).starts({"gift": True}).succeeds("reserve").succeeds("wrap").pauses()
+    saga.send(ResetWorkflow(to_step="wrap", reason="wrong ribbon", actor="alice"))
+    saga.sealed("charge").undone("wrap").succeeds("wrap")
+    return saga.succeeds("charge").history
+
+
 SAGAS: Mapping[str, Callable[[], list[DomainEvent]]] = {
-    saga.__name__: saga for saga in (completed, compensated, forced, gone_on, released, repaired)
+    saga.__name__: saga
+    for saga in (completed, compensated, forced, gone_on, released, repaired, reset)
 }
 
 

@@ -23,6 +23,7 @@ from domain.workflow.events import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    WorkflowReset,
     WorkflowRetried,
 )
 from domain.workflow.status import CompensationStatus, WorkflowStatus
@@ -87,7 +88,7 @@ def _facts(rng: Random, name: str, kind: StepKind) -> dict[str, object]:
 def assert_nothing_is_scheduled_after_an_end(world: World) -> None:
     ended = False
     for event in world.saga.history:
-        if isinstance(event, WorkflowRetried | CompensationStarted):
+        if isinstance(event, WorkflowRetried | WorkflowReset | CompensationStarted):
             ended = False
         assert not (ended and isinstance(event, StepScheduled)), event
         if isinstance(
@@ -99,11 +100,12 @@ def assert_nothing_is_scheduled_after_an_end(world: World) -> None:
 def assert_attempts_never_restart(world: World) -> None:
     """Within a round the attempts are 1, 2, 3, ...; a new round follows the one before it."""
     newest: dict[str, tuple[int, int]] = {}
-    undos: dict[str, int] = {}
+    undos: dict[tuple[str, int], int] = {}
     for event in world.saga.all_of(StepScheduled):
         if event.purpose is not None:
-            assert event.attempt == undos.get(event.step_id, 0) + 1
-            undos[event.step_id] = event.attempt
+            undo = (event.step_id, event.round)
+            assert event.attempt == undos.get(undo, 0) + 1
+            undos[undo] = event.attempt
             continue
         round_, attempt = newest.get(event.step_id, (1, 0))
         assert (event.round, event.attempt) in ((round_, attempt + 1), (round_ + 1, 1))
@@ -119,6 +121,8 @@ def assert_nothing_begins_before_its_turn(world: World) -> None:
             isinstance(event, StepSealed) and event.performed
         ):
             satisfied.add(event.step_id)
+        elif isinstance(event, WorkflowReset):
+            satisfied -= {event.to_step, *dependents[event.to_step]}
         elif isinstance(event, StepScheduled) and event.purpose is None:
             above = {name for name, below in dependents.items() if event.step_id in below}
             assert above <= satisfied, event
@@ -141,26 +145,32 @@ def assert_a_patch_changes_nothing_that_was_begun(world: World) -> None:
 def assert_effects_are_what_the_saga_says(world: World) -> None:
     """What participants really did is what the state says, and in the end nothing is half done."""
     instance, definition = world.saga.instance, world.saga.definition
-    performed = {effect.step_id for effect in world.effects if effect.purpose == "do"}
-    undone = {effect.step_id for effect in world.effects if effect.purpose == "undo"}
+    last = {effect.step_id: effect for effect in world.effects if effect.purpose != "verify"}
+    done = {effect.step_id for effect in world.effects if effect.purpose == "do"}
+    # A reset has steps done and undone several times: what counts is how they were left.
+    undone = {name for name, effect in last.items() if effect.purpose == "undo"}
+    performed = done - undone
+    was_reset = bool(world.saga.all_of(WorkflowReset))
     known = {name for name in instance.steps if name not in world.told}
     executed = set(instance.executed_steps)
 
-    assert executed & known <= performed
+    assert executed & known <= done
     changing = {name for name in known if kind_of(world, name) != "read-only"}
     assert performed & changing <= executed | set(instance.unresolved)
-    assert undone & known <= performed
+    assert was_reset or undone & changing <= executed
     match instance.status:
         case WorkflowStatus.COMPLETED:
             assert instance.all_steps_completed
-            assert not undone
+            completed = {name for name in known if instance.steps[name].status == "COMPLETED"}
+            assert not undone & completed
+            assert was_reset or not undone
         case WorkflowStatus.COMPENSATED:
-            left = {name for name in performed - undone if kind_of(world, name) != "read-only"}
+            left = {name for name in performed if kind_of(world, name) != "read-only"}
             assert not left & known
             assert not instance.unresolved
         case WorkflowStatus.CANCELLED:
             assert world.saga.all_of(WorkflowCancelled)
-            assert not undone
+            assert was_reset or not undone
             assert not instance.unresolved
         case WorkflowStatus.FAILED:
             held = definition.on_failure is OnFailure.HOLD
@@ -189,6 +199,8 @@ def assert_effects_are_in_order(world: World) -> None:
             assert name not in there, f"{name} done twice"
             assert not any(name in dependents[other] for other in gone), f"{name} done too late"
             there.add(name)
+            # After a reset it is done again, in a new round.
+            gone.discard(name)
 
 
 def undoable(world: World, name: str) -> bool:

@@ -15,6 +15,7 @@ from domain.workflow.commands import (
     CompleteStep,
     PatchWorkflow,
     PauseWorkflow,
+    ResetWorkflow,
     RetryStepNow,
     SkipStep,
     TimerKind,
@@ -62,6 +63,7 @@ REPAIRS: dict[str, tuple[Command, set[str]]] = {
     "complete": (complete("charge"), {"EXECUTING", "PAUSED", "FAILED"}),
     "patch": (patch(n=1), {"PENDING", "EXECUTING", "PAUSED", "FAILED"}),
     "retry-now": (retry_now("charge"), {"CANCELLED"}),
+    "reset": (ResetWorkflow(to_step="charge", reason=WHY), {"PAUSED", "FAILED"}),
 }
 
 
@@ -242,6 +244,83 @@ def test_a_step_that_has_not_begun_is_not_completed() -> None:
     saga = Saga(chain("reserve", "charge")).starts().send(complete("charge"))
     assert isinstance(saga.last, Rejection)
     assert "skipped" in saga.last.detail
+
+
+# -- reset ---------------------------------------------------------------------------------------
+
+
+def back_to(step_id: str) -> ResetWorkflow:
+    return ResetWorkflow(to_step=step_id, reason=WHY, actor="alice")
+
+
+def test_what_depends_on_a_step_is_undone_and_done_again() -> None:
+    """Last first, then forward, in a new round; what came before it stays done."""
+    saga = Saga(chain("reserve", "wrap", "charge", "ship")).starts()
+    saga.succeed("reserve", "wrap", "charge").pauses()
+    saga.send(back_to("wrap")).expect_status("COMPENSATING").expect_requests("seal ship")
+    saga.sealed("ship").expect_requests("undo charge")
+    saga.undone("charge").expect_requests("undo wrap")
+    saga.undone("wrap").expect_status("EXECUTING", reserve="COMPLETED", charge="PENDING")
+    saga.expect_requests("wrap@2")
+    assert saga.instance.executed_steps == ("reserve",)
+    assert saga.the(WorkflowRetried).retry_count == 0
+
+    saga.succeeds("wrap").expect_requests("charge@2").succeeds("charge").expect_requests("ship@2")
+    saga.fails("ship").expect_requests("undo charge@2").undone("charge").undone("wrap")
+    saga.undone("reserve").expect_status("COMPENSATED")
+    assert saga.instance.compensated_steps == ("charge", "wrap", "reserve")
+
+
+def test_a_failed_workflow_is_reset() -> None:
+    """To the step that failed, or to one before it."""
+    saga = held().send(back_to("charge")).expect_status("EXECUTING").expect_requests("charge@2")
+    saga.fails("charge").expect_status("FAILED")
+    saga.send(back_to("reserve")).expect_requests("undo reserve")
+    saga.undone("reserve").expect_requests("reserve@2")
+
+
+def test_late_answers_of_the_old_round_do_not_count() -> None:
+    """Neither while the step waits for its turn, nor when it runs again."""
+    saga = Saga(chain("reserve", "wrap", "charge")).starts().succeed("reserve", "wrap").pauses()
+    saga.send(back_to("reserve")).sealed("charge").undone("wrap").undone("reserve")
+    saga.succeeds("wrap", attempt=1, round=1).expect_ignored("PENDING")
+    saga.succeeds("reserve", attempt=1, round=1).expect_ignored("round 2")
+
+
+def test_an_undo_that_fails_ends_the_reset() -> None:
+    """Then the whole workflow is compensated, or forced."""
+    saga = Saga(chain("reserve", "wrap", "charge")).starts().succeed("reserve", "wrap").pauses()
+    saga.send(back_to("wrap")).sealed("charge").undo_fails("wrap").expect_status("FAILED")
+    assert saga.instance.allowed_commands == ("compensate", "force-compensate")
+    saga.compensates().expect_requests("undo wrap#2").undone("wrap").undone("reserve")
+    saga.expect_status("COMPENSATED")
+
+
+@pytest.mark.parametrize(
+    ("saga", "step_id", "code", "says"),
+    [
+        (Saga(chain("a", "b")).starts().pauses(), "b", "ILLEGAL_STATUS", "b has not begun"),
+        (
+            Saga(with_pivot()).starts().succeed("reserve", "charge").pauses(),
+            "reserve",
+            "PAST_PIVOT",
+            "charge",
+        ),
+        (
+            Saga(workflow(step("a"), step("b"))).starts().pauses(),
+            "a",
+            "ILLEGAL_STATUS",
+            "b is under way",
+        ),
+        (Saga(chain("a", "b")).starts().pauses(), "fly", "INVALID_INPUT", "it has a, b"),
+    ],
+)
+def test_what_is_not_reset(saga: Saga, step_id: str, code: str, says: str) -> None:
+    """What has not begun, cannot be undone, or would leave something running beside it."""
+    saga.send(back_to(step_id))
+    assert isinstance(saga.last, Rejection)
+    assert saga.last.code == code
+    assert says in saga.last.detail
 
 
 # -- patch ---------------------------------------------------------------------------------------

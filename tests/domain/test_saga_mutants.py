@@ -13,10 +13,11 @@ import pytest
 from domain.definition import retry
 from domain.definition.definition import StepDefinition, StepKind, WorkflowDefinition
 from domain.definition.retry import RetryPolicy
+from domain.values import changed
 from domain.workflow import forward, repair, replies, sealing
 from domain.workflow.events import StepCompensationFailed, StepScheduled, StepUnresolved
 from domain.workflow.instance import WorkflowInstance
-from domain.workflow.status import IllegalTransition
+from domain.workflow.status import IllegalTransition, StepStatus
 from domain.workflow.step import StepExecution
 from domain.workflow.timers import timers_of
 from tests.domain.definitions import step, with_pivot, workflow
@@ -116,6 +117,7 @@ def _rendered_anew(
 
 
 _schedule_step = forward.schedule_step
+_begin_again = StepExecution.begin_again
 
 
 #: Name -> what is replaced where by what, and the check that finds it.
@@ -151,9 +153,9 @@ MUTANTS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
         a_read_only_step_is_never_asked_about,
     ),
     "what may be done is skipped": (
-        StepExecution,
-        "may_be_done",
-        False,
+        repair,
+        "was_not_performed",
+        lambda step: step.status in (StepStatus.PENDING, StepStatus.FAILED),
         repairs_keep_every_saga_right,
     ),
     "a skipped step hides what it waited for": (
@@ -174,9 +176,21 @@ MUTANTS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
         _rendered_anew,
         repairs_keep_every_saga_right,
     ),
+    "a reset takes back what has no undo": (
+        repair,
+        "_reset_rejection",
+        _nothing,
+        repairs_keep_every_saga_right,
+    ),
+    "a reset goes on in the old round": (
+        StepExecution,
+        "begin_again",
+        lambda step: changed(_begin_again(step), renewed=False),
+        repairs_keep_every_saga_right,
+    ),
     "a patch changes what an undo reads": (
         repair,
-        "_undo_rejection",
+        "undo_rejection",
         _nothing,
         repairs_keep_every_saga_right,
     ),

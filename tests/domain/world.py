@@ -23,6 +23,7 @@ from domain.workflow.commands import (
     PatchWorkflow,
     PauseWorkflow,
     Purpose,
+    ResetWorkflow,
     ResumeWorkflow,
     RetryStepNow,
     RetryWorkflow,
@@ -72,11 +73,13 @@ class World:
     fired: list[Firing] = field(default_factory=list[Firing])
     records: dict[str, Record] = field(default_factory=dict[str, Record])
     calm: bool = False
+    #: An operator keeps repairing it.
+    is_repaired: bool = False
 
     @staticmethod
     def of(definition: WorkflowDefinition, rng: Random) -> World:
-        world = World(saga=Saga(definition), rng=rng)
-        world.saga.starts(timeout_seconds=rng.choice([0, 300]))
+        world = World(saga=Saga(definition), rng=rng, is_repaired=rng.random() < 0.5)
+        world.saga.starts({"n": 1}, timeout_seconds=rng.choice([0, 300]))
         world._send_out()
         return world
 
@@ -99,7 +102,7 @@ class World:
             self.saga.after(milliseconds=self.rng.randrange(2000))
             self.rng.choice(
                 [self._deliver, self._deliver, self._answer, self._answer, self._fire]
-                + [self._operate] * (self.rng.random() < 0.4)
+                + [self._operate] * (self.rng.random() < (0.9 if self.is_repaired else 0.4))
             )()
 
     def rest(self) -> None:
@@ -167,7 +170,7 @@ class World:
         if self.rng.random() < 0.03:
             commands = [ForceCompensateWorkflow()]
         step_id = self.rng.choice(list(self.saga.instance.steps))
-        if self.rng.random() < 0.3:
+        if self.rng.random() < (0.8 if self.is_repaired else 0.1):
             self.tell(self._repair(step_id))
             return
         if self.rng.random() < 0.2:
@@ -182,6 +185,9 @@ class World:
         if self.rng.random() < 0.05:
             self.told.add(step_id)
             return CompleteStep(step_id=step_id, reason="by hand")
+        if self.rng.random() < 0.4:
+            self.tell(PauseWorkflow())
+            return ResetWorkflow(to_step=step_id, reason="picked wrong")
         changed = self.rng.choice([None, 1, 2, 3])
         return self.rng.choice(
             [

@@ -38,6 +38,8 @@ _COMMANDS: Mapping[str, object] = {
     types.CANCEL: {"reason": "changed", "compensate": True},
     types.SIGNAL: {"name": "truck", "payload": {"dock": 4}},
     types.EXECUTE_STEP: {"stepId": "pick-items", "result": {"output": {"bin": 7}}},
+    types.SKIP_STEP: {"stepId": "pick-items", "reason": "not needed"},
+    types.PATCH: {"reason": "typing error", "input": {"dock": 4, "note": None}},
     types.STEP_COMPLETED: {"workflowId": "wf-1", "stepId": "pick", "attempt": 1, "output": {}},
     types.STEP_FAILED: {
         "workflowId": "wf-1",

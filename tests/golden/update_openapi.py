@@ -24,6 +24,7 @@ def main() -> None:
         reader=NOTHING,
         start=NOTHING,
         control=NOTHING,
+        preview=NOTHING,
         register=NOTHING,
         definitions=NOTHING,
         workers=NOTHING,

@@ -305,6 +305,79 @@ def test_pause_signal_and_resume(server: str) -> None:
     assert "cleaned" in history
 
 
+REPAIRED = """
+name: repaired
+version: 1
+type: PARCEL
+onFailure: hold
+steps:
+  - id: hold
+    service: inventory-service
+    operation: reserve
+    retry: {maxRetries: 3, initialDelayMs: 600000, maxDelayMs: 600000}
+    input: {simulate: input.simulate}
+    compensation: {operation: release}
+  - id: pick
+    service: warehouse-service
+    operation: pick
+    retry: {maxRetries: 0}
+    input: {simulate: {failStep: "'pick'"}}
+    compensation: {operation: return-items}
+  - id: pack
+    service: packing-service
+    operation: no-such-operation
+    retry: {maxRetries: 0}
+    compensation: {operation: unpack}
+"""
+
+
+def test_repairs(server: str, tmp_path: Path) -> None:
+    """A step is hurried after a patch, another one skipped, the last one completed by hand; each says why."""
+    file = tmp_path / "repaired.yaml"
+    file.write_text(REPAIRED)
+    told(server, "definitions", "apply", str(file))
+    fails = json.dumps({"simulate": {"failStep": "hold", "retryable": True}})
+    told(server, "workflow", "start", "repaired", "--id", "repaired-1", "--input", fails)
+
+    def step(place: int, status: str) -> bool:
+        found = told(server, "workflow", "show", "repaired-1")["steps"][place]["status"]
+        return bool(found == status)
+
+    wait_until("its failure", lambda: step(0, "FAILED"))
+    why = ("--reason", "repaired by Ada")
+    refused = conveyor(server, "workflow", "skip-step", "repaired-1", "pick")
+    told(server, "workflow", "patch", "repaired-1", "--input", '{"simulate": null}', *why)
+    told(server, "workflow", "retry-step", "repaired-1", "hold", *why)
+    wait_until("the next failure", lambda: step(1, "FAILED"))
+
+    data = json.dumps({"stepId": "pick", "reason": "x"})
+    seen = conveyor(server, "workflow", "preview", "repaired-1", "step.skip", "--data", data)
+    told(server, "workflow", "skip-step", "repaired-1", "pick", *why)
+    wait_until("the last failure", lambda: step(2, "FAILED"))
+    hand = ("--result", '{"parcel": 7}')
+    done = told(server, "workflow", "complete-step", "repaired-1", "pack", *hand, *why)
+
+    assert refused.exit_code == 2
+    assert "--reason" in refused.stderr
+    assert "FAILED -> EXECUTING" in seen.stdout
+    assert done["status"] == "COMPLETED"
+    history = json.loads(
+        conveyor(server, "workflow", "history", "repaired-1", "--output", "json").stdout
+    )
+    reasons = [e["type"] for e in history["items"] if "Ada" in e["data"].get("reason", "")]
+    assert reasons == [
+        f"orchestration.workflow.{name}"
+        for name in (
+            "patched",
+            "step.scheduled",
+            "step.skipped",
+            "retried",
+            "step.executed",
+            "retried",
+        )
+    ]
+
+
 UNDO_THAT_FAILS = """
 name: stranded
 version: 1

@@ -161,6 +161,31 @@ async def test_refused(site: KafkaSite, client: AsyncClient, commands: TopicRead
             types.EXECUTE_STEP,
             {"stepId": "pack", "input": None, "result": {"output": {"n": 1}}},
         ),
+        (
+            lambda w: w.retry_step_now("pack", "it is back"),
+            types.RETRY_STEP_NOW,
+            {"stepId": "pack", "reason": "it is back"},
+        ),
+        (
+            lambda w: w.skip_step("pack", "not needed"),
+            types.SKIP_STEP,
+            {"stepId": "pack", "reason": "not needed"},
+        ),
+        (
+            lambda w: w.complete_step("pack", "by hand", {"n": 1}),
+            types.COMPLETE_STEP,
+            {"stepId": "pack", "reason": "by hand", "output": {"n": 1}},
+        ),
+        (
+            lambda w: w.reset("pack", "packed wrong"),
+            types.RESET,
+            {"toStep": "pack", "reason": "packed wrong"},
+        ),
+        (
+            lambda w: w.patch("wrong dock", input={"dock": 4, "note": None}),
+            types.PATCH,
+            {"reason": "wrong dock", "input": {"dock": 4, "note": None}, "context": {}},
+        ),
     ],
 )
 async def test_controls(

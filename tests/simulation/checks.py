@@ -65,6 +65,10 @@ class Ledger:
         """The message that began it."""
         return self.commits[workflow_id][0].entries[0].message_id
 
+    def first_input(self, workflow_id: str) -> object:
+        """What it was started with, whatever was patched since."""
+        return self.commits[workflow_id][0].entries[0].events[0].data["input"]
+
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """What messages caused."""
         for workflow_id, commits in self.commits.items():
@@ -197,7 +201,7 @@ def _start_outcome(ledger: Ledger, message: Message, *, is_answered: bool) -> It
         instance is not None
         and key is not None
         and key == instance.facts.idempotency_key
-        and data["input"] == instance.facts.input
+        and data["input"] == ledger.first_input(instance.id)
     )
     if not is_answered and not is_repeated:
         yield f"{message.id} ({message.type} {message.subject}) has no outcome"

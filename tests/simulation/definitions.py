@@ -21,7 +21,7 @@ def _step(service: str, operation: str, **fields: Any) -> dict[str, Any]:
         "operation": operation,
         "timeoutMs": _TIMEOUT_MS.get(operation, 350),
         "retry": _RETRY,
-        "input": {"order": "input.order"},
+        "input": {"order": "input.order", "note": "input.note"},
         "compensation": {"operation": f"undo-{operation}", "input": {"order": "input.order"}},
         **fields,
     }

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from conveyor import topics
 from conveyor.messages import Record
@@ -36,6 +37,7 @@ from domain.workflow.events import (
     StepReplyIgnored,
     StepScheduled,
     StepSealed,
+    StepSkipped,
     StepUnresolved,
 )
 from domain.workflow.evolve import evolve
@@ -112,6 +114,7 @@ class Watch:
         self._applied_at: dict[tuple[str, int], dict[tuple[str, int], tuple[int, int]]] = {}
         self._causes: dict[tuple[str, int, int, int], str] = {}
         self._asked: dict[tuple[str, str], int] = {}
+        self._inputs: dict[tuple[str, str], Any] = {}
         #: Event that asked a participant for something -> of which step and round.
         self._rounds: dict[str, tuple[str, int]] = {}
         #: Keys that were sealed or undone: nothing can be done under them any more.
@@ -278,6 +281,8 @@ class Watch:
             self._closed.add(key)
             if event.forced:
                 self.told.add(key)
+        elif isinstance(event, StepSkipped):
+            self._skipped(before, event)
         elif isinstance(event, StepExecuted | StepFailed | StepReplyIgnored | StepSealed):
             self._answered(before, event)
 
@@ -317,18 +322,37 @@ class Watch:
         self._asked[known] = event.attempt
         if event.purpose is None and event.idempotency_key in self._closed:
             self.wrong(f"{event.idempotency_key} is asked for again, and was sealed or undone")
+        asked_with = self._inputs.setdefault(known, event.request.input)
+        if event.request.input != asked_with:
+            self.wrong(
+                f"{event.idempotency_key} is asked for with {event.request.input} after {asked_with}"
+            )
         definition = before.definition
         if event.purpose is None:
-            depends_on = definition.step(event.step_id).depends_on
-            missing = [d for d in depends_on if not before.steps[d].status.is_satisfied]
+            missing = [
+                name
+                for name, below in definition.dependents.items()
+                if event.step_id in below and not before.steps[name].status.is_satisfied
+            ]
             if missing:
                 self.wrong(f"{event.idempotency_key} was asked for before {missing} were done")
         elif before.steps[event.step_id].status is StepStatus.COMPLETED:
             self._undo_asked(before, event, definition)
 
+    def _skipped(self, before: WorkflowInstance, event: StepSkipped) -> None:
+        """What is left out was not done."""
+        self.checks += 1
+        key = before.steps[event.step_id].key(before.id)
+        if key in self._done and key not in self.told:
+            self.wrong(f"{key} is skipped, and was performed")
+
     def _undo_asked(
         self, before: WorkflowInstance, event: StepScheduled, definition: WorkflowDefinition
     ) -> None:
+        done_with = before.steps[event.step_id].input or {}
+        order = event.request.input.get("order", done_with.get("order"))
+        if order != done_with.get("order"):
+            self.wrong(f"{event.idempotency_key} is for {order}, and was done for {done_with}")
         for dependent in sorted(definition.dependents[event.step_id]):
             execution = before.steps[dependent]
             has_undo = definition.compensation_of(dependent) is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from random import Random
 from typing import Any
 
 import orjson
@@ -31,6 +32,11 @@ _COMMANDS = (
     types.EXECUTE_STEP,
     types.EXECUTE_STEP,
 )
+_REPAIRS = (types.RETRY_STEP_NOW, types.SKIP_STEP, types.SKIP_STEP, types.PATCH, types.PATCH)
+#: Of how many seeds operators repair workflows.
+_REPAIRING = 0.3
+#: The same for resets.
+_RESETTING = 0.15
 _STEPS = ("reserve", "charge", "assign", "pick", "pack", "weigh", "ship", "nowhere")
 #: Definition and version that a start names.
 _DEFINITIONS = (
@@ -121,6 +127,7 @@ class Clients:
     def schedule(self, workflows: int, seconds: float, deployed_at: float) -> None:
         """Lay out everything that will be sent in this time; the second versions are deployed at that moment."""
         dice = self._dice
+        ids: dict[str, str] = {}
         for number in range(workflows):
             reference, version = dice.choice(_DEFINITIONS)
             begins = [dice.uniform(0.0, seconds / 2)]
@@ -129,6 +136,7 @@ class Clients:
             begin = begins[0]
             name = f"wf-{number}"
             workflow_id = self._schedule_starts(name, begins, reference, version)
+            ids[name] = workflow_id
             for _ in range(dice.choice((8, 16, 24)) if self.many else dice.choice((0, 1, 2, 4))):
                 # Some come before their workflow, and are refused.
                 moment = max(0.0, begin + dice.uniform(-0.5, seconds / 2))
@@ -146,6 +154,8 @@ class Clients:
                     dice.uniform(0.0, seconds), partial(self._broker.append, garbage(value))
                 )
         self._schedule_raising(seconds)
+        self._schedule_repairs(seconds, ids)
+        self._schedule_resets(seconds, ids)
         if self._heavy:
             self._schedule_heavy(seconds)
 
@@ -158,6 +168,42 @@ class Clients:
             if self._chances.strikes(Kind.RECORD_RAISES, 0.5):
                 record = Record(topic=topic, key=b"raises-%d" % number, value=RAISES)
                 self._network.later(moment, partial(self._broker.append, record))
+
+    def _schedule_repairs(self, seconds: float, ids: Mapping[str, str]) -> None:
+        """Of any step, at any moment; `ids` are those of the workflows, by name."""
+        dice = self._chances.stream("repairs")
+        if dice.random() >= _REPAIRING:
+            return
+        for name, workflow_id in ids.items():
+            for _ in range(dice.choice((0, 2, 6))):
+                moment = dice.uniform(0.0, seconds)
+                self._at(moment, self._repair(workflow_id, dice), name)
+
+    def _schedule_resets(self, seconds: float, ids: Mapping[str, str]) -> None:
+        """A workflow is paused, and soon sent back to some step, which may not have begun."""
+        dice = self._chances.stream("resets")
+        if dice.random() >= _RESETTING:
+            return
+        for name, workflow_id in ids.items():
+            for _ in range(dice.choice((0, 1, 3))):
+                moment = dice.uniform(0.0, seconds)
+                data = {"toStep": dice.choice(_STEPS), "reason": "at random"}
+                self._at(moment, self._command(workflow_id, types.PAUSE), name)
+                reset = self._message(workflow_id, types.RESET, data)
+                self._at(moment + dice.uniform(0.0, 1.0), reset, name)
+
+    def _repair(self, workflow_id: str, dice: Random) -> Message:
+        data: dict[str, Any] = {"reason": "at random"}
+        if dice.random() < 0.1:
+            data |= {"stepId": dice.choice(_STEPS), "output": {"did": "by hand"}}
+            return self._message(workflow_id, types.COMPLETE_STEP, data, OPERATOR)
+        command = dice.choice(_REPAIRS)
+        if command == types.PATCH:
+            field = dice.choice(("note", "note", "order", "heavy"))
+            data["input"] = {field: dice.choice((None, "one", "two"))}
+        else:
+            data["stepId"] = dice.choice(_STEPS)
+        return self._message(workflow_id, command, data)
 
     def _schedule_heavy(self, seconds: float) -> None:
         dice = self._chances.stream("heavy")

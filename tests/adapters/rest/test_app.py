@@ -145,6 +145,7 @@ async def test_unavailable(undecided: Service) -> None:
         undecided.api,
         start=StartWorkflow(gateway, undecided.api.reader, backbone.registry),
         control=ControlWorkflow(gateway, undecided.api.reader),
+        preview=undecided.api.preview,
     )
     async with client_of(create_app(api)) as client:
         start = await client.post(WORKFLOWS, json=start_of())

@@ -29,7 +29,7 @@ async def test_permissions(undecided: Service, role: Role | None) -> None:
     async with client_of(app) as client:
         for route in ROUTES:
             # Ids that nothing has, so that no route waits for an engine.
-            path = route.path.format(id="-x", name="x", version=1, service="x")
+            path = route.path.format(id="-x", name="x", version=1, service="x", step="x")
             answer = await client.request(route.method, path)
             refused = answer.status_code == 403
             assert refused is not _is_permitted(role, route), (role, route.method, route.path)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from tests.simulation.mutants import engine, leases, participants, stores
+from tests.simulation.mutants import engine, leases, participants, repairs, stores
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.world import Parts
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     sorted(
-        (*stores.MUTANTS, *participants.MUTANTS, *leases.MUTANTS, *engine.MUTANTS),
+        (
+            *stores.MUTANTS,
+            *participants.MUTANTS,
+            *leases.MUTANTS,
+            *engine.MUTANTS,
+            *repairs.MUTANTS,
+        ),
         key=lambda mutant: (mutant.rule, mutant.name),
     )
 )
