@@ -85,6 +85,38 @@ def signal(
     _send(url, "POST", workflow_path(id, "signal"), asked, output)
 
 
+def execute_step(
+    id: WorkflowId,
+    step: Step,
+    input: Annotated[
+        str | None,
+        typer.Option("--input", "-i", help="In place of the mapped input: JSON, @FILE, or -."),
+    ] = None,
+    result: Annotated[
+        str | None,
+        typer.Option("--result", "-r", help="Record this output instead: JSON, @FILE, or -."),
+    ] = None,
+    error: Annotated[
+        str | None,
+        typer.Option("--error", "-e", help="Record this failure instead: JSON, @FILE, or -."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    output: Output = Form.TABLE,
+) -> None:
+    """Dispatch a pending step now, or record its outcome in place of the participant."""
+    outcome: Json = {}
+    if result is not None:
+        outcome["output"] = read_input(result, "--result")
+    if error is not None:
+        outcome["error"] = read_input(error, "--error")
+    asked: Json = {
+        "stepId": step,
+        "input": None if input is None else read_input(input),
+        "result": outcome or None,
+    }
+    _send(url, "POST", workflow_path(id, "steps", "execute"), asked, output)
+
+
 def retry_step(
     id: WorkflowId, step: Step, reason: Why, url: Url = DEFAULT_URL, output: Output = Form.TABLE
 ) -> None:
@@ -181,7 +213,8 @@ def _effects(effects: list[Json]) -> str:
 
 def add_controls(app: typer.Typer) -> None:
     controls = (pause, resume, cancel, retry, compensate, force_compensate, signal)
-    for control in (*controls, retry_step, skip_step, complete_step, patch, reset, preview):
+    repairs = (execute_step, retry_step, skip_step, complete_step, patch, reset, preview)
+    for control in (*controls, *repairs):
         app.command()(control)
 
 

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "workflow compensate": ("wf-1",),
     "workflow force-compensate": ("wf-1",),
     "workflow signal": ("wf-1", "cleaned"),
+    "workflow execute-step": ("wf-1", "pick"),
     "workflow retry-step": ("wf-1", "pick", "--reason", "it is back"),
     "workflow skip-step": ("wf-1", "pick", "--reason", "not needed"),
     "workflow complete-step": ("wf-1", "pick", "--reason", "by hand"),
