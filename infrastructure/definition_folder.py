@@ -60,7 +60,9 @@ class DefinitionFolder:
                 status = file.stat()
                 found[file] = (status.st_mtime_ns, status.st_size)
             except FileNotFoundError:
-                continue  # an editor replaces it
+                # A link to nowhere is reported when it is read; any other file is being replaced by an editor.
+                if file.is_symlink():
+                    found[file] = (0, 0)
         changed = [file for file, state in found.items() if self._known.get(file) != state]
         self._known = found
         return changed

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
         work = _reloading(given) if given.reload else _serving(given)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except WrongStart as wrong:
         print(f"conveyor-worker: {wrong}", file=sys.stderr)  # noqa: T201
         sys.exit(CANNOT_START)
@@ -207,6 +209,11 @@ def load(reference: str, folder: Path) -> Worker:
         raise WrongStart(
             f"there is no module {absent.name} in {folder}; start it where that module is"
         ) from absent
+    except SystemExit as ended:
+        raise WrongStart(
+            f"{module_name} cannot be imported: {_last_line(ended)};"
+            " keep what ends the process behind `if __name__ == '__main__':`"
+        ) from ended
     except Exception as error:
         raise WrongStart(f"{module_name} cannot be imported: {_last_line(error)}") from error
     found = getattr(module, name, None)
@@ -225,7 +232,7 @@ def load(reference: str, folder: Path) -> Worker:
     raise WrongStart(f"{module_name} {what} {name}, and needs a Worker or Participant{hint}")
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
     """The error, with the line of the user's code that raised it."""
     frames = [
         each for each in traceback.extract_tb(error.__traceback__) if "<frozen" not in each[0]

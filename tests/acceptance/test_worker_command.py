@@ -273,6 +273,15 @@ def test_a_bad_definition_ends_dev(project: Path) -> None:
     assert "type: is required" in done.stderr
 
 
+def test_a_link_to_nowhere_ends_dev(project: Path) -> None:
+    """It would be a definition that is silently missing."""
+    (project / "definitions" / "lost.yaml").symlink_to(project / "nowhere.yaml")
+    done = run("dev", "--port", str(free_port()), "--definitions", "definitions", folder=project)
+
+    assert done.returncode == 2
+    assert "lost.yaml: No such file" in done.stderr
+
+
 def test_a_worker_before_its_service(project: Path) -> None:
     """It says what it waits for, and that it serves only when it does."""
     port = free_port()

@@ -163,6 +163,18 @@ def test_what_cannot_be_loaded(tmp_path: Path, app: str, reference: str, sentenc
         load(reference.format(app=app), tmp_path)
 
 
+@pytest.mark.parametrize("ending", ["import sys; sys.exit(3)", "raise SystemExit"])
+def test_a_module_that_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """A script without a guard, for example: it is no start that could be tried again."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = f"script_{time.monotonic_ns()}"
+    (tmp_path / f"{name}.py").write_text(f"{ending}\n")
+    with pytest.raises(WrongStart, match=rf"SystemExit.*{name}\.py, line 1.*__main__"):
+        load(f"{name}:worker", tmp_path)
+
+
 def test_a_module_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The line of the user's code is named."""
     monkeypatch.setattr(sys, "path", [*sys.path])
