@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -111,7 +111,7 @@ class HttpConnection:
             try:
                 response = await self._try(deadline, method, path, content=body, headers=headers)
                 if response.status_code in (200, 201):
-                    return cast("str", _read(response, dict[str, Any])["id"])
+                    return _read(response, _Started).id
                 if response.status_code != 202 and not _is_passing(response):
                     raise _refusal(response, command.workflow_id)
                 may_have_come, detail = True, _problem(response)["detail"]
@@ -151,7 +151,7 @@ class HttpConnection:
                 pauses.start_again()
                 continue
             status = await self._status(workflow_id)
-            if status["status"] not in ACTIVE and status["version"] <= after_version:
+            if status.status not in ACTIVE and status.version <= after_version:
                 return
             await pauses.next()
 
@@ -171,7 +171,7 @@ class HttpConnection:
     async def ending(self, workflow_id: str) -> Ending:
         """How the workflow has ended, if it has."""
         ending = Ending(workflow_id)
-        status = (await self._status(workflow_id))["status"]
+        status = (await self._status(workflow_id)).status
         if status == "COMPLETED":
             events = await self._page(workflow_id, 0, types.COMPLETED)
         elif status in ACTIVE:
@@ -183,9 +183,8 @@ class HttpConnection:
             ending.take(event.type, event.data)
         return ending
 
-    async def _status(self, workflow_id: str) -> dict[str, Any]:
-        response = await self._get(workflow_id, f"{_path(workflow_id)}/status")
-        return _read(response, dict[str, Any])
+    async def _status(self, workflow_id: str) -> _Status:
+        return _read(await self._get(workflow_id, f"{_path(workflow_id)}/status"), _Status)
 
     async def _page(
         self, workflow_id: str, after_version: int, type: str | None = None
@@ -194,8 +193,11 @@ class HttpConnection:
         if type is not None:
             parameters["type"] = type
         response = await self._get(workflow_id, f"{_path(workflow_id)}/history", parameters)
-        items: list[dict[str, Any]] = _read(response, dict[str, Any])["items"]
-        return [msgspec.convert({**item, "workflowId": workflow_id}, Event) for item in items]
+        items = _read(response, _History).items
+        try:
+            return [msgspec.convert({**item, "workflowId": workflow_id}, Event) for item in items]
+        except msgspec.ValidationError as error:
+            raise _not_conveyors(response, error) from error
 
     async def _get(
         self, workflow_id: str | None, path: str, parameters: Mapping[str, Any] | None = None
@@ -227,6 +229,19 @@ class HttpConnection:
         seconds = min(_TRY_SECONDS, max(0.0, deadline - asyncio.get_running_loop().time()))
         timeout = httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds))
         return await self._client.request(method, self._url + path, timeout=timeout, **options)
+
+
+class _Started(msgspec.Struct):
+    id: str
+
+
+class _Status(msgspec.Struct):
+    status: str
+    version: int
+
+
+class _History(msgspec.Struct):
+    items: list[dict[str, Any]]
 
 
 class _Pauses:
@@ -277,8 +292,12 @@ def _read(response: httpx.Response, model: type[R]) -> R:
     try:
         return msgspec.json.decode(response.content, type=model)
     except msgspec.DecodeError as error:
-        detail = f"{response.url} does not respond as Conveyor does: {error}"
-        raise ServerUnavailableError("conveyor", detail) from error
+        raise _not_conveyors(response, error) from error
+
+
+def _not_conveyors(response: httpx.Response, error: msgspec.DecodeError) -> ServerUnavailableError:
+    detail = f"{response.url} does not respond as Conveyor does: {error}"
+    return ServerUnavailableError("conveyor", detail)
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:

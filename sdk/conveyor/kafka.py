@@ -132,9 +132,11 @@ class KafkaTransport:
         self._advance([_Place(each.message.topic, each.partition, each.offset) for each in done])
 
     async def close(self) -> None:
-        await self._in_thread(self._leave)
-        self._thread.shutdown(wait=False)
-        await self._writer.close()
+        try:
+            await self._in_thread(self._leave)
+        finally:
+            self._thread.shutdown(wait=False)
+            await self._writer.close()
 
     async def _write(self, messages: Sequence[Message | Record]) -> None:
         """Write them, in a smaller form where Kafka does not take them whole.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,10 @@ class KafkaConnection:
             await self._http.open()
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.close()
-        await self._events.close()
-        await self._past.close()
-        await self._writer.close()
+        async with AsyncExitStack() as closing:
+            for part in (self._writer, self._past, self._events, self._http):
+                if part is not None:
+                    closing.push_async_callback(part.close)
 
     @property
     def reads(self) -> WorkflowReads:

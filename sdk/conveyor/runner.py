@@ -102,8 +102,10 @@ class ParticipantRunner:
                 for task in (*unfinished, *self._tasks):
                     task.cancel()
         finally:
-            await self._transport.close()
-            await self._keys.close()
+            try:
+                await self._transport.close()
+            finally:
+                await self._keys.close()
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Like `run`; setting the event stops it."""

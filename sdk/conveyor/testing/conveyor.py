@@ -84,12 +84,12 @@ class Conveyor:
         case = self._case
         try:
             await case.close()
+        finally:
+            self._opened = None
             # An engine that has ended was reported where it was asked.
             with suppress(EngineError):
                 self._last_looks = {id: case.world.look(id) for id in self._runs}
                 case.world.close()
-        finally:
-            self._opened = None
 
     def __enter__(self) -> BlockingConveyor:
         """For a plain test. Raises KitError in an async one, WrongDefinition, EngineError."""

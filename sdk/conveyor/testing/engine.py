@@ -91,7 +91,10 @@ class Engine:
 
     def _last_words(self) -> str:
         _forget(self)
-        code = self._process.wait(_GRACE_SECONDS)
+        try:
+            code: object = self._process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = "none: it closed its output and still ran"
         self._log.seek(0)
         words = self._log.read().decode(errors="replace").strip()
         self.close()
