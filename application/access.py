@@ -9,16 +9,28 @@ from domain.values import Value
 
 
 class Role(StrEnum):
-    """Each role may do everything that the ones before it may."""
+    """Viewer, operator, admin: each may do everything that the ones before it may. `service` is outside this order."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
+    #: A worker: it takes and answers the requests of its own services, and nothing else.
+    SERVICE = "service"
+
+
+#: How the labels of a key begin that name the services of a worker.
+SERVICE_LABEL = "service:"
+
+
+class NotAuthenticated(Exception):
+    """The request says nobody that is known here; the message says what to send."""
 
 
 class Action(StrEnum):
     """The actions that are checked."""
 
+    #: Ask who one is.
+    IDENTIFY = "identify"
     READ = "read"
     START = "start"
     #: Pause, resume, cancel, retry, compensate, signal, execute a step.
@@ -31,6 +43,7 @@ class Action(StrEnum):
 
 
 PERMISSIONS: Mapping[Action, Role] = {
+    Action.IDENTIFY: Role.VIEWER,
     Action.READ: Role.VIEWER,
     Action.START: Role.OPERATOR,
     Action.CONTROL: Role.OPERATOR,
@@ -39,7 +52,10 @@ PERMISSIONS: Mapping[Action, Role] = {
     Action.WORK: Role.OPERATOR,
 }
 
-_RANKS: Mapping[Role, int] = {role: rank for rank, role in enumerate(Role)}
+_RANKS: Mapping[Role, int] = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
+
+
+_OF_SERVICES = frozenset({Action.IDENTIFY, Action.WORK})
 
 
 class Caller(Value):
@@ -50,13 +66,24 @@ class Caller(Value):
     roles: frozenset[Role]
     #: None: not restricted to one.
     tenant: str | None = None
+    #: The services whose requests it may take, if its only role is `service`.
+    services: frozenset[str] = frozenset()
     correlation_id: str | None = None
     #: The W3C trace context.
     traceparent: str | None = None
 
     def may(self, action: Action) -> bool:
+        if action in _OF_SERVICES and Role.SERVICE in self.roles:
+            return True
         least = _RANKS[PERMISSIONS[action]]
-        return any(_RANKS[role] >= least for role in self.roles)
+        return any(_RANKS.get(role, -1) >= least for role in self.roles)
+
+    def _is_operator(self) -> bool:
+        return bool(self.roles & {Role.OPERATOR, Role.ADMIN})
+
+    def may_work_for(self, service: str) -> bool:
+        """Whether it may take and answer the requests of this service."""
+        return self.may(Action.WORK) and (service in self.services or self._is_operator())
 
 
 #: The caller of a service without login, which only listens on the loopback address.

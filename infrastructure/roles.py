@@ -12,13 +12,17 @@ from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
+from starlette.datastructures import Headers
 
-from adapters.rest.api import Api
+from adapters.identity.api_keys import ApiKeys, KeyFileError
+from adapters.rest.api import Api, local_caller
 from adapters.rest.app import create_app
 from adapters.rest.hosts import Hosts
 from adapters.rest.routes import API_ROUTES, HEALTH_ROUTES, ROUTES, WORKER_ROUTES, Route
+from application.access import Caller
 from application.definitions import services_named
 from application.gateway import CommandGateway
+from application.ports import SetupError
 from application.use_cases.control import ControlWorkflow
 from application.use_cases.definitions import RegisterDefinition
 from application.use_cases.preview import PreviewCommand
@@ -76,8 +80,25 @@ class Site:
             definitions=self.backbone.definitions,
             workers=self.workers,
             monitor=ProcessMonitor(self.backbone, engine, self.metrics),
-            hosts=Hosts(listed(api.allowed_hosts), listed(api.allowed_origins)),
+            hosts=Hosts(self._hosts(), listed(api.allowed_origins)),
+            identify=self._login(),
+            site_name=self.settings.instance_id,
         )
+
+    def _hosts(self) -> tuple[str, ...]:
+        """With a login, a page that reaches the service under another name learns nothing."""
+        allowed = listed(self.settings.api.allowed_hosts)
+        return allowed or (("*",) if self.settings.auth.is_configured else ())
+
+    def _login(self) -> Callable[[Headers], Caller]:
+        """Raises SetupError."""
+        file = self.settings.auth.api_keys_file
+        if file is None:
+            return local_caller
+        try:
+            return ApiKeys(file).identify
+        except KeyFileError as fault:
+            raise SetupError(f"CONVEYOR_AUTH__API_KEYS_FILE: {fault}") from fault
 
 
 async def _services_named(backbone: Backbone) -> frozenset[str]:

@@ -46,16 +46,19 @@ def _check(settings: Settings, roles: Sequence[str], host: str, *, insecure: boo
         raise SetupError(
             f"--roles: unknown role {', '.join(unknown) or '(none)'}; this version has {', '.join(ROLES)}"
         )
-    if settings.auth.is_configured:
+    if settings.auth.jwks_url is not None:
         raise SetupError(
-            "CONVEYOR_AUTH__*: logins are not supported by this version; leave them unset and bind to 127.0.0.1"
+            "CONVEYOR_AUTH__JWKS_URL: this version has no logins with JWT; use CONVEYOR_AUTH__API_KEYS_FILE"
         )
+    if settings.auth.api_keys_file is not None:
+        return
     if insecure:
         log.warning("serving without a login (--insecure)", host=host)
         return
     if settings.profile == "production":
         raise SetupError(
-            "CONVEYOR_PROFILE=production needs a login, which this version does not have yet; --insecure lifts this"
+            "CONVEYOR_PROFILE=production needs a login: set CONVEYOR_AUTH__API_KEYS_FILE and make keys with"
+            " `conveyor keys create`; --insecure lifts this"
         )
     refuse_open_host(host, "; --insecure lifts this")
 

@@ -59,5 +59,7 @@ class Api:
     monitor: Monitor
     workers: WorkerDesk
     hosts: Hosts = field(default_factory=Hosts)
-    #: The sender of a request with these headers.
+    #: The sender of a request with these headers. Raises NotAuthenticated.
     identify: Callable[[Headers], Caller] = local_caller
+    #: The process that responds.
+    site_name: str | None = None

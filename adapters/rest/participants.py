@@ -10,13 +10,13 @@ import orjson
 from conveyor.cloudevents import structured
 from conveyor.leases import AnswerData, ExtendData, LeasedAnswer, TakeData
 from conveyor.payloads import InvalidPayload, parse
-from fastapi import Path
+from fastapi import Depends, Path
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.rest.bodies import json_response, read_json_body
-from adapters.rest.dependencies import TheApi
+from adapters.rest.dependencies import TheApi, TheCaller
 from adapters.rest.problems import Problem
 from application.ports import Document
 from application.use_cases.refusal import Refused, refused_for
@@ -28,10 +28,22 @@ Model = TypeVar("Model", bound=BaseModel)
 Service = Annotated[
     str, Path(description="The service's name.", examples=["inventory-service"], max_length=255)
 ]
+
+
+async def _own_service(service: Service, caller: TheCaller) -> str:
+    """The service, if the caller may work for it. Raises Problem (403)."""
+    if not caller.may_work_for(service):
+        known = ", ".join(sorted(caller.services)) or "no service"
+        detail = f"'{caller.actor}' may not work for '{service}'; its key is for {known}"
+        raise Problem(403, "FORBIDDEN", detail)
+    return service
+
+
+TheService = Annotated[str, Depends(_own_service)]
 _LOST = "the lease has ended, so the request is given out again; take new ones"
 
 
-async def take_requests(service: Service, request: Request, api: TheApi) -> Response:
+async def take_requests(service: TheService, request: Request, api: TheApi) -> Response:
     """Take requests of a service, waiting for the first one.
 
     Each is the worker's until its lease ends. Without an answer by then it is given out again, with the same
@@ -59,7 +71,7 @@ def _document(lent: Lent) -> Document:
     return document
 
 
-async def answer_requests(service: Service, request: Request, api: TheApi) -> Response:
+async def answer_requests(service: TheService, request: Request, api: TheApi) -> Response:
     """Answer requests. The outcome is durable when the response comes.
 
     With one `lease` and its `event`: 202, or 409 `LEASE_LOST`. A success counts all the same. With `answers`: 200
@@ -91,7 +103,7 @@ async def _result(workers: WorkerDesk, service: str, answer: LeasedAnswer) -> Ma
     return {"lease": answer.lease, "accepted": False, "code": LEASE_LOST, "detail": _LOST}
 
 
-async def extend_leases(service: Service, request: Request, api: TheApi) -> Response:
+async def extend_leases(service: TheService, request: Request, api: TheApi) -> Response:
     """Let leases end later, counted from now."""
     data = await _read(request, ExtendData)
     extended, lost = api.workers.extend(service, data.leases, data.lease_seconds)

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from adapters.rest.correlation import HEADER, correlation_id
+from application.access import NotAuthenticated
 from application.ports import Document, Unavailable
 from application.use_cases.refusal import Refused, refused_for
 from application.workers.desk import LEASE_LOST, UNKNOWN_SERVICE
@@ -48,6 +49,7 @@ _TITLES: Mapping[str, str] = {
     "UNAVAILABLE": "Not possible at the moment",
     "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not accepted here",
     "FORBIDDEN": "Not allowed",
+    "NOT_AUTHENTICATED": "Who are you?",
     UNKNOWN_SERVICE: "No definition names this service",
     LEASE_LOST: "The lease has ended",
 }
@@ -139,6 +141,13 @@ def _on_unavailable(request: Request, error: Exception) -> Response:
     return problem_response(request, Problem(503, "UNAVAILABLE", str(error), headers=headers))
 
 
+def _on_not_authenticated(request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotAuthenticated)
+    headers = {"WWW-Authenticate": "Bearer"}
+    problem = Problem(401, "NOT_AUTHENTICATED", str(error), headers=headers)
+    return problem_response(request, problem)
+
+
 def _on_unreadable(request: Request, error: Exception) -> Response:
     """Another process, of a newer version, may read it."""
     return problem_response(request, Problem(503, "UNAVAILABLE", str(error)))
@@ -196,6 +205,7 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Unavailable, _on_unavailable)
     app.add_exception_handler(HistoryError, _on_unreadable)
+    app.add_exception_handler(NotAuthenticated, _on_not_authenticated)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)

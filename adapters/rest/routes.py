@@ -11,7 +11,16 @@ from conveyor.definition import DefinitionDocument
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from adapters.rest import controls, definitions, health, participants, schemas, starts, workflows
+from adapters.rest import (
+    controls,
+    definitions,
+    health,
+    identity,
+    participants,
+    schemas,
+    starts,
+    workflows,
+)
 from application.access import Action
 from application.use_cases.start import StartWorkflowRequest
 
@@ -247,6 +256,14 @@ ROUTES: tuple[Route, ...] = (
         participants.extend_leases,
         leases.ExtendData,
         _answer(schemas.ExtendedLeases, "The leases that still run, and those that are lost"),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/me",
+        action=Action.IDENTIFY,
+        handler=identity.get_me,
+        answers=_answer(schemas.Me, "The caller"),
+        tag="identity",
     ),
     _open("/", health.index, _answer(schemas.Index, "Links")),
     _open("/health/live", health.live, _answer(schemas.Up, "The process serves requests")),

@@ -94,6 +94,26 @@ class StepResponse(_Answer):
     metadata: JsonObject
 
 
+class SiteResponse(_Answer):
+    """The process that responds."""
+
+    zone: str | None
+    name: str | None
+
+
+class Me(_Answer):
+    """The caller, as the service sees it."""
+
+    actor: str
+    roles: list[Literal["viewer", "operator", "admin", "service"]]
+    #: The actions that the roles allow.
+    rights: list[str]
+    #: Empty: not restricted.
+    tenants: list[str]
+    services: list[str]
+    site: SiteResponse
+
+
 class PreviewRequest(BaseModel):
     """A command that is not carried out; the other fields are the command's own."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from infrastructure.cli import config, definitions, servers, verify, workflow
+from infrastructure.cli import config, definitions, keys, servers, verify, workflow
 from infrastructure.cli.failures import Exit
 from infrastructure.cli.output import note
 from infrastructure.version import VERSION
@@ -50,6 +50,7 @@ def conveyor(
 app.add_typer(workflow.app, name="workflow")
 app.add_typer(definitions.app, name="definitions")
 app.add_typer(config.app, name="config")
+app.add_typer(keys.app, name="keys")
 app.command()(servers.dev)
 app.command()(servers.serve)
 app.command("test-engine", hidden=True)(servers.test_engine)

@@ -195,7 +195,7 @@ def settings_of(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]
 def test_every_setting_is_listed_with_its_default() -> None:
     """The page has each variable once, with the default of the code."""
     table = rows(page("docs/reference/settings.md"))
-    refused = {f"{PREFIX}AUTH__API_KEYS_FILE", f"{PREFIX}AUTH__JWKS_URL"}
+    refused = {f"{PREFIX}AUTH__JWKS_URL"}
 
     listed = {first_code(cells[0]): first_code(cells[1]) for cells in table}
 

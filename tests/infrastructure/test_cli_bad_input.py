@@ -48,6 +48,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "definitions list": (),
     "definitions show": ("order-fulfillment", "1"),
     "config show": (),
+    "keys create": ("--actor", "ada", "--role", "admin"),
+    "keys list": (),
+    "keys rotate": ("000000000000",),
+    "keys revoke": ("000000000000",),
     "config check": (),
     "test-engine": (),
 }

@@ -1,0 +1,1 @@
+"""Who calls: logins of people and programs."""
