@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
@@ -114,7 +115,12 @@ def described(item: Json, attempts: Attempts) -> str:
 
 def _step_scheduled(data: Json, attempts: Attempts) -> str:
     attempt = attempts.backward(data) if data.get("purpose") else _attempt(data)
-    return f"{attempt}: {data['serviceName']}.{data['operation']}"
+    return _with_reason(f"{attempt}: {data['serviceName']}.{data['operation']}", data)
+
+
+def _with_reason(words: str, data: Json) -> str:
+    """Why an operator did it."""
+    return f"{words}; {data['reason']}" if data.get("reason") else words
 
 
 def _attempt(data: Json) -> str:
@@ -122,7 +128,17 @@ def _attempt(data: Json) -> str:
 
 
 def _step_executed(data: Json, _attempts: Attempts) -> str:
-    return _attempt(data)
+    by_hand = ", by hand" if data.get("reason") else ""
+    return _with_reason(_attempt(data) + by_hand, data)
+
+
+def _patched(data: Json, _attempts: Attempts) -> str:
+    before, after = (json.dumps(data.get(name)) for name in ("before", "after"))
+    return _with_reason(f"{data['path']}: {before} -> {after}", data)
+
+
+def _reset(data: Json, _attempts: Attempts) -> str:
+    return _with_reason(f"to {data['toStep']}", data)
 
 
 def _step_failed(data: Json, _attempts: Attempts) -> str:
@@ -185,6 +201,8 @@ _WORDS: dict[str, Callable[[Json, Attempts], str]] = {
     "step.compensated": _step_compensated,
     "step.compensation-failed": _compensation_failed,
     "step.sealed": _sealed,
+    "patched": _patched,
+    "reset": _reset,
     "failed": _workflow_failed,
     "compensation.started": _compensation_started,
     "compensation.completed": _compensation_completed,

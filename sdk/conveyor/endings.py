@@ -39,7 +39,7 @@ class Ending:
                 self._status = None
                 if self._code is None:
                     self._message = data.get("reason") or ""
-            case types.RETRIED:
+            case types.RETRIED | types.RESET:
                 self._status = None
             case _:
                 pass

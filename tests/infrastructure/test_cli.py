@@ -361,6 +361,9 @@ def test_repairs(server: str, tmp_path: Path) -> None:
     assert "--reason" in refused.stderr
     assert "FAILED -> EXECUTING" in seen.stdout
     assert done["status"] == "COMPLETED"
+    shown = conveyor(server, "workflow", "history", "repaired-1").stdout
+    assert "pack, attempt 1, by hand; repaired by Ada" in shown
+    assert "-> null; repaired by Ada" in shown
     history = json.loads(
         conveyor(server, "workflow", "history", "repaired-1", "--output", "json").stdout
     )
