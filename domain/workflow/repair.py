@@ -38,7 +38,7 @@ from domain.workflow.replies import unusable_output
 from domain.workflow.sealing import ask_seal_again
 from domain.workflow.status import CompensationStatus, StepStatus, WorkflowStatus
 from domain.workflow.step import StepExecution
-from domain.workflow.weight import WEIGHT_MAX, json_bytes, too_large
+from domain.workflow.weight import WEIGHT_MAX, json_bytes, same_json, too_large
 
 Handled = Sequence[DomainEvent] | Rejection
 
@@ -325,7 +325,7 @@ def patch(instance: WorkflowInstance, command: PatchWorkflow, now: datetime) -> 
             (CONTEXT, instance.facts.metadata, command.context),
         )
         for name, value in given.items()
-        if known.get(name) != value
+        if not same_json(known.get(name), value)
     ]
     if not events:
         return Rejection(
@@ -352,8 +352,8 @@ def undo_rejection(
     for step in before.definition.steps:
         if not before.steps[step.id].may_be_done:
             continue
-        if any(
-            _rendered(template, before.document()) != _rendered(template, after.document())
+        if not all(
+            same_json(_rendered(template, before.document()), _rendered(template, after.document()))
             for template in step.undo_templates
         ):
             return Rejection(

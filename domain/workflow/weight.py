@@ -28,11 +28,17 @@ WEIGHT_MAX: Final = MESSAGE_BYTES_MAX - _ENVELOPE_BYTES
 REQUESTS_BYTES_MAX: Final = 4_000_000
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_sorted = json.JSONEncoder(sort_keys=True).encode
 
 
 def json_bytes(value: Any) -> int:
     """The number of bytes of the value as JSON."""
     return len(_encode(value).encode("utf-8", "surrogatepass"))
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether both are the same JSON value. In Python, True equals 1 and 1 equals 1.0."""
+    return one == other and _encode_sorted(one) == _encode_sorted(other)
 
 
 def at_most(value: Any) -> int:

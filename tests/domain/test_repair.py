@@ -390,6 +390,14 @@ def test_a_patch_that_changes_nothing() -> None:
     assert saga.last.code == "INVALID_INPUT"
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1, 1.0), ([1], [True])])
+def test_what_only_python_takes_for_the_same(before: Any, after: Any) -> None:
+    """In JSON these differ, and so do their readers' results."""
+    saga = Saga(PATCHED).starts({"n": before}).send(patch(n=after))
+    patched = saga.the(WorkflowPatched)
+    assert (repr(patched.before), repr(patched.after)) == (repr(before), repr(after))
+
+
 def test_a_patched_input_fits_the_schema() -> None:
     """Its faults are those that a start would have."""
 
