@@ -180,9 +180,7 @@ class StartWorkflow:
             return definition, []
         name = reference if version is None else f"{reference} v{version}"
         path = "definitionId" if fields.get("definition") is None else "definition"
-        message = (
-            f"no definition '{name}' is registered; GET /api/v1/definitions lists those that are"
-        )
+        message = f"no definition '{name}' is registered; `conveyor definitions list` shows those that are"
         return None, [{"path": path, "message": message}]
 
     async def _command(

@@ -15,7 +15,7 @@ from infrastructure.cli.output import note, write
 Reason = Annotated[str | None, typer.Option(help="Recorded in the history.")]
 #: Repairs change what a workflow would do by itself, so they always say why.
 Why = Annotated[str, typer.Option("--reason", help="Recorded in the history.")]
-Step = Annotated[str, typer.Argument(help="The step's id in the definition.")]
+Step = Annotated[str, typer.Argument(metavar="STEP", help="The step's id in the definition.")]
 
 
 def pause(
@@ -181,7 +181,9 @@ def reset(
 
 def preview(
     id: WorkflowId,
-    command: Annotated[str, typer.Argument(help="For example cancel, or step.skip.")],
+    command: Annotated[
+        str, typer.Argument(metavar="COMMAND", help="For example cancel, or step.skip.")
+    ],
     data: Annotated[
         str | None,
         typer.Option("--data", "-d", help="The command's data: JSON, @FILE, or - for stdin."),
