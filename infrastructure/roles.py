@@ -18,6 +18,7 @@ from adapters.identity.api_keys import ApiKeys, KeyFileError
 from adapters.rest.api import Api, local_caller
 from adapters.rest.app import create_app
 from adapters.rest.hosts import Hosts
+from adapters.rest.rate import RateLimit
 from adapters.rest.routes import API_ROUTES, HEALTH_ROUTES, ROUTES, WORKER_ROUTES, Route
 from application.access import Caller
 from application.definitions import services_named
@@ -82,6 +83,7 @@ class Site:
             monitor=ProcessMonitor(self.backbone, engine, self.metrics),
             hosts=Hosts(self._hosts(), listed(api.allowed_origins)),
             identify=self._login(),
+            rate=RateLimit(self.settings.api.rate_per_second),
             site_name=self.settings.instance_id,
         )
 

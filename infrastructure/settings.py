@@ -182,6 +182,8 @@ class ApiSection(BaseModel, extra="forbid"):
     allowed_hosts: str = Field(default="", examples=["conveyor.example.com,conveyor"])
     #: Web pages of other origins.
     allowed_origins: str = Field(default="", examples=["https://console.example.com"])
+    #: Of each caller, in each process; 0: no limit.
+    rate_per_second: int = Field(default=0, ge=0, le=1_000_000, examples=[100])
 
 
 class EngineSection(BaseModel, extra="forbid"):

@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.datastructures import Headers
 
 from adapters.rest.hosts import Hosts
+from adapters.rest.rate import RateLimit
 from application.access import LOCAL_ACTOR, Caller, Role
 from application.ports import Document, WorkflowDefinitionRepository
 from application.queries import WorkflowReader
@@ -61,5 +62,6 @@ class Api:
     hosts: Hosts = field(default_factory=Hosts)
     #: The sender of a request with these headers. Raises NotAuthenticated.
     identify: Callable[[Headers], Caller] = local_caller
+    rate: RateLimit = field(default_factory=lambda: RateLimit(0))
     #: The process that responds.
     site_name: str | None = None

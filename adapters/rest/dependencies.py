@@ -48,9 +48,11 @@ async def _caller(
     _correlation_id: CorrelationId = None,
     traceparent: TraceParent = None,
 ) -> Caller:
-    """The sender of the request, with its correlation id and trace."""
+    """The sender of the request, with its correlation id and trace. Raises NotAuthenticated, Problem (429)."""
+    caller = api.identify(request.headers)
+    api.rate.admit(caller.actor)
     return changed(
-        api.identify(request.headers),
+        caller,
         correlation_id=given_correlation_id(request.headers),
         traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent or "") else None,
     )

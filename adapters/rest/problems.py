@@ -50,6 +50,7 @@ _TITLES: Mapping[str, str] = {
     "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not accepted here",
     "FORBIDDEN": "Not allowed",
     "NOT_AUTHENTICATED": "Who are you?",
+    "RATE_LIMITED": "Too many requests",
     UNKNOWN_SERVICE: "No definition names this service",
     LEASE_LOST: "The lease has ended",
 }

@@ -39,6 +39,8 @@ _TAKE_MAX = 100
 _WAIT_SECONDS = 20
 _AGAIN_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05
+#: Besides those from 500 on: the same call may be taken a moment later. An answer must not be given up for it.
+_AGAIN = frozenset({408, 425, 429})
 #: No definition names it yet.
 _UNKNOWN_SERVICE = "UNKNOWN_SERVICE"
 #: Of a body, with some room for what stands around the answers.
@@ -230,7 +232,7 @@ class HttpTransport:
         except httpx.TransportError as error:
             detail = str(error) or type(error).__name__
             raise ServerUnavailableError("conveyor", f"{self._url}: {detail}") from error
-        if response.status_code >= 500:
+        if response.status_code >= 500 or response.status_code in _AGAIN:
             raise ServerUnavailableError("conveyor", f"{self._url}: {_detail(response)}")
         if response.status_code >= 400:
             raise _Refused(_code(response), _detail(response))

@@ -153,7 +153,7 @@ async def test_a_server_that_is_away_is_asked_again() -> None:
     service = Service(lent(step_request()))
     service.instead = {
         "take": [httpx.Response(503, text="<html>"), httpx.Response(200, text="no JSON")],
-        "answer": [httpx.Response(502)],
+        "answer": [httpx.Response(502), httpx.Response(429), httpx.Response(408)],
     }
     transport = service.transport()
     async with running(participant({}), transport, transport.key_store):
