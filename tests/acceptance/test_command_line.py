@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local_services.process import free_port
 from tests.acceptance.programs import run
 from tests.acceptance.sites import RunningSite, new_id, order
 
@@ -46,7 +47,8 @@ def test_a_wrong_setting_stops_the_start(
     settings: dict[str, str], told: list[str], tmp_path: Path
 ) -> None:
     """`serve` ends with 2 and a sentence that names the setting, its fault and what would do."""
-    done = run("serve", "--roles", "engine,api", folder=tmp_path, settings=settings)
+    port = str(free_port())
+    done = run("serve", "--roles", "engine,api", "--port", port, folder=tmp_path, settings=settings)
 
     assert done.returncode == 2
     for words in told:

@@ -21,7 +21,7 @@ from conveyor.wire import StepFailure, StepOutcome
 
 from deploy.local_services.process import free_port
 from tests.acceptance.programs import is_ready, running, until
-from tests.acceptance.sites import RunningSite, new_id
+from tests.acceptance.sites import Site, initialised, new_id
 from tests.infrastructure.commands import conveyor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -209,7 +209,7 @@ def by_client(client: Any) -> Send:
 
 
 @asynccontextmanager
-async def entrances(url: str, site: RunningSite | None) -> AsyncGenerator[Mapping[str, Send]]:
+async def entrances(url: str, site: Site | None) -> AsyncGenerator[Mapping[str, Send]]:
     """By name; over Kafka where there is a site."""
     async with Client(url) as client:
         found = {
@@ -245,10 +245,16 @@ async def test_embedded(embedded: str) -> None:
 @pytest.mark.kafka
 @pytest.mark.mongo
 @pytest.mark.redis
-async def test_on_kafka(site: RunningSite) -> None:
-    """The same, and by commands on the topic."""
-    async with entrances(site.url, site) as found:
-        assert await differences(site.url, found) == []
+async def test_on_kafka(
+    kafka_bootstrap: str, mongo_uri: str, redis_url: str, tmp_path: Path
+) -> None:
+    """The same, and by commands on the topic. On a site of its own: what it leaves behind is unresolved."""
+    with (
+        initialised(kafka_bootstrap, mongo_uri, redis_url, tmp_path) as site,
+        site.serving() as (_, url),
+    ):
+        async with entrances(url, site) as found:
+            assert await differences(url, found) == []
 
 
 async def differences(url: str, found: Mapping[str, Send]) -> list[str]:
