@@ -54,8 +54,10 @@ PERMISSIONS: Mapping[Action, Role] = {
 
 _RANKS: Mapping[Role, int] = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
-
+#: What the role `service` may do.
 _OF_SERVICES = frozenset({Action.IDENTIFY, Action.WORK})
+#: What concerns the workflows of all tenants: definitions are shared, and so are the requests of a service.
+_OF_ALL = frozenset({Action.REGISTER_DEFINITION, Action.WORK})
 
 
 class Caller(Value):
@@ -66,6 +68,8 @@ class Caller(Value):
     roles: frozenset[Role]
     #: None: not restricted to one.
     tenant: str | None = None
+    #: Names and values. The caller sees only workflows that carry all of them.
+    labels: tuple[tuple[str, str], ...] = ()
     #: The services whose requests it may take, if its only role is `service`.
     services: frozenset[str] = frozenset()
     correlation_id: str | None = None
@@ -75,11 +79,22 @@ class Caller(Value):
     def may(self, action: Action) -> bool:
         if action in _OF_SERVICES and Role.SERVICE in self.roles:
             return True
+        if self.is_restricted and action in _OF_ALL:
+            return False
         least = _RANKS[PERMISSIONS[action]]
         return any(_RANKS.get(role, -1) >= least for role in self.roles)
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether there can be workflows that it does not see."""
+        return self.tenant is not None or bool(self.labels)
+
+    def sees(self, tenant: str, labels: Mapping[str, str]) -> bool:
+        """Whether it sees workflows of this tenant with these labels."""
+        return self.tenant in (None, tenant) and set(self.labels) <= labels.items()
+
     def _is_operator(self) -> bool:
-        return bool(self.roles & {Role.OPERATOR, Role.ADMIN})
+        return bool(self.roles & {Role.OPERATOR, Role.ADMIN}) and not self.is_restricted
 
     def may_work_for(self, service: str) -> bool:
         """Whether it may take and answer the requests of this service."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -9,7 +10,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,12 +52,30 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             return "id or sha256 is not as `conveyor keys create` writes it"
         if self.role not in list(Role):
             return f"'{self.role}' is not a role; write one of {', '.join(Role)}"
-        others = [name for name in self.labels if not name.startswith(SERVICE_LABEL)]
-        if self.tenant is not None or others or self.rights:
-            return "tenant, rights, and labels other than service:NAME are not supported by this version"
-        if self.role == Role.SERVICE and not self.labels:
-            return "the role service needs a label service:NAME"
+        if self.rights:
+            return "rights are not supported by this version"
+        if self.tenant == "":
+            return "tenant is empty; leave it out for all tenants"
+        if self.role == Role.SERVICE:
+            return self._fault_of_service()
+        scope = self._scope()
+        if any(not name or not value for name, value in scope):
+            return "a label is name:value"
+        if len({name for name, _ in scope}) < len(scope):
+            return "a label is named twice, and no workflow carries both values"
         return None
+
+    def _fault_of_service(self) -> str | None:
+        if not self.labels or self._scope():
+            return "the role service needs labels service:NAME, and takes no other"
+        if self.tenant is not None:
+            return "the role service has no tenant: a service performs steps of all tenants"
+        return None
+
+    def _scope(self) -> tuple[tuple[str, str], ...]:
+        """The labels that workflows must carry."""
+        parts = (name.partition(":") for name in self.labels if not name.startswith(SERVICE_LABEL))
+        return tuple((name, value) for name, _, value in parts)
 
     def caller(self) -> Caller:
         services = frozenset(
@@ -63,7 +83,13 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             for name in self.labels
             if name.startswith(SERVICE_LABEL)
         )
-        return Caller(actor=self.actor, roles=frozenset({Role(self.role)}), services=services)
+        return Caller(
+            actor=self.actor,
+            roles=frozenset({Role(self.role)}),
+            tenant=self.tenant,
+            labels=self._scope(),
+            services=services,
+        )
 
 
 class ApiKeys:
@@ -167,13 +193,35 @@ def _usable(file: Path) -> dict[str, ApiKey]:
     return found
 
 
-def new_key(actor: str, role: str, labels: Sequence[str]) -> tuple[ApiKey, str]:
+def new_key(
+    actor: str, role: str, labels: Sequence[str], tenant: str | None = None
+) -> tuple[ApiKey, str]:
     """A key, and `id.secret`, which is not kept anywhere."""
     secret = secrets.token_urlsafe(32)
     key = ApiKey(
-        id=secrets.token_hex(6), sha256=_hash(secret), actor=actor, role=role, labels=[*labels]
+        id=secrets.token_hex(6),
+        sha256=_hash(secret),
+        actor=actor,
+        role=role,
+        labels=[*labels],
+        tenant=tenant,
     )
     return key, f"{key.id}.{secret}"
+
+
+@contextmanager
+def changing(file: Path) -> Generator[None]:
+    """One change at a time, of all processes: none loses what another wrote. Raises KeyFileError."""
+    try:
+        # The file itself is replaced, so the lock is that of its folder.
+        folder = os.open(file.absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeyFileError(f"{file}: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def write(file: Path, keys: list[ApiKey]) -> None:

@@ -53,7 +53,7 @@ def _matches(document: Document, wanted: WorkflowFilter) -> bool:
         (not wanted.status or document["status"] in wanted.status)
         and wanted.active in {None, WorkflowStatus(document["status"]).is_active}
         and all(document.get(name) == value for name, value in wanted.exact.items())
-        and (wanted.labels or {}).items() <= labels.items()
+        and set(wanted.labels) <= labels.items()
         and _has_incident(document, wanted.incident)
         and _started_between(document.get("startedAt"), wanted)
     )

@@ -74,7 +74,7 @@ def _conditions(wanted: WorkflowFilter) -> list[Document]:
         conditions.append({"status": {"$in" if wanted.active else "$nin": _ACTIVE}})
     conditions.extend({name: value} for name, value in wanted.exact.items())
     if wanted.labels:
-        pairs = [label_pair(key, value) for key, value in wanted.labels.items()]
+        pairs = [label_pair(key, value) for key, value in wanted.labels]
         conditions.append({LABEL_PAIRS: {"$all": pairs}})
     if wanted.incident == ANY_INCIDENT:
         conditions.append(_WITH_INCIDENTS)

@@ -14,9 +14,9 @@ from adapters.mongodb.connection import Database, durable, reaching_the_store
 from application.ports import SetupError
 
 #: Raised when stored documents change their shape or get another index: 2 keeps the data of events as text
-#: (ADR 21), 3 has the index of open incidents. Commits are never rewritten, so a new version reads the
-#: documents of all before it.
-SCHEMA_VERSION = 3
+#: (ADR 21), 3 has the index of open incidents, 4 that of tenants. Commits are never rewritten, so a new version
+#: reads the documents of all before it.
+SCHEMA_VERSION = 4
 
 _VERSION_ID = "schema"
 
@@ -61,6 +61,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("definition_idx", ("definition", ASCENDING), ("startedAt", DESCENDING)),
         _index("user_id_idx", ("userId", ASCENDING), ("startedAt", DESCENDING)),
         _index("wallet_idx", ("wallet", ASCENDING), ("startedAt", DESCENDING)),
+        _index("tenant_idx", ("tenant", ASCENDING), ("startedAt", DESCENDING), ("_id", DESCENDING)),
         _index("label_idx", ("labelPairs", ASCENDING), ("startedAt", DESCENDING)),
         _index("incident_idx", ("incidents.code", ASCENDING), ("startedAt", DESCENDING)),
     ),

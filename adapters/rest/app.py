@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from adapters.rest.api import Api
 from adapters.rest.correlation import HEADER, CorrelationIds
-from adapters.rest.dependencies import permitted
+from adapters.rest.dependencies import permitted, visible
 from adapters.rest.hosts import HostCheck
 from adapters.rest.openapi import answers_of, body_of, document_schemas
 from adapters.rest.problems import answer_with_problems
@@ -48,12 +48,15 @@ def create_app(api: Api, routes: Sequence[Route] = ROUTES) -> FastAPI:
 
 
 def _add(app: FastAPI, route: Route) -> None:
+    dependencies = [] if route.action is None else [Depends(permitted(route.action))]
+    if route.names_workflow:
+        dependencies.append(Depends(visible))
     app.add_api_route(
         route.path,
         route.handler,
         methods=[route.method],
         status_code=next(iter(route.answers)),
-        dependencies=[] if route.action is None else [Depends(permitted(route.action))],
+        dependencies=dependencies,
         responses=answers_of(route),
         openapi_extra=body_of(route),
         tags=[route.tag],

@@ -13,6 +13,7 @@ from adapters.rest.api import Api
 from adapters.rest.correlation import HEADER, given_correlation_id
 from adapters.rest.problems import Problem
 from application.access import Action, Caller
+from application.use_cases.visibility import require_visible
 from domain.values import changed
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -74,9 +75,18 @@ def permitted(action: Action) -> Callable[[Caller], Awaitable[None]]:
         if not caller.may(action):
             roles = ", ".join(sorted(caller.roles)) or "no role"
             detail = f"'{caller.actor}' ({roles}) may not {action.value}"
+            if caller.is_restricted:
+                detail += (
+                    "; a caller for one tenant or with labels may do nothing that concerns others"
+                )
             raise Problem(403, "FORBIDDEN", detail)
 
     return require
+
+
+async def visible(request: Request, api: TheApi, caller: TheCaller) -> None:
+    """Refuses what the path names a workflow that the caller does not see. Raises Refused (404), Unavailable."""
+    await require_visible(api.reader, caller, request.path_params["id"])
 
 
 def location_of(request: Request, *parts: object) -> str:

@@ -186,6 +186,7 @@ _ENTRIES: Mapping[str, tuple[str, Any]] = {
     "roles": ("The caller's roles.", ["operator"]),
     "rights": ("The actions that the roles allow.", ["read", "start", "control"]),
     "tenants": ("The tenants that the caller is restricted to; empty: not restricted.", []),
+    "Me.labels": ("The labels that workflows must carry for the caller to see them.", {}),
     "Me.services": ("The services that a worker's key is for.", []),
     "site": ("The process that responds.", None),
     "zone": ("Its zone.", None),

@@ -17,6 +17,7 @@ async def get_me(api: TheApi, caller: TheCaller) -> Response:
             "roles": sorted(caller.roles),
             "rights": [action.value for action in Action if caller.may(action)],
             "tenants": [] if caller.tenant is None else [caller.tenant],
+            "labels": dict(caller.labels),
             "services": sorted(caller.services),
             "site": {"zone": None, "name": api.site_name},
         }

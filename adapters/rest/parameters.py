@@ -98,7 +98,7 @@ class ListParameters(BaseModel):
     )
 
     def as_filter(self) -> WorkflowFilter:
-        labels = dict(label.split(":", 1) for label in self.label)
+        labels = (label.partition(":") for label in self.label)
         return WorkflowFilter(
             status=tuple(status.value for status in self.status),
             active=self.active,
@@ -107,7 +107,7 @@ class ListParameters(BaseModel):
             correlation_id=self.correlation_id,
             user_id=self.user_id,
             wallet=self.wallet,
-            labels=labels or None,
+            labels=tuple((name, value) for name, _, value in labels),
             incident=self.incident,
             started_after=self.started_after,
             started_before=self.started_before,

@@ -19,7 +19,7 @@ from starlette.routing import Match, Route
 from adapters.rest.correlation import HEADER, correlation_id
 from application.access import NotAuthenticated
 from application.ports import Document, Unavailable
-from application.use_cases.refusal import Refused, refused_for
+from application.use_cases.refusal import FORBIDDEN, TENANT_UNKNOWN, Refused, refused_for
 from application.workers.desk import LEASE_LOST, UNKNOWN_SERVICE
 from domain.aggregate.kind import HistoryError
 from domain.aggregate.rejection import RejectionCode
@@ -48,7 +48,8 @@ _TITLES: Mapping[str, str] = {
     "NOT_YAML": "The body is not YAML",
     "UNAVAILABLE": "Not possible at the moment",
     "UNSUPPORTED_MEDIA_TYPE": "A body of this type is not accepted here",
-    "FORBIDDEN": "Not allowed",
+    FORBIDDEN: "Not allowed",
+    TENANT_UNKNOWN: "Not your tenant",
     "NOT_AUTHENTICATED": "Who are you?",
     "RATE_LIMITED": "Too many requests",
     UNKNOWN_SERVICE: "No definition names this service",
@@ -63,6 +64,8 @@ _STATUSES: Mapping[str, int] = {
     RejectionCode.INVALID_INPUT: 422,
     RejectionCode.TOO_LARGE: 413,
     RejectionCode.INTERNAL: 500,
+    TENANT_UNKNOWN: 422,
+    FORBIDDEN: 403,
     RejectionCode.STALE: 412,
 }
 _CODES_OF_STATUSES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: RejectionCode.TOO_LARGE}

@@ -47,6 +47,11 @@ class Route:
     is_body_required: bool = True
     media_types: tuple[str, ...] = ("application/json",)
 
+    @property
+    def names_workflow(self) -> bool:
+        """Whether its path has a workflow's id, which some callers do not see."""
+        return "/workflows/{id}" in self.path
+
 
 _WORKFLOWS = "/api/v1/workflows"
 _STEP = f"{_WORKFLOWS}/{{id}}/steps/{{step}}"

@@ -110,6 +110,7 @@ class Me(_Answer):
     rights: list[str]
     #: Empty: not restricted.
     tenants: list[str]
+    labels: dict[str, str]
     services: list[str]
     site: SiteResponse
 

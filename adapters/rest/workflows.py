@@ -9,19 +9,23 @@ from starlette.responses import Response
 
 from adapters.rest.bodies import json_response
 from adapters.rest.conditions import etag_of
-from adapters.rest.dependencies import TheApi, WorkflowId
+from adapters.rest.dependencies import TheApi, TheCaller, WorkflowId
 from adapters.rest.parameters import HistoryParameters, ListParameters, WorkflowParameters
 from application.ports import Document
 from application.queries import WorkflowReader
 from application.use_cases.refusal import no_workflow, refused_for, require_id
+from application.use_cases.visibility import visible_only
 
 _STATUS_FIELDS = ("id", "status", "version", "progress", "currentStepId", "compensationStatus")
 
 
-async def list_workflows(parameters: Annotated[ListParameters, Query()], api: TheApi) -> Response:
+async def list_workflows(
+    parameters: Annotated[ListParameters, Query()], api: TheApi, caller: TheCaller
+) -> Response:
     """One page of the list; it may be a second behind (`asOf`)."""
+    wanted = visible_only(parameters.as_filter(), caller)
     try:
-        page = await api.reader.find(parameters.as_filter(), parameters.limit, parameters.cursor)
+        page = await api.reader.find(wanted, parameters.limit, parameters.cursor)
     except ValueError as fault:
         raise refused_for([{"path": "cursor", "message": str(fault)}]) from fault
     return json_response(page)

@@ -18,14 +18,16 @@ ENGINE = "engine"
 
 _SAVE = """
 INSERT INTO workflows (number, id, version, partition, next_timer_at, status, type, definition,
-                       correlation_id, user_id, wallet, started_at, labels, document, incidents)
+                       correlation_id, user_id, wallet, started_at, labels, document, incidents,
+                       tenant)
 VALUES {values}
 ON CONFLICT (number) DO UPDATE SET
     version = excluded.version, partition = excluded.partition,
     next_timer_at = excluded.next_timer_at, status = excluded.status, type = excluded.type,
     definition = excluded.definition, correlation_id = excluded.correlation_id,
     user_id = excluded.user_id, wallet = excluded.wallet, started_at = excluded.started_at,
-    labels = excluded.labels, document = excluded.document, incidents = excluded.incidents
+    labels = excluded.labels, document = excluded.document, incidents = excluded.incidents,
+    tenant = excluded.tenant
 WHERE excluded.version > version
 """
 _LOAD = """
@@ -156,6 +158,7 @@ def _row(number: int, document: Document) -> Row:
         orjson.dumps(get("labels") or {}).decode(),
         orjson.dumps(document).decode(),
         _codes(get("incidents")),
+        get("tenant"),
     )
 
 

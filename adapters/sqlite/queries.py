@@ -19,6 +19,9 @@ _OPEN_INCIDENTS = """
 SELECT coalesce(sum(json_array_length(incidents)), 0) FROM workflows WHERE incidents IS NOT NULL
 """
 
+#: Of workflows whose start names none.
+DEFAULT_TENANT = "default"
+
 _ACTIVE = tuple(status.value for status in WorkflowStatus if status.is_active)
 
 _Condition = tuple[str, list[Any]]
@@ -77,11 +80,15 @@ def _conditions(wanted: WorkflowFilter) -> list[_Condition]:
         "correlation_id = ?": wanted.correlation_id,
         "user_id = ?": wanted.user_id,
         "wallet = ?": wanted.wallet,
+        "tenant = ?": wanted.tenant,
         "started_at > ?": wanted.started_after,
         "started_at <> '' AND started_at < ?": wanted.started_before,
     }
     conditions.extend((sql, [value]) for sql, value in compared.items() if value is not None)
-    for name, value in (wanted.labels or {}).items():
+    if wanted.tenant not in (None, DEFAULT_TENANT):
+        # What the index is for; a value that is bound does not show that it is another one.
+        conditions.append((f"tenant <> '{DEFAULT_TENANT}'", []))
+    for name, value in wanted.labels:
         # json_each, not a path, because names may hold dots and quotes.
         label = (
             "EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND value = ?)"

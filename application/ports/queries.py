@@ -26,7 +26,9 @@ class WorkflowFilter:
     correlation_id: str | None = None
     user_id: str | None = None
     wallet: str | None = None
-    labels: Mapping[str, str] | None = None
+    #: Names and values, all of which must hold.
+    labels: tuple[tuple[str, str], ...] = ()
+    tenant: str | None = None
     #: With an open incident of this code, or `ANY_INCIDENT`.
     incident: str | None = None
     started_after: str | None = None
@@ -42,6 +44,7 @@ class WorkflowFilter:
             "correlationId": self.correlation_id,
             "userId": self.user_id,
             "wallet": self.wallet,
+            "tenant": self.tenant,
         }
         return {name: value for name, value in wanted.items() if value is not None}
 

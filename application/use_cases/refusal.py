@@ -9,6 +9,10 @@ from domain.aggregate.ids import id_fault
 from domain.aggregate.rejection import RejectionCode
 
 KEY_LENGTH_MAX = 255
+#: A start for a tenant that the caller does not see.
+TENANT_UNKNOWN = "TENANT_UNKNOWN"
+#: The caller may not do this.
+FORBIDDEN = "FORBIDDEN"
 
 
 class Refused(Exception):
@@ -34,7 +38,7 @@ class Refused(Exception):
 
 
 def refused_for(
-    faults: Sequence[Mapping[str, str]], code: RejectionCode = RejectionCode.INVALID_INPUT
+    faults: Sequence[Mapping[str, str]], code: RejectionCode | str = RejectionCode.INVALID_INPUT
 ) -> Refused:
     """A refusal with every fault of a request."""
     listed = "; ".join(

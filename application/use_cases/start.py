@@ -23,7 +23,15 @@ from application.gateway import CommandGateway, Outcome
 from application.ports import Document, Unavailable
 from application.queries import WorkflowReader
 from application.use_cases.control import DECISION_SECONDS
-from application.use_cases.refusal import Refused, key_faults, refused_by, refused_for
+from application.use_cases.refusal import (
+    FORBIDDEN,
+    TENANT_UNKNOWN,
+    Refused,
+    key_faults,
+    refused_by,
+    refused_for,
+)
+from application.use_cases.visibility import is_visible
 from domain.aggregate.ids import derived_id, id_fault
 from domain.aggregate.rejection import Rejection, RejectionCode
 from domain.definition.definition import WorkflowDefinition
@@ -102,11 +110,11 @@ class StartWorkflow:
                 if not outcome.is_known:
                     outcome = await self._stored_outcome(asked, command)
                 if outcome.is_rejected and outcome.event is not None:
-                    raise refused_by(outcome.event)
-                resource = await self._reader.get(asked.workflow_id)
+                    raise _refusal(caller, outcome.event)
+                resource = await self._read(caller, asked.workflow_id)
                 if resource is not None and _is_active(resource) and wait_seconds:
                     await asyncio.wait([end], timeout=max(0.0, wait_until - loop.time()))
-                    resource = await self._reader.get(asked.workflow_id)
+                    resource = await self._read(caller, asked.workflow_id)
             except Unavailable:
                 # The command was sent, so a failed read must not look like a refusal.
                 resource = None
@@ -117,6 +125,11 @@ class StartWorkflow:
             is_duplicate=outcome.is_duplicate,
             correlation_id=asked.correlation_id,
         )
+
+    async def _read(self, caller: Caller, workflow_id: str) -> Document | None:
+        """The resource, if there is one that the caller sees. Raises Unavailable."""
+        workflow = await self._reader.get(workflow_id)
+        return workflow if workflow is not None and is_visible(caller, workflow) else None
 
     async def _stored_outcome(self, asked: _Proved, command: Message) -> Outcome:
         """The outcome in the history of a start that no event reported in time. Raises Refused."""
@@ -150,6 +163,8 @@ class StartWorkflow:
         except InvalidPayload as invalid:
             faults.extend(invalid.faults)
         fields = cast(Document, document) if isinstance(document, dict) else {}
+        if caller.is_restricted:
+            fields, asked = _within(caller, fields, asked)
         faults.extend(_id_faults(fields))
         faults.extend(_key_faults(key, fields))
         definition, unknown = await self._definition(fields, asked)
@@ -203,7 +218,7 @@ class StartWorkflow:
         elif workflow_id is None:
             workflow_id = str(uuid.uuid4())
         if asked.correlation_id is None and caller.correlation_id is not None:
-            known = await self._reader.get(workflow_id) if key is not None else None
+            known = await self._read(caller, workflow_id) if key is not None else None
             # A repetition is the same request, even if a proxy changed its correlation id.
             is_repeat = known is not None and known["idempotencyKey"] == key
             data["correlationId"] = (
@@ -215,6 +230,36 @@ class StartWorkflow:
             idempotency_key=key,
             correlation_id=asked.correlation_id,
         )
+
+
+def _within(
+    caller: Caller, fields: Document, asked: StartWorkflowRequest | None
+) -> tuple[Document, StartWorkflowRequest | None]:
+    """The start with the caller's tenant and labels. Raises Refused (TENANT_UNKNOWN, FORBIDDEN) if it names others."""
+    tenant = fields.get("tenant", caller.tenant)
+    if caller.tenant is not None and isinstance(tenant, str) and tenant != caller.tenant:
+        message = f"'{caller.actor}' may start workflows of '{caller.tenant}' only; leave it out"
+        raise refused_for([{"path": "tenant", "message": message}], TENANT_UNKNOWN)
+    given: Any = fields.get("labels", {})
+    labels = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    for name, value in caller.labels:
+        if labels.get(name, value) != value:
+            message = f"'{caller.actor}' may start workflows with '{value}' only; leave it out"
+            raise refused_for([{"path": f"labels.{name}", "message": message}], FORBIDDEN)
+    if asked is None:
+        return fields, None
+    own = {
+        "tenant": asked.tenant if caller.tenant is None else caller.tenant,
+        "labels": {**asked.labels, **dict(caller.labels)},
+    }
+    return {**fields, **own}, asked.model_copy(update=own)
+
+
+def _refusal(caller: Caller, event: Document) -> Refused:
+    """As the engine reports it; of a workflow that the caller may not see, that its id is taken."""
+    if caller.is_restricted and event["code"] == RejectionCode.WORKFLOW_EXISTS:
+        return Refused(event["code"], "this id is taken; choose another or leave it out")
+    return refused_by(event)
 
 
 def _id_faults(fields: Document) -> list[Fault]:

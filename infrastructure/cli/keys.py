@@ -33,7 +33,12 @@ def create(
     role: Annotated[Role, typer.Option(help="What it may do.")],
     label: Annotated[
         list[str] | None,
-        typer.Option(help="service:NAME, once for each service of the role service."),
+        typer.Option(
+            help="Of the role service: service:NAME, once for each. Of others: it sees only what carries this."
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="It sees workflows of this tenant only. Default: all.")
     ] = None,
     file: File = None,
     output: Output = Form.TABLE,
@@ -42,15 +47,16 @@ def create(
     from adapters.identity import api_keys  # noqa: PLC0415 - client commands need no file
 
     place = _place(file)
-    key, secret = api_keys.new_key(actor, role.value, label or ())
+    key, secret = api_keys.new_key(actor, role.value, label or (), tenant)
     if not actor.strip() or not actor.isprintable():
         fail("--actor: give a name", Exit.USAGE)
     if (fault := key.fault()) is not None:
         fail(f"--role {role.value}: {fault}", Exit.USAGE)
 
     def add() -> None:
-        api_keys.create(place)
-        api_keys.write(place, [*api_keys.read(place), key])
+        with api_keys.changing(place):
+            api_keys.create(place)
+            api_keys.write(place, [*api_keys.read(place), key])
 
     _tried(add)
     note(
@@ -67,14 +73,21 @@ def list_keys(file: File = None, output: Output = Form.TABLE) -> None:
     place = _place(file)
     keys = _tried(lambda: api_keys.read(place))
     shown = [
-        {"id": key.id, "actor": key.actor, "role": key.role, "services": _services(key)}
+        {
+            "id": key.id,
+            "actor": key.actor,
+            "role": key.role,
+            "tenant": key.tenant,
+            "labels": [name for name in key.labels if not name.startswith(SERVICE_LABEL)],
+            "services": _services(key),
+        }
         for key in keys
     ]
     if output is Form.JSON:
         write_json({"items": shown})
         return
-    rows = [(k["id"], k["actor"], k["role"], ", ".join(k["services"])) for k in shown]
-    write_table(("KEY", "ACTOR", "ROLE", "SERVICES"), rows)
+    rows = [(k.id, k.actor, k.role, k.tenant, ", ".join(k.labels)) for k in keys]
+    write_table(("KEY", "ACTOR", "ROLE", "TENANT", "FOR"), rows, folded={"FOR"}, spare=("FOR",))
 
 
 @app.command()
@@ -83,10 +96,16 @@ def revoke(key: KeyId, file: File = None) -> None:
     from adapters.identity import api_keys  # noqa: PLC0415 - as above
 
     place = _place(file)
-    keys = _tried(lambda: api_keys.read(place))
-    left = [each for each in keys if each.id != key]
-    _require(len(left) < len(keys), key, place)
-    _tried(lambda: api_keys.write(place, left))
+
+    def remove() -> bool:
+        with api_keys.changing(place):
+            keys = api_keys.read(place)
+            left = [each for each in keys if each.id != key]
+            if len(left) < len(keys):
+                api_keys.write(place, left)
+            return len(left) < len(keys)
+
+    _require(_tried(remove), key, place)
     note(f"revoked {key}")
 
 
@@ -96,12 +115,21 @@ def rotate(key: KeyId, file: File = None, output: Output = Form.TABLE) -> None:
     from adapters.identity import api_keys  # noqa: PLC0415 - as above
 
     place = _place(file)
-    keys = _tried(lambda: api_keys.read(place))
-    old = next((each for each in keys if each.id == key), None)
-    _require(old is not None, key, place)
-    assert old is not None
-    new, secret = api_keys.new_key(old.actor, old.role, old.labels)
-    _tried(lambda: api_keys.write(place, [new if each is old else each for each in keys]))
+
+    def replace() -> tuple[ApiKey, str] | None:
+        with api_keys.changing(place):
+            keys = api_keys.read(place)
+            old = next((each for each in keys if each.id == key), None)
+            if old is None:
+                return None
+            made = api_keys.new_key(old.actor, old.role, old.labels, old.tenant)
+            api_keys.write(place, [made[0] if each is old else each for each in keys])
+            return made
+
+    replaced = _tried(replace)
+    _require(replaced is not None, key, place)
+    assert replaced is not None
+    new, secret = replaced
     note(f"{key} is replaced by {new.id}; the service reads it within 5 s")
     write(output, {"key": secret, "id": new.id}, {"key": secret})
 

@@ -133,9 +133,14 @@ class QueriesContract(ABC):
             (WorkflowFilter(correlation_id="corr-shop"), ["shop"]),
             (WorkflowFilter(user_id="u1"), ["shop", "paused"]),
             (WorkflowFilter(wallet="w1"), ["shop"]),
-            (WorkflowFilter(labels={"app.kubernetes.io/name": "shop"}), ["shop"]),
-            (WorkflowFilter(labels={"carrier": "DHL"}), ["shop", "paused"]),
-            (WorkflowFilter(labels={"carrier": "DHL", "app.kubernetes.io/name": "x"}), []),
+            (WorkflowFilter(labels=(("app.kubernetes.io/name", "shop"),)), ["shop"]),
+            (WorkflowFilter(labels=(("carrier", "DHL"),)), ["shop", "paused"]),
+            (WorkflowFilter(labels=(("carrier", "DHL"), ("app.kubernetes.io/name", "x"))), []),
+            (WorkflowFilter(labels=(("carrier", "DHL"), ("carrier", "UPS"))), []),
+            (WorkflowFilter(tenant="acme"), ["paused"]),
+            (WorkflowFilter(tenant="default"), ["shop", "failed", "done", "plain"]),
+            (WorkflowFilter(tenant="acm"), []),
+            (WorkflowFilter(tenant="acme", labels=(("carrier", "UPS"),)), []),
             (WorkflowFilter(started_after="2026-11-21T02:30:02.500Z"), ["shop", "failed"]),
             (WorkflowFilter(started_before="2026-11-21T02:30:01.500Z"), ["plain"]),
             (
@@ -156,7 +161,14 @@ class QueriesContract(ABC):
         await site.projections.save(
             [
                 started("plain", 1),
-                started("paused", 2, status="PAUSED", userId="u1", labels={"carrier": "DHL"}),
+                started(
+                    "paused",
+                    2,
+                    status="PAUSED",
+                    userId="u1",
+                    labels={"carrier": "DHL"},
+                    tenant="acme",
+                ),
                 started("failed", 3, status="FAILED"),
                 started("shop", 4, userId="u1", wallet="w1", labels=shop),
                 started(

@@ -39,16 +39,35 @@ def test_a_key_from_its_making_to_its_end(tmp_path: Path) -> None:
     assert [k["actor"] for k in told(NOWHERE, "keys", "list", *file)["items"]] == ["robot"]
 
 
+def test_a_key_of_a_tenant(tmp_path: Path) -> None:
+    """Its tenant and labels are shown, and stay when it is rotated."""
+    file = ("--file", str(tmp_path / "keys"))
+    scope = ("--tenant", "acme", "--label", "carrier:DHL")
+    made = told(NOWHERE, "keys", "create", "--actor", "anna", "--role", "operator", *scope, *file)
+    told(NOWHERE, "keys", "rotate", made["id"], *file)
+
+    [listed] = told(NOWHERE, "keys", "list", *file)["items"]
+    assert (listed["tenant"], listed["labels"]) == ("acme", ["carrier:DHL"])
+    table = conveyor(NOWHERE, "keys", "list", *file).stdout
+    assert "acme" in table
+    assert "carrier:DHL" in table
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (("create", "--actor", "", "--role", "admin"), 2, "give a name"),
         (("create", "--actor", "ada", "--role", "owner"), 2, "--role"),
-        (("create", "--actor", "ada", "--role", "service"), 2, "needs a label service:NAME"),
+        (("create", "--actor", "ada", "--role", "service"), 2, "needs labels service:NAME"),
         (
-            ("create", "--actor", "ada", "--role", "admin", "--label", "channel:web"),
+            ("create", "--actor", "ada", "--role", "admin", "--label", "channel"),
             2,
-            "not supported by this version",
+            "a label is name:value",
+        ),
+        (
+            ("create", "--actor", "ada", "--role", "admin", "--tenant", ""),
+            2,
+            "tenant is empty",
         ),
         (("revoke", "nobody"), 4, "there is no key nobody"),
         (("rotate", "nobody"), 4, "there is no key nobody"),

@@ -192,6 +192,20 @@ async def test_open_incidents_of_an_older_file_are_found(tmp_path: Path) -> None
     await store.close()
 
 
+async def test_tenants_of_an_older_file_are_found(tmp_path: Path) -> None:
+    """Version 4 had them in its documents only."""
+    file = tmp_path / "conveyor.db"
+    write_version_4(file, {"old": workflow("old"), "new": workflow("new", tenant="acme")})
+
+    store = SqliteStore(file)
+    queries = SqliteWorkflowQueries(store)
+
+    for tenant, expected in (("default", ["old"]), ("acme", ["new"])):
+        page = await queries.find(WorkflowFilter(tenant=tenant), 10, None)
+        assert [item["_id"] for item in page.items] == expected
+    await store.close()
+
+
 async def test_a_migrated_file_has_the_tables_of_a_new_one(file: Path, tmp_path: Path) -> None:
     """Whichever release made it first."""
     new = tmp_path / "new.db"

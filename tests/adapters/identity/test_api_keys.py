@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from adapters.identity.api_keys import ApiKeys, KeyFileError, new_key, read, write
+from adapters.identity.api_keys import ApiKeys, KeyFileError, changing, new_key, read, write
 from application.access import Action, NotAuthenticated, Role
 
 
@@ -119,8 +120,12 @@ def test_a_faulty_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"tenant": "acme"},
-        {"labels": ["channel:web"]},
+        {"tenant": ""},
+        {"labels": ["channel"]},
+        {"labels": [":web"]},
+        {"labels": ["channel:web", "channel:shop"]},
+        {"role": "service", "labels": ["service:stock"], "tenant": "acme"},
+        {"role": "service", "labels": ["service:stock", "channel:web"]},
         {"rights": ["payloads"]},
         {"role": "owner"},
         {"role": "service"},
@@ -133,6 +138,41 @@ def test_a_key_that_cannot_be_used(tmp_path: Path, change: dict[str, object]) ->
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}) + "\n")
     with pytest.raises(NotAuthenticated):
         ApiKeys(file).identify({"x-api-key": key})
+
+
+def test_a_key_for_some_workflows(tmp_path: Path) -> None:
+    """Its tenant and labels restrict its owner."""
+    file = tmp_path / "keys"
+    made, key = new_key("anna", "operator", ["carrier:DHL", "site:north:2"], "acme")
+    write(file, [made])
+
+    caller = ApiKeys(file).identify({"x-api-key": key})
+
+    assert caller.tenant == "acme"
+    assert caller.sees("acme", {"carrier": "DHL", "site": "north:2", "channel": "web"})
+    assert not caller.sees("other", {"carrier": "DHL", "site": "north:2"})
+    assert not caller.sees("acme", {"carrier": "DHL"})
+    assert not caller.sees("acme", {"carrier": "UPS", "site": "north:2"})
+    assert not caller.may_work_for("stock")
+
+
+def test_changes_at_the_same_time(tmp_path: Path) -> None:
+    """Of two commands none loses what the other wrote."""
+    file = tmp_path / "keys"
+    write(file, [])
+
+    def add() -> None:
+        for _ in range(10):
+            with changing(file):
+                write(file, [*read(file), new_key("ada", "admin", ())[0]])
+
+    threads = [Thread(target=add) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(read(file)) == 30
 
 
 def test_the_file_is_made_for_its_owner(tmp_path: Path) -> None:

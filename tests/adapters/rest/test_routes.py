@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from starlette.datastructures import Headers
 
+from adapters.identity.api_keys import ApiKeys, new_key, write
 from adapters.rest.app import create_app
 from adapters.rest.routes import ROUTES, Route
 from application.access import PERMISSIONS, Action, Caller, Role
 from tests.adapters.rest.service import Service, client_of
+
+#: No login, something else, and keys that are none; KEY is the id of one that exists.
+WITHOUT_LOGIN = (
+    {},
+    {"Authorization": ""},
+    {"Authorization": "Bearer"},
+    {"Authorization": "Bearer "},
+    {"Authorization": "Basic YTpi"},
+    {"Authorization": "Bearer KEY"},
+    {"Authorization": "Bearer KEY."},
+    {"Authorization": "Bearer KEY.wrong"},
+    {"Authorization": "Bearer 000000000000.wrong"},
+    {"Authorization": "Bearer a.b.c"},
+    {"X-API-Key": ""},
+    {"X-API-Key": "KEY.wrong"},
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,6 +62,57 @@ def _is_permitted(role: Role | None, route: Route) -> bool:
     return role is not None and list(Role).index(role) >= list(Role).index(
         PERMISSIONS[route.action]
     )
+
+
+#: What anybody may see: nothing of it is about a workflow.
+OPEN = {
+    "/",
+    "/metrics",
+    "/health/live",
+    "/health/ready",
+    "/health/workflow",
+    "/actuator/health/workflow",
+    "/api/v1/orchestration/health",
+}
+
+
+def test_what_needs_no_login() -> None:
+    """A new route is closed unless this list names it."""
+    assert {route.path for route in ROUTES if route.action is None} == OPEN
+
+
+def test_admin_needs_an_operator() -> None:
+    """Nothing below /admin is for viewers and services."""
+    for route in ROUTES:
+        if route.path.startswith("/admin"):
+            assert route.action is not None
+            assert PERMISSIONS[route.action] in (Role.OPERATOR, Role.ADMIN), route
+
+
+@pytest.mark.parametrize("headers", WITHOUT_LOGIN, ids=str)
+async def test_no_route_without_a_login(
+    undecided: Service, tmp_path: Path, headers: Mapping[str, str]
+) -> None:
+    """With a login each route but the open ones is refused, whatever else is wrong with the request."""
+    file = tmp_path / "keys"
+    key, secret = new_key("ada", "admin", ())
+    write(file, [key])
+    sent = {name: value.replace("KEY", key.id) for name, value in headers.items()}
+    app = create_app(replace(undecided.api, identify=ApiKeys(file).identify))
+    async with client_of(app) as client:
+        for route in ROUTES:
+            path = route.path.format(id="-x", name="x", version="x", service="x", step="x")
+            answer = await client.request(route.method, path, headers=sent, content=b"{")
+            assert (answer.status_code == 401) is (route.action is not None), route.path
+            if answer.status_code == 401:
+                problem = answer.json()
+                assert problem["code"] == "NOT_AUTHENTICATED"
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+                assert answer.headers["X-Correlation-ID"] == problem["correlationId"]
+        for page in ("/docs", "/openapi.json"):
+            assert (await client.get(page, headers=sent)).status_code == 200
+        let_in = await client.get("/api/v1/me", headers={"X-API-Key": secret})
+        assert let_in.json()["actor"] == "ada"
 
 
 def test_every_action_has_a_least_role() -> None:

@@ -45,6 +45,17 @@ async def test_they_are_listed(store: ExplainingStore, wanted: str) -> None:
     assert not [step for step in plan if "TEMP B-TREE" in step]
 
 
+async def test_a_tenant_is_listed(store: ExplainingStore) -> None:
+    """Without a look at those of others; where nobody names tenants, in the order of the list."""
+    queries = SqliteWorkflowQueries(store)
+
+    await queries.find(WorkflowFilter(tenant="acme"), 50, None)
+    assert await store.plan() == ["SEARCH workflows USING INDEX workflows_tenant (tenant=?)"]
+
+    await queries.find(WorkflowFilter(tenant="default"), 50, None)
+    assert await store.plan() == ["SCAN workflows USING INDEX workflows_started"]
+
+
 async def test_they_are_counted(store: ExplainingStore) -> None:
     """Without a look at the documents."""
     await SqliteWorkflowQueries(store).open_incidents()
