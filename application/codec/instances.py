@@ -75,14 +75,19 @@ def to_document(instance: WorkflowInstance, partition: int, applied: Document) -
             "pausedAt": _time(instance.paused_at),
             "compensationReason": instance.compensation_reason,
             "compensationStartedAt": _time(instance.compensation_started_at),
-            "resetTo": instance.reset_to,
             "forced": instance.forced,
             "signals": instance.signals,
             "startQueue": facts.release_queue,
             "steps": {step.step_id: _internal(step) for step in instance.steps.values()},
+            **_reset(instance),
             **applied,
         },
     }
+
+
+def _reset(instance: WorkflowInstance) -> Document:
+    """Only where there is one: documents of older releases stay what the fold of their log gives."""
+    return {} if instance.reset_to is None else {"resetTo": instance.reset_to}
 
 
 def _incident_document(incident: Incident) -> Document:
